@@ -1,0 +1,51 @@
+"""Train, compare and explain small image classifiers in Keras 3, on JAX, TensorFlow or PyTorch.
+
+    import kmodels
+
+    experiment = kmodels.Experiment(name="digits/lenet", dataset="digits", model="conv_net", image_size=32)
+    record = kmodels.run(experiment, seed=0)
+
+Names are imported when they are first used, so `import kmodels` itself costs nothing. It has one side effect:
+where neither `KERAS_BACKEND` is set nor Keras imported yet, it chooses JAX.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+if "keras" not in sys.modules:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DATASETS": "kmodels.data",
+    "Dataset": "kmodels.data",
+    "load_dataset": "kmodels.data",
+    "Experiment": "kmodels.experiment",
+    "Published": "kmodels.experiment",
+    "InputError": "kmodels.errors",
+    "MODELS": "kmodels.models",
+    "build_model": "kmodels.models",
+    "POLICIES": "kmodels.augment",
+    "Record": "kmodels.records",
+    "read_record": "kmodels.records",
+    "read_records": "kmodels.records",
+    "run": "kmodels.training",
+    "run_seeds": "kmodels.training",
+}
+_MODULES = ("analysis", "plots", "records", "report")
+
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"kmodels.{name}")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'kmodels' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

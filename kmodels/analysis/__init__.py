@@ -1,0 +1,19 @@
+"""Looking into a trained network: it takes a model and images, and knows nothing of experiments."""
+
+from importlib import import_module
+
+# Name -> the file it is in; imported when first used.
+_HOME = {
+    "confusion_matrix": "metrics",
+    "grad_cam": "grad_cam",
+    "per_class_accuracy": "metrics",
+    "predict_logits": "predict",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(import_module(f"kmodels.analysis.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'kmodels.analysis' has no attribute {name!r}")

@@ -1,0 +1,97 @@
+"""Augmentation layers that draw for each image and stay compiled.
+
+Keras' own RandomCrop draws one place for a whole batch, and RandomRotation takes the training step out of compilation
+on JAX. These are written in plain `keras.ops`, so that every backend compiles them.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from kmodels.errors import require
+
+
+class _PerImage(keras.layers.Layer):
+    """Applies `transform(images)` while training, nothing otherwise."""
+
+    def __init__(self, *, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        return self.transform(images) if training else images
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class RandomShiftCrop(_PerImage):
+    """Pads every side with `padding` zeros and cuts a window of the old size, at a place of its own for each image.
+
+    Args:
+        padding: pixels, at least 1.
+        seed: start of the draws.
+    """
+
+    def __init__(self, padding, *, seed, **kwargs):
+        require(padding >= 1, "padding must be at least 1 pixel", padding)
+        super().__init__(seed=seed, **kwargs)
+        self.padding = padding
+
+    def transform(self, images):
+        n, height, width, _ = ops.shape(images)
+        p = self.padding
+        padded = ops.pad(images, ((0, 0), (p, p), (p, p), (0, 0)))
+        shift = keras.random.randint((n, 2), 0, 2 * p + 1, seed=self.seed)
+        rows = shift[:, 0, None] + ops.arange(height, dtype=shift.dtype)
+        columns = shift[:, 1, None] + ops.arange(width, dtype=shift.dtype)
+        padded = ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
+        return ops.take_along_axis(padded, columns[:, None, :, None], axis=2)
+
+
+class RandomTurn(_PerImage):
+    """Turns each image about its centre by an angle of its own, bilinearly; what comes from outside is 0.
+
+    Args:
+        degrees: the angle is uniform in +-degrees, 0 < degrees <= 180.
+        seed: start of the draws.
+    """
+
+    def __init__(self, degrees, *, seed, **kwargs):
+        require(0 < degrees <= 180, "degrees must be above 0 and at most 180", degrees)
+        super().__init__(seed=seed, **kwargs)
+        self.degrees = degrees
+
+    def transform(self, images):
+        n, height, width, _ = ops.shape(images)
+        limit = self.degrees * math.pi / 180
+        angle = keras.random.uniform((n, 1, 1), -limit, limit, seed=self.seed)
+        cos, sin = ops.cos(angle), ops.sin(angle)
+        y = ops.arange(height, dtype="float32")[None, :, None] - (height - 1) / 2
+        x = ops.arange(width, dtype="float32")[None, None, :] - (width - 1) / 2
+        source_y = cos * y - sin * x + (height - 1) / 2
+        source_x = sin * y + cos * x + (width - 1) / 2
+        return _sample(images, source_y, source_x)
+
+
+def _sample(images, y, x):
+    """Values of `images` (n, h, w, c) at the fractional places `y`, `x` (n, h, w): bilinear, 0 outside."""
+    _, height, width, _ = ops.shape(images)
+    # A border of one zero pixel stands for everything outside.
+    padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    flat = ops.reshape(padded, (-1, (height + 2) * (width + 2), images.shape[-1]))
+    y = ops.clip(y + 1, 0.0, height + 1.0)
+    x = ops.clip(x + 1, 0.0, width + 1.0)
+    top = ops.clip(ops.floor(y), 0.0, float(height))
+    left = ops.clip(ops.floor(x), 0.0, float(width))
+    down, right = (y - top)[..., None], (x - left)[..., None]
+
+    def at(row, column):
+        index = ops.cast(row * (width + 2) + column, "int32")
+        index = ops.reshape(index, (-1, height * width, 1))
+        return ops.reshape(ops.take_along_axis(flat, index, axis=1), (-1, height, width, images.shape[-1]))
+
+    above = at(top, left) * (1 - right) + at(top, left + 1) * right
+    below = at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right
+    return above * (1 - down) + below * down

@@ -1,0 +1,43 @@
+"""Images and labels, whatever they come from, as one kind of value: `Dataset`.
+
+To add a tfds set: an entry in kmodels/data/tfds_sets.py and its name here. To add another kind of source: a file with
+`load(name, image_size, data_dir) -> Dataset`, and its names here.
+"""
+
+from importlib import import_module
+
+from kmodels.data.dataset import Dataset, Split
+from kmodels.errors import require, unknown
+
+__all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
+
+# Name -> the file that loads it.
+DATASETS = {
+    "cifar10": "tfds_sets",
+    "digits": "digits",
+    "folder": "folder",
+    "made_up": "made_up",
+}
+
+
+def load_dataset(name, image_size=None, data_dir=None):
+    """Opens a dataset, after preparing it once into a memory-mapped cache.
+
+    Args:
+        name: one of DATASETS: "cifar10" (through tensorflow-datasets), "digits" (bundled with scikit-learn),
+            "folder" (your own images) or "made_up" (random pixels, for trying things).
+        image_size: height and width to resize to, in pixels; None keeps the stored size.
+        data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
+            `<class>/<file>`. For a tfds set a folder with the archive you already have, or one that tfds has
+            prepared; None downloads.
+
+    Returns:
+        A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
+
+    Raises:
+        InputError: for an unknown name, missing or broken files; says which and what is wanted.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    require(image_size is None or image_size >= 8, "image_size must be at least 8", image_size)
+    return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)

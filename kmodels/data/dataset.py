@@ -1,0 +1,75 @@
+"""What every source ends in: three splits of images and labels, and where they came from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from kmodels.data.splits import stratified_sample
+from kmodels.errors import require
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split.
+
+    Attributes:
+        images: uint8 (n, height, width, 3), 0..255; usually memory-mapped.
+        labels: int32 (n,), 0..classes-1.
+        index: int64 (n,), the place of each image in the source's own order.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, places):
+        """The part of the split at these places, copied."""
+        return Split(np.asarray(self.images[places]), self.labels[places], self.index[places])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits with their class names.
+
+    Attributes:
+        source: where the pixels came from, as plain JSON values: kind, name, counts, split, checksum and notes.
+        stream: for tfds sets, a function that opens the source's own training files as a tf.data.Dataset.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: Mapping[str, Any]
+    stream: Callable | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def image_shape(self):
+        """(height, width, 3)."""
+        return tuple(self.train.images.shape[1:])
+
+    def subset(self, examples):
+        """A stratified part: `examples` of the train and val images together, in their own ratio; all of test.
+
+        The same images for the same number, whatever the training seed.
+
+        Raises:
+            InputError: if there are not so many.
+        """
+        total = len(self.train) + len(self.val)
+        require(
+            2 * len(self.class_names) <= examples <= total,
+            f"subset must be {2 * len(self.class_names)} (two images a class) to {total}, the size of train and val",
+            examples,
+        )
+        train_examples = round(examples * len(self.train) / total)
+        train = self.train.take(stratified_sample(self.train.labels, train_examples))
+        val = self.val.take(stratified_sample(self.val.labels, examples - train_examples))
+        counts = {**self.source["counts"], "train": len(train), "val": len(val)}
+        return replace(self, train=train, val=val, source={**self.source, "counts": counts, "subset": examples})

@@ -1,0 +1,88 @@
+"""From a split to the batches that `fit` takes. The order of examples is a function of (seed, epoch) alone.
+
+`arrays` gathers batches from the memory-mapped cache. `stream` reads the files of tfds through tf.data. Both hand
+uint8 pixels to the device.
+"""
+
+import math
+
+import keras
+import numpy as np
+
+from kmodels.backend import import_tensorflow
+from kmodels.errors import InputError
+
+
+class ArraysFeed(keras.utils.PyDataset):
+    """Batches of a split, in a new order each epoch; the last one may be smaller.
+
+    Args:
+        split: a Split.
+        batch_size: images a batch.
+        seed: of the order; None keeps the split's own order.
+    """
+
+    def __init__(self, split, batch_size, seed=None):
+        super().__init__()
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch):
+        """Draws the order of this epoch."""
+        self.order = np.arange(len(self.split))
+        if self.seed is not None:
+            np.random.default_rng((self.seed, epoch)).shuffle(self.order)
+
+    def __len__(self):
+        return math.ceil(len(self.split) / self.batch_size)
+
+    def __getitem__(self, index):
+        places = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.split.images[places], self.split.labels[places]
+
+
+class EpochOrder(keras.callbacks.Callback):
+    """Tells a feed which epoch begins; Keras itself resets feeds at other times too."""
+
+    def __init__(self, feed):
+        super().__init__()
+        self.feed = feed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.feed.start_epoch(epoch)
+
+
+def stream_feed(dataset, batch_size, seed, epochs):
+    """The training images as an endless-enough tf.data.Dataset: `epochs` epochs, one after the other.
+
+    Args:
+        dataset: a Dataset whose source can stream.
+        batch_size: images a batch; the last one of each epoch may be smaller.
+        seed: of the order.
+        epochs: how many to provide.
+
+    Returns:
+        The tf.data.Dataset of (uint8 images, labels) and the number of batches an epoch.
+
+    Raises:
+        InputError: if the source cannot stream.
+    """
+    if dataset.stream is None:
+        raise InputError(
+            f"feed 'stream' reads data prepared by tfds, and dataset {dataset.name!r} is not; feed 'arrays' reads "
+            "its memory-mapped cache and does not hold it in memory either"
+        )
+    tf = import_tensorflow()
+    source = dataset.stream()
+    chosen = np.zeros(int(source.cardinality()), bool)
+    chosen[dataset.train.index] = True
+    chosen = tf.constant(chosen)
+    examples = source.enumerate().filter(lambda place, _: chosen[place]).map(lambda _, example: example).cache()
+
+    def epoch_batches(epoch):
+        # Seeds as tensors: one graph serves every epoch, and no tf.random state decides anything.
+        order = examples.shuffle(len(dataset.train), seed=epoch * 1_000_003 + seed, reshuffle_each_iteration=False)
+        return order.batch(batch_size)
+
+    batches = tf.data.Dataset.range(epochs).flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+    return batches, math.ceil(len(dataset.train) / batch_size)

@@ -1,0 +1,21 @@
+"""Errors that a user can mend: they say what was received and what is allowed."""
+
+import difflib
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave; commands print it as one line, without a traceback."""
+
+
+def unknown(kind, received, known):
+    """The InputError for a name that is not one of `known`; offers the nearest ones."""
+    known = list(known)
+    near = difflib.get_close_matches(str(received), known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return InputError(f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}")
+
+
+def require(condition, rule, received):
+    """Raises InputError("<rule>. Received: ...") unless the condition holds."""
+    if not condition:
+        raise InputError(f"{rule}. Received: {received!r}")

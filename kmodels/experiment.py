@@ -1,0 +1,139 @@
+"""Experiment: everything that decides the outcome of a training run, except the seed."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from types import NoneType
+from typing import get_args
+
+from kmodels.augment import POLICIES
+from kmodels.data import DATASETS
+from kmodels.errors import InputError, require, unknown
+from kmodels.models import MODELS
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
+FEEDS = ("arrays", "stream")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What a report printed for this experiment: fractions of 1, None where it printed nothing."""
+
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    epochs: int | None = None
+
+
+def option(default, text):
+    """A field with the help text that the command line shows for it."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One training run, seed apart. A variant is a difference: `replace(BASE, name=..., optimizer="sgd")`.
+
+    Raises:
+        InputError: for an unknown name or an impossible value; says what is allowed.
+    """
+
+    name: str = field(metadata={"help": "where its records go: <report>/<name>"})
+    description: str = option("", "one line for lists and pages")
+    published: Published | None = option(None, "the numbers a report printed for it")
+
+    dataset: str = option("cifar10", "name of the data, one of `kmodels data`")
+    image_size: int | None = option(None, "height and width in pixels; None: as stored")
+    subset: int | None = option(None, "keep this many of the train and val images together, stratified")
+    augmentation: str = option("none", "policy applied to training images, drawn anew each epoch")
+    feed: str = option("arrays", "how batches reach the device: arrays or stream (tf.data from tfds)")
+
+    model: str = option("model4", "name of the network, one of `kmodels models`")
+    dropout: float | None = option(None, "dropout rate; None: the network's own")
+
+    optimizer: str = option("adam", f"one of {', '.join(OPTIMIZERS)}; constants are PyTorch's")
+    learning_rate: float = option(1e-3, "initial learning rate")
+    momentum: float = option(0.0, "momentum of sgd and rmsprop")
+    weight_decay: float | None = option(
+        None, "added to the gradient, decoupled for adamw; None: PyTorch's default (adamw 0.01, others 0)"
+    )
+    label_smoothing: float = option(0.0, "share of the target spread evenly over all classes")
+    batch_size: int = option(128, "images a training step")
+    epochs: int = option(50, "most epochs to train")
+    patience: int | None = option(10, "stop after this many epochs without a lower val_loss; None: never")
+    plateau_patience: int | None = option(
+        None, "lower the learning rate after this many epochs without a lower val_loss; None: never"
+    )
+    plateau_factor: float = option(0.1, "what the learning rate is multiplied by on a plateau")
+
+    def __new__(cls, **values):
+        for name in values:
+            if name not in cls.__dataclass_fields__:
+                raise unknown("field of Experiment", name, cls.__dataclass_fields__)
+        return super().__new__(cls)
+
+    def __post_init__(self):
+        for item in fields(self):
+            _check_type(item, getattr(self, item.name))
+        require(
+            re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", self.name) and ".." not in self.name,
+            "name must be letters, digits, '.', '_' or '-', in parts joined by '/'",
+            self.name,
+        )
+        for kind, known in (
+            ("dataset", DATASETS),
+            ("model", MODELS),
+            ("augmentation", POLICIES),
+            ("optimizer", OPTIMIZERS),
+            ("feed", FEEDS),
+        ):
+            if getattr(self, kind) not in known:
+                raise unknown(kind, getattr(self, kind), known)
+        for name, rule, holds in (
+            ("image_size", "at least 8", lambda value: value >= 8),
+            ("subset", "at least 1", lambda value: value >= 1),
+            ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
+            ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
+            ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
+            ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
+            ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
+            ("batch_size", "at least 1", lambda value: value >= 1),
+            ("epochs", "at least 1", lambda value: value >= 1),
+            ("patience", "at least 1", lambda value: value >= 1),
+            ("plateau_patience", "at least 1", lambda value: value >= 1),
+            ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
+        ):
+            value = getattr(self, name)
+            require(value is None or holds(value), f"{name} must be {rule}", value)
+        require(
+            not self.momentum or self.optimizer in ("sgd", "rmsprop"),
+            f"momentum belongs to sgd and rmsprop, not to {self.optimizer}",
+            self.momentum,
+        )
+        if self.patience is not None and self.plateau_patience is not None:
+            require(
+                self.plateau_patience < self.patience,
+                f"plateau_patience must be below patience ({self.patience}), or it never acts",
+                self.plateau_patience,
+            )
+
+    @property
+    def fingerprint(self):
+        """Eight hex digits of what decides the outcome; name, description and published numbers do not."""
+        deciding = {
+            name: value for name, value in asdict(self).items() if name not in ("name", "description", "published")
+        }
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _check_type(item, value):
+    allowed = get_args(item.type) or (item.type,)
+    if float in allowed:
+        allowed = (*allowed, int)
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in allowed)
+        raise InputError(f"{item.name} must be {names}. Received: {value!r}")

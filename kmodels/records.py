@@ -1,0 +1,187 @@
+"""One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
+
+import hashlib
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kmodels.errors import InputError
+from kmodels.experiment import Experiment, Published
+from kmodels.files import write_atomically
+
+SCHEMA = 1
+STATUSES = ("completed", "diverged", "interrupted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One pass over a split, in inference mode, with the best weights.
+
+    Attributes:
+        examples: how many images were evaluated: all of the split.
+        loss: mean cross entropy without label smoothing, in nats.
+        accuracy: fraction of 1.
+        per_class_accuracy: fraction of 1 for each class; None for a class without images.
+        confusion_matrix: counts; rows are true classes, columns predicted ones.
+    """
+
+    examples: int
+    loss: float | None
+    accuracy: float
+    per_class_accuracy: tuple[float | None, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The outcome of one run.
+
+    Attributes:
+        status: "completed", "diverged" (the loss was no longer a number) or "interrupted" (by the user).
+        source: where the pixels came from (`Dataset.source`).
+        class_names: in the order of the labels.
+        parameters: trainable parameters of the network.
+        history: per finished epoch: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate and
+            seconds; None where a value is not finite.
+        best_epoch: the epoch whose weights were kept, from 1: the lowest val_loss.
+        train, val, test: None unless the run completed. Test is evaluated once, after everything was chosen.
+        compile_seconds: the first training step, nearly all of it compilation.
+        train_seconds: all training steps but that one; validation excluded.
+        images_per_second: training images over train_seconds.
+        commit: of the kmodels checkout, with "+" if it had changes; None outside one.
+        started: UTC time, ISO 8601.
+    """
+
+    experiment: Experiment
+    seed: int
+    status: str
+    source: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    parameters: int
+    history: Mapping[str, tuple[float | None, ...]]
+    best_epoch: int | None
+    train: Evaluation | None = None
+    val: Evaluation | None = None
+    test: Evaluation | None = None
+    compile_seconds: float | None = None
+    train_seconds: float | None = None
+    images_per_second: float | None = None
+    backend: str
+    device: str
+    precision: str
+    versions: Mapping[str, str]
+    commit: str | None
+    started: str
+    schema: int = SCHEMA
+
+    @property
+    def epochs_run(self):
+        """How many epochs were finished."""
+        return len(self.history.get("loss", ()))
+
+    @property
+    def stem(self):
+        """Where the record lies under the results folder, without suffix; its pictures lie beside it.
+
+        Equal for a repeat of the same run (experiment, data, backend and seed), different for any other.
+        """
+        return record_stem(self.experiment, self.seed, self.source, self.backend)
+
+
+def record_stem(experiment, seed, source, backend):
+    """`Record.stem` for a run that is still to come."""
+    data = hashlib.sha256(source["sha256"].encode()).hexdigest()[:4]
+    return f"{experiment.name}/{backend}-{experiment.fingerprint}-{data}-seed{seed}"
+
+
+def write_record(record, out):
+    """Writes the record under the folder `out`, atomically, and returns its path."""
+    content = {**asdict(record), "epochs_run": record.epochs_run}
+    return write_atomically(Path(out) / f"{record.stem}.json", json.dumps(content, indent=1) + "\n")
+
+
+def read_record(path):
+    """Reads a record back into equal values.
+
+    Raises:
+        InputError: if the file is missing, is no record, or has another schema version.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the record {path}: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {schema!r}")
+    try:
+        experiment = dict(content["experiment"])
+        if experiment["published"] is not None:
+            experiment["published"] = Published(**experiment["published"])
+        values = {item.name: content[item.name] for item in fields(Record)}
+        values["experiment"] = Experiment(**experiment)
+        values["class_names"] = tuple(values["class_names"])
+        values["history"] = {name: tuple(numbers) for name, numbers in values["history"].items()}
+        for split in ("train", "val", "test"):
+            values[split] = _evaluation(values[split])
+        return Record(**values)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a whole record: {type(error).__name__}: {error}") from error
+
+
+def _evaluation(content):
+    if content is None:
+        return None
+    return Evaluation(
+        **{
+            **content,
+            "per_class_accuracy": tuple(content["per_class_accuracy"]),
+            "confusion_matrix": tuple(map(tuple, content["confusion_matrix"])),
+        }
+    )
+
+
+def read_records(out):
+    """All records under a folder, sorted by path, as {path: Record}."""
+    return {path: read_record(path) for path in sorted(Path(out).rglob("*-seed*.json"))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Test accuracy over the seeds of one experiment on one set of pixels.
+
+    Attributes:
+        records: the completed ones, by seed.
+        mean: of the test accuracies, fraction of 1; None without a completed record.
+        spread: their standard deviation (n - 1); None for fewer than two.
+    """
+
+    experiment: Experiment
+    source: Mapping[str, Any]
+    records: tuple[Record, ...]
+    mean: float | None
+    spread: float | None
+
+
+def summarise(records):
+    """Groups records by experiment and pixels, in the order given, and averages over what else differs."""
+    groups = {}
+    for record in records:
+        key = (record.experiment.name, record.experiment.fingerprint, record.source["sha256"])
+        groups.setdefault(key, []).append(record)
+    summaries = []
+    for group in groups.values():
+        completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: (r.seed, r.backend)))
+        accuracies = [record.test.accuracy for record in completed]
+        summaries.append(
+            Summary(
+                experiment=group[0].experiment,
+                source=group[0].source,
+                records=completed,
+                mean=statistics.fmean(accuracies) if accuracies else None,
+                spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            )
+        )
+    return summaries

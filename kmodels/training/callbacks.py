@@ -1,0 +1,65 @@
+"""What happens between epochs."""
+
+import math
+import time
+
+import keras
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training after an epoch whose loss or val_loss is not a finite number.
+
+    Attributes:
+        diverged: whether it did.
+    """
+
+    diverged = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
+        if bad:
+            self.diverged = True
+            self.model.stop_training = True
+            print(f"epoch {epoch + 1}: {' and '.join(bad)} is not a number; training ends here")
+
+
+class Clock(keras.callbacks.Callback):
+    """Tells compilation, training and the rest apart, and writes learning_rate and seconds into the logs.
+
+    Attributes:
+        compile_seconds: the first training step.
+        train_seconds: all later steps, validation excluded.
+    """
+
+    # Only reads the time in batch hooks, so that steps on JAX need not wait for it.
+    async_safe = True
+
+    def __init__(self):
+        super().__init__()
+        self.compile_seconds = None
+        self.train_seconds = 0.0
+        self._training = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = self._lap = time.perf_counter()
+        self._training = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.compile_seconds is None:
+            now = time.perf_counter()
+            self.compile_seconds, self._lap = now - self._lap, now
+
+    def on_test_begin(self, logs=None):
+        self._end_training()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end_training()
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs["seconds"] = time.perf_counter() - self._epoch_start
+
+    def _end_training(self):
+        if self._training:
+            # Reading a variable waits for the steps that are still under way on the device.
+            keras.ops.convert_to_numpy(self.model.optimizer.iterations)
+            self.train_seconds += time.perf_counter() - self._lap
+            self._training = False

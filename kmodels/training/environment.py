@@ -1,0 +1,47 @@
+"""What a record says of the machine and the code: versions, device, commit."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import keras
+
+import kmodels
+from kmodels.backend import device_name
+
+
+def environment():
+    """The record's fields backend, device, precision, versions and commit."""
+    backend = keras.backend.backend()
+    packages = ["keras", "numpy", {"tensorflow": "tensorflow"}.get(backend, backend)]
+    versions = {"python": platform.python_version(), "kmodels": kmodels.__version__}
+    for package in packages:
+        versions[package] = _version(package)
+    return {
+        "backend": backend,
+        "device": device_name(),
+        "precision": keras.config.dtype_policy().name,
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _version(package):
+    module = __import__(package)
+    return getattr(module, "__version__", None) or metadata.version(package)
+
+
+def _commit():
+    """The short commit of the checkout this file is in; None where it is installed outside one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,27 @@
+"""Cross entropy from logits and integer labels, with label smoothing as in PyTorch."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("kmodels")
+class CrossEntropy(keras.losses.Loss):
+    """Mean over the batch of -sum(target * log softmax(logits)), in nats.
+
+    Args:
+        label_smoothing: the share of the target that is spread evenly over all classes, 0 to below 1.
+    """
+
+    def __init__(self, label_smoothing=0.0, name="cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, labels, logits):
+        log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
+        index = ops.expand_dims(ops.cast(ops.reshape(labels, (-1,)), "int32"), -1)
+        true = ops.take_along_axis(log_probabilities, index, axis=-1)[:, 0]
+        even = ops.mean(log_probabilities, axis=-1)
+        return -(1 - self.label_smoothing) * true - self.label_smoothing * even
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

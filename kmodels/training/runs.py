@@ -1,0 +1,184 @@
+"""One run, from data to record. The only place that compiles, fits and evaluates."""
+
+import datetime
+import math
+import os
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kmodels.analysis.metrics import confusion_matrix, per_class_accuracy
+from kmodels.analysis.predict import predict_logits
+from kmodels.augment import build_augmentation
+from kmodels.data import load_dataset
+from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
+from kmodels.errors import require
+from kmodels.files import writable_folder
+from kmodels.models import build_model
+from kmodels.records import Evaluation, Record, write_record
+from kmodels.training.callbacks import Clock, StopOnNaN
+from kmodels.training.environment import environment
+from kmodels.training.losses import CrossEntropy
+from kmodels.training.optimizers import build_optimizer
+
+EVALUATION_BATCH = 512
+
+
+def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
+    """Trains on train, keeps the weights of the lowest val_loss, evaluates test once, writes a record.
+
+    Args:
+        experiment: an Experiment.
+        seed: decides initial weights, order and augmentation; at least 0.
+        out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras.
+        data_dir: where the dataset's files are; see `load_dataset`.
+        verbose: as in Keras: 0 silent, 1 a bar, 2 a line an epoch; None: a bar on a terminal, else lines.
+
+    Returns:
+        The Record. Its status is "diverged" if the loss stopped being a number.
+
+    Raises:
+        InputError: for bad data, a batch larger than the train split, or an unwritable `out`.
+        KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
+    """
+    require(isinstance(seed, int) and seed >= 0, "seed must be an integer of at least 0", seed)
+    writable_folder(out)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    dataset = _open(experiment, data_dir)
+    keras.utils.set_random_seed(seed)
+    options = {} if experiment.dropout is None else {"dropout": experiment.dropout}
+    network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **options)
+
+    clock, nan, history = Clock(), StopOnNaN(), keras.callbacks.History()
+    # Keeps the best weights even where it never stops the run.
+    best = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=experiment.patience or experiment.epochs, restore_best_weights=True
+    )
+    evaluations = {}
+    try:
+        _fit(experiment, seed, dataset, network, [clock, best, nan, history], verbose)
+        status = "diverged" if nan.diverged else "completed"
+        if status == "completed":
+            for split in ("train", "val", "test"):
+                evaluations[split] = _evaluate(network, getattr(dataset, split), len(dataset.class_names))
+    except KeyboardInterrupt:
+        status = "interrupted"
+
+    finished = len(history.history.get("loss", ()))
+    record = Record(
+        experiment=experiment,
+        seed=seed,
+        status=status,
+        source=dict(dataset.source),
+        class_names=dataset.class_names,
+        parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
+        history={name: tuple(map(_finite, values)) for name, values in history.history.items()},
+        best_epoch=best.best_epoch + 1 if finished else None,
+        **(evaluations if status == "completed" else {}),
+        compile_seconds=clock.compile_seconds,
+        train_seconds=clock.train_seconds,
+        images_per_second=_speed(clock, len(dataset.train) * finished - experiment.batch_size),
+        started=started,
+        **environment(),
+    )
+    path = write_record(record, out)
+    if status == "interrupted":
+        raise KeyboardInterrupt(f"the {finished} finished epochs are in {path}")
+    if status == "completed":
+        _save(network, path.with_suffix(".keras"))
+    return record
+
+
+def run_seeds(experiment, seeds, out="results", **options):
+    """`run` once for each seed; returns the list of records."""
+    return [run(experiment, seed, out, **options) for seed in seeds]
+
+
+def _open(experiment, data_dir):
+    dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir)
+    if experiment.subset is not None:
+        dataset = dataset.subset(experiment.subset)
+    require(
+        experiment.batch_size <= len(dataset.train),
+        f"batch_size must be at most {len(dataset.train)}, the size of the train split",
+        experiment.batch_size,
+    )
+    return dataset
+
+
+def _fit(experiment, seed, dataset, network, callbacks, verbose):
+    trainer = build_trainer(experiment, network, seed)
+    if experiment.plateau_patience is not None:
+        plateau = keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss",
+            factor=experiment.plateau_factor,
+            patience=experiment.plateau_patience,
+            min_delta=0,
+        )
+        callbacks = [*callbacks, plateau]
+    if experiment.feed == "stream":
+        feed, steps = stream_feed(dataset, experiment.batch_size, seed, experiment.epochs)
+    else:
+        feed, steps = ArraysFeed(dataset.train, experiment.batch_size, seed), None
+        callbacks = [*callbacks, EpochOrder(feed)]
+    trainer.fit(
+        feed,
+        steps_per_epoch=steps,
+        epochs=experiment.epochs,
+        validation_data=ArraysFeed(dataset.val, EVALUATION_BATCH),
+        callbacks=callbacks,
+        # Our feeds decide the order; Keras would shuffle the batches once more.
+        shuffle=False,
+        verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+    )
+
+
+def build_trainer(experiment, network, seed):
+    """The network with its augmentation in front, compiled as the experiment says.
+
+    Training it trains `network`, whose weights it shares; augmentation acts only while training.
+    """
+    image = keras.Input(network.input_shape[1:], name="image")
+    augmentation = build_augmentation(experiment.augmentation, network.input_shape[1:], seed)
+    trainer = keras.Model(image, network(augmentation(image)), name="trainer")
+    trainer.compile(
+        optimizer=build_optimizer(
+            experiment.optimizer,
+            experiment.learning_rate,
+            momentum=experiment.momentum,
+            weight_decay=experiment.weight_decay,
+        ),
+        loss=CrossEntropy(experiment.label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    return trainer
+
+
+def _evaluate(network, split, num_classes):
+    logits = predict_logits(network, split.images, EVALUATION_BATCH).astype(np.float64)
+    matrix = confusion_matrix(split.labels, logits.argmax(axis=1), num_classes)
+    peak = logits.max(axis=1)
+    log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    return Evaluation(
+        examples=len(split),
+        loss=_finite(np.mean(log_sum - logits[np.arange(len(split)), split.labels])),
+        accuracy=float(np.trace(matrix) / len(split)),
+        per_class_accuracy=tuple(per_class_accuracy(matrix)),
+        confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
+    )
+
+
+def _finite(value):
+    return float(value) if math.isfinite(value) else None
+
+
+def _speed(clock, images):
+    return images / clock.train_seconds if images > 0 and clock.train_seconds > 0 else None
+
+
+def _save(network, path):
+    partial = Path(path).with_suffix(".partial.keras")
+    network.save(partial, include_optimizer=False)
+    os.replace(partial, path)
