@@ -14,6 +14,8 @@ def check_backend():
     Raises:
         InputError: if `KERAS_BACKEND` names no backend, or one that is not installed.
     """
+    # TensorFlow's start-up notes would stand between the user and the first line of a run.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     name = os.environ.get("KERAS_BACKEND", "jax")
     if name not in BACKENDS:
         raise unknown("KERAS_BACKEND", name, BACKENDS)
@@ -36,20 +38,29 @@ def import_tensorflow():
 
 
 def device_name():
-    """The device that Keras computes on, in words: "cpu" or the name of the GPU."""
+    """The device that Keras computes on: the name of the GPU, or "cpu (2 cores)"."""
     import keras
 
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
+    return {"jax": _jax_gpu, "tensorflow": _tensorflow_gpu, "torch": _torch_gpu}[keras.backend.backend()]() or (
+        f"cpu ({len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores)"
+    )
 
-        device = jax.devices()[0]
-        return "cpu" if device.platform == "cpu" else device.device_kind
-    if backend == "tensorflow":
-        import tensorflow as tf
 
-        gpus = tf.config.list_logical_devices("GPU") and tf.config.list_physical_devices("GPU")
-        return tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "cpu"
+def _jax_gpu():
+    import jax
+
+    device = jax.devices()[0]
+    return None if device.platform == "cpu" else device.device_kind
+
+
+def _tensorflow_gpu():
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else None
+
+
+def _torch_gpu():
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import get_args
 
@@ -122,12 +122,27 @@ class Experiment:
             )
 
     @property
+    def model_options(self):
+        """The keyword arguments that the builder of the network gets."""
+        return {} if self.dropout is None else {"dropout": self.dropout}
+
+    @property
     def fingerprint(self):
-        """Eight hex digits of what decides the outcome; name, description and published numbers do not."""
-        deciding = {
-            name: value for name, value in asdict(self).items() if name not in ("name", "description", "published")
-        }
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+        """Eight hex digits of what decides the outcome; name, description and published numbers do not.
+
+        Fields at their default are left out, so that a field added later does not rename what was recorded before.
+        """
+        deciding = {item.name: getattr(self, item.name) for item in deciding_fields()}
+        changed = {name: value for name, value in deciding.items() if value != _DEFAULTS[name]}
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def deciding_fields():
+    """The fields that decide the outcome: all but name, description and published numbers."""
+    return [item for item in fields(Experiment) if item.name not in ("name", "description", "published")]
+
+
+_DEFAULTS = {item.name: item.default for item in deciding_fields()}
 
 
 def _check_type(item, value):

@@ -1,6 +1,5 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
-import hashlib
 import json
 import statistics
 from collections.abc import Mapping
@@ -43,6 +42,7 @@ class Record:
         status: "completed", "diverged" (the loss was no longer a number) or "interrupted" (by the user).
         source: where the pixels came from (`Dataset.source`).
         class_names: in the order of the labels.
+        image_shape: (height, width, 3) of the images the network saw.
         parameters: trainable parameters of the network.
         history: per finished epoch: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate and
             seconds; None where a value is not finite.
@@ -60,6 +60,7 @@ class Record:
     status: str
     source: Mapping[str, Any]
     class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
     parameters: int
     history: Mapping[str, tuple[float | None, ...]]
     best_epoch: int | None
@@ -88,13 +89,8 @@ class Record:
 
         Equal for a repeat of the same run (experiment, data, backend and seed), different for any other.
         """
-        return record_stem(self.experiment, self.seed, self.source, self.backend)
-
-
-def record_stem(experiment, seed, source, backend):
-    """`Record.stem` for a run that is still to come."""
-    data = hashlib.sha256(source["sha256"].encode()).hexdigest()[:4]
-    return f"{experiment.name}/{backend}-{experiment.fingerprint}-{data}-seed{seed}"
+        what = f"{self.experiment.fingerprint}-{self.source['sha256'][:4]}"
+        return f"{self.experiment.name}/{self.backend}-{what}-seed{self.seed}"
 
 
 def write_record(record, out):
@@ -123,6 +119,7 @@ def read_record(path):
         values = {item.name: content[item.name] for item in fields(Record)}
         values["experiment"] = Experiment(**experiment)
         values["class_names"] = tuple(values["class_names"])
+        values["image_shape"] = tuple(values["image_shape"])
         values["history"] = {name: tuple(numbers) for name, numbers in values["history"].items()}
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])

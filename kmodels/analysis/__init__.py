@@ -5,7 +5,7 @@ from importlib import import_module
 # Name -> the file it is in; imported when first used.
 _HOME = {
     "confusion_matrix": "metrics",
-    "grad_cam": "grad_cam",
+    "grad_cam": "cam",
     "per_class_accuracy": "metrics",
     "predict_logits": "predict",
 }

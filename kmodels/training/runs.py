@@ -1,8 +1,10 @@
 """One run, from data to record. The only place that compiles, fits and evaluates."""
 
 import datetime
+import importlib.util
 import math
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 from kmodels.analysis.metrics import confusion_matrix, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
 from kmodels.augment import build_augmentation
+from kmodels.backend import import_tensorflow
 from kmodels.data import load_dataset
 from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
 from kmodels.errors import require
@@ -47,9 +50,8 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     writable_folder(out)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     dataset = _open(experiment, data_dir)
-    keras.utils.set_random_seed(seed)
-    options = {} if experiment.dropout is None else {"dropout": experiment.dropout}
-    network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **options)
+    _seed(seed)
+    network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
 
     clock, nan, history = Clock(), StopOnNaN(), keras.callbacks.History()
     # Keeps the best weights even where it never stops the run.
@@ -73,6 +75,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         status=status,
         source=dict(dataset.source),
         class_names=dataset.class_names,
+        image_shape=dataset.image_shape,
         parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
         history={name: tuple(map(_finite, values)) for name, values in history.history.items()},
         best_epoch=best.best_epoch + 1 if finished else None,
@@ -94,6 +97,13 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
 def run_seeds(experiment, seeds, out="results", **options):
     """`run` once for each seed; returns the list of records."""
     return [run(experiment, seed, out, **options) for seed in seeds]
+
+
+def _seed(seed):
+    # Every draw in Keras (initial weights, dropout) starts from these two. keras.utils.set_random_seed would also
+    # import TensorFlow, on every backend, and let it take the GPU.
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def _open(experiment, data_dir):
@@ -179,6 +189,9 @@ def _speed(clock, images):
 
 
 def _save(network, path):
+    # Keras imports TensorFlow to save, on every backend; it must not take the GPU.
+    if importlib.util.find_spec("tensorflow"):
+        import_tensorflow()
     partial = Path(path).with_suffix(".partial.keras")
     network.save(partial, include_optimizer=False)
     os.replace(partial, path)

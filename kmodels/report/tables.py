@@ -1,0 +1,157 @@
+"""Tables as text: aligned for a terminal, Markdown for the README. Fractions come in, percent goes out."""
+
+from pathlib import Path
+
+from kmodels.errors import InputError
+from kmodels.files import write_atomically
+from kmodels.records import read_records, summarise
+
+BEGIN, END = "<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"
+
+
+def percent(fraction, nothing="-"):
+    """0.7929 -> "79.29"; None -> "-"."""
+    return nothing if fraction is None else f"{100 * fraction:.2f}"
+
+
+def mean_and_spread(summary):
+    """ "78.10 ± 0.32 (n=3)"; without a spread for one record, "-" for none."""
+    if not summary.records:
+        return "-"
+    spread = "" if summary.spread is None else f" ± {100 * summary.spread:.2f}"
+    return f"{percent(summary.mean)}{spread} (n={len(summary.records)})"
+
+
+def experiment_list(experiments):
+    """Every experiment with its settings and published numbers, aligned."""
+    rows = [("experiment", "model", "augment", "optimizer", "rate", "batch", "published test %", "epochs", "what")]
+    for item in experiments:
+        published = item.published
+        rows.append(
+            (
+                item.name.split("/")[-1],
+                item.model,
+                item.augmentation,
+                item.optimizer,
+                f"{item.learning_rate:g}",
+                str(item.batch_size),
+                percent(published and published.test_accuracy),
+                "-" if published is None or published.epochs is None else str(published.epochs),
+                item.description,
+            )
+        )
+    return aligned(rows, right=(4, 5, 6, 7))
+
+
+def published_against_measured(records):
+    """For each experiment among the records: the published number, the measured one, and their difference."""
+    rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
+    for summary in summarise(records):
+        group = [r for r in records if r.experiment == summary.experiment and r.source == summary.source]
+        published = summary.experiment.published and summary.experiment.published.test_accuracy
+        both = published is not None and summary.mean is not None
+        rows.append(
+            (
+                summary.experiment.name.split("/")[-1],
+                percent(published or None),
+                mean_and_spread(summary),
+                f"{100 * (summary.mean - published):+.2f}" if both else "-",
+                ", ".join(str(record.epochs_run) for record in group),
+                ", ".join(dict.fromkeys(record.status for record in group)),
+                source_name(summary.source),
+            )
+        )
+    return aligned(rows, right=(1, 2, 3, 4))
+
+
+def source_name(source):
+    """Where the pixels came from, in a few words."""
+    kind = {"tfds": "tfds", "folder": "image folder", "scikit-learn": "scikit-learn"}.get(
+        source["kind"], source["kind"]
+    )
+    formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
+    return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
+
+
+def aligned(rows, right=()):
+    """Rows of strings as columns two spaces apart; the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row):
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])
+
+
+def markdown(rows, right=()):
+    """Rows of strings as a Markdown table; the first row is the head."""
+    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+
+def results_section(records):
+    """What the README shows: measured on the published data, and apart from it everything measured on other pixels."""
+    summaries = [summary for summary in summarise(records) if summary.records]
+    published_data = [summary for summary in summaries if summary.source["kind"] == "tfds"]
+    others = [summary for summary in summaries if summary.source["kind"] != "tfds"]
+    parts = [
+        "**On the published data** (through tfds), comparable with the published numbers:",
+        _results_table(published_data) if published_data else "No record yet.",
+        "**On other pixels**: copies of a set as files (JPEG is lossy) or parts of it. These say how the code "
+        "behaves; they do not confirm or refute a published number.",
+        _results_table(others) if others else "No record yet.",
+        "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
+        "image evaluated once.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _results_table(summaries):
+    rows = [("experiment", "data", "test %", "published %", "epochs", "parameters", "device")]
+    for summary in summaries:
+        published = summary.experiment.published
+        first = summary.records[0]
+        rows.append(
+            (
+                f"`{summary.experiment.name}`",
+                source_name(summary.source),
+                mean_and_spread(summary),
+                percent(published and published.test_accuracy),
+                ", ".join(str(record.epochs_run) for record in summary.records),
+                f"{first.parameters:,}",
+                ", ".join(dict.fromkeys(f"{r.device} ({r.backend})" for r in summary.records)),
+            )
+        )
+    return markdown(rows, right=(2, 3, 4, 5))
+
+
+def update_readme(readme, out, check=False):
+    """Rewrites what stands between the markers in the README from the records under `out`.
+
+    Args:
+        readme: its path.
+        out: the results folder.
+        check: change nothing, only tell.
+
+    Returns:
+        Whether the README was up to date.
+
+    Raises:
+        InputError: if there is no such file or it has not the two markers.
+    """
+    readme = Path(readme)
+    if not readme.is_file():
+        raise InputError(f"no README at {readme}")
+    text = readme.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise InputError(f"{readme} must have the lines {BEGIN!r} and {END!r} once each")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    fresh = f"{head}{BEGIN}\n{results_section(read_records(out).values())}\n{END}{tail}"
+    if fresh != text and not check:
+        write_atomically(readme, fresh)
+    return fresh == text

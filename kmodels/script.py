@@ -1,0 +1,133 @@
+"""What an experiment file becomes when it is run: a command that lists, runs, tries and draws its experiments."""
+
+import sys
+import tempfile
+from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import field as dataclass_field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from kmodels.backend import check_backend
+from kmodels.errors import InputError, unknown
+from kmodels.experiment import deciding_fields
+from kmodels.report import tables
+
+AS_LISTED = "as-listed"
+
+
+def main(experiments, doc, comparisons=None):
+    """Runs the command line of an experiment file and exits.
+
+    Args:
+        experiments: the Experiments of the file, in the order of the report.
+        doc: its docstring, shown by --help.
+        comparisons: {title: experiments whose curves are drawn in one figure}.
+    """
+    sys.exit(run_command(lambda: _main(experiments, doc, comparisons or {})))
+
+
+def run_command(command):
+    """Calls `command` and returns an exit status; a user's mistake becomes one line instead of a traceback."""
+    try:
+        return command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"\ninterrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        return 130
+
+
+def _main(experiments, doc, comparisons):
+    import tyro
+
+    arguments = tyro.cli(_arguments_class(), description=doc)
+    if arguments.list:
+        print(tables.experiment_list(experiments))
+        return 0
+    check_backend()
+    selected = _select(experiments, arguments.names)
+    given = {
+        item.name: getattr(arguments, item.name)
+        for item in deciding_fields()
+        if getattr(arguments, item.name) != AS_LISTED
+    }
+    selected = [replace(experiment, **given) for experiment in selected]
+    if arguments.smoke:
+        return _smoke(selected)
+    if arguments.figures:
+        from kmodels.report import pages
+
+        for path in pages.write_report(selected, arguments.out, comparisons, data_dir=arguments.data_dir):
+            print(path)
+        return 0
+    return _run(selected, arguments)
+
+
+def _run(selected, arguments):
+    from kmodels.training import run
+
+    records = []
+    for number, experiment in enumerate(selected, start=1):
+        for seed in arguments.seeds:
+            print(f"\n[{number}/{len(selected)}] {experiment.name}, seed {seed}: {experiment.description}", flush=True)
+            records.append(run(experiment, seed, arguments.out, data_dir=arguments.data_dir))
+    print(f"\n{tables.published_against_measured(records)}\n\nrecords: {arguments.out}")
+    return 0 if all(record.status == "completed" for record in records) else 1
+
+
+def _smoke(selected):
+    """Runs every experiment for one epoch on 40 made-up images; nothing is kept."""
+    from kmodels.training import run
+
+    with tempfile.TemporaryDirectory() as out:
+        for experiment in selected:
+            tiny = replace(
+                experiment, dataset="made_up", feed="arrays", subset=None, epochs=1, batch_size=16, description=""
+            )
+            record = run(tiny, 0, out, verbose=0)
+            print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
+    return 0
+
+
+def _select(experiments, names):
+    known = {experiment.name.split("/")[-1]: experiment for experiment in experiments}
+    for name in names:
+        if name.split("/")[-1] not in known:
+            raise unknown("experiment", name, known)
+    return [known[name.split("/")[-1]] for name in names] or list(experiments)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """The arguments that every experiment file takes."""
+
+    names: Any = ()
+    seeds: tuple[int, ...] = (0,)
+    """one run each"""
+    out: Path = Path("results")
+    """the folder for records"""
+    data_dir: Path | None = None
+    """the folder of images, or of the archive you already have; left out: download"""
+    list: bool = False
+    """show the experiments with their published numbers, and end"""
+    smoke: bool = False
+    """try each for one epoch on made-up images; keeps nothing"""
+    figures: bool = False
+    """draw the figures of the report from the records in --out, and a page with them"""
+
+
+def _arguments_class():
+    """_Common and an optional flag for every field of Experiment, typed as the field is."""
+    import tyro
+
+    overrides = [
+        (
+            item.name,
+            Annotated[item.type | Literal[AS_LISTED], tyro.conf.arg(help=item.metadata["help"])],
+            dataclass_field(default=AS_LISTED),
+        )
+        for item in deciding_fields()
+    ]
+    names = ("names", Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="which; none: all")], ())
+    return make_dataclass("Arguments", [names, *overrides], bases=(_Common,), frozen=True)
