@@ -14,8 +14,6 @@ def check_backend():
     Raises:
         InputError: if `KERAS_BACKEND` names no backend, or one that is not installed.
     """
-    # TensorFlow's start-up notes would stand between the user and the first line of a run.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     name = os.environ.get("KERAS_BACKEND", "jax")
     if name not in BACKENDS:
         raise unknown("KERAS_BACKEND", name, BACKENDS)
@@ -24,12 +22,22 @@ def check_backend():
             f"KERAS_BACKEND={name}, but {name} is not installed here; "
             f"install it (pip install {name}) or choose another of {', '.join(BACKENDS)}"
         )
+    _quiet_tensorflow(name)
+
+
+def _quiet_tensorflow(backend):
+    # Keras imports TensorFlow to save and load on every backend, and its start-up notes would fill the screen. The
+    # note on oneDNN can only be had away with oneDNN, which nobody misses where TensorFlow computes nothing.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if backend != "tensorflow":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 def import_tensorflow():
     """TensorFlow for reading and preparing data; beside another backend it must not take the GPU."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
+
+    _quiet_tensorflow(keras.backend.backend())
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":

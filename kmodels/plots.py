@@ -60,7 +60,7 @@ def confusion_matrix(matrix, class_names):
     require(matrix.shape == (n, n), f"matrix must be {n} x {n}, a row and a column for each class name", matrix.shape)
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-    side = 2.2 + 0.52 * n
+    side = 1.8 + 0.42 * n
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
@@ -75,7 +75,8 @@ def confusion_matrix(matrix, class_names):
                 fontsize=8,
                 color="white" if shares[row, column] > 0.55 else "#222222",
             )
-    axes.set_xticks(range(n), class_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, class_names)) > 2 else {}
+    axes.set_xticks(range(n), class_names, fontsize=8, **slanted)
     axes.set_yticks(range(n), class_names, fontsize=8)
     axes.set(xlabel="predicted", ylabel="true")
     figure.colorbar(picture, ax=axes, shrink=0.75, label="share of the true class (%)")

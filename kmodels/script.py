@@ -10,20 +10,22 @@ from typing import Annotated, Any, Literal
 from kmodels.backend import check_backend
 from kmodels.errors import InputError, unknown
 from kmodels.experiment import deciding_fields
-from kmodels.report import tables
+from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
 
 
-def main(experiments, doc, comparisons=None):
+def main(experiments, doc, *, comparisons=None, draw=False, closing=""):
     """Runs the command line of an experiment file and exits.
 
     Args:
         experiments: the Experiments of the file, in the order of the report.
         doc: its docstring, shown by --help.
-        comparisons: {title: experiments whose curves are drawn in one figure}.
+        comparisons: {title: experiments whose curves share a figure}.
+        draw: draw the figures after every run, not only for --figures.
+        closing: printed at the end of a run.
     """
-    sys.exit(run_command(lambda: _main(experiments, doc, comparisons or {})))
+    sys.exit(run_command(lambda: _main(experiments, doc, comparisons, draw, closing)))
 
 
 def run_command(command):
@@ -38,10 +40,10 @@ def run_command(command):
         return 130
 
 
-def _main(experiments, doc, comparisons):
+def _main(experiments, doc, comparisons, draw, closing):
     import tyro
 
-    arguments = tyro.cli(_arguments_class(), description=doc)
+    arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
     if arguments.list:
         print(tables.experiment_list(experiments))
         return 0
@@ -55,13 +57,14 @@ def _main(experiments, doc, comparisons):
     selected = [replace(experiment, **given) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
-    if arguments.figures:
-        from kmodels.report import pages
-
-        for path in pages.write_report(selected, arguments.out, comparisons, data_dir=arguments.data_dir):
-            print(path)
-        return 0
-    return _run(selected, arguments)
+    status = 0 if arguments.figures else _run(selected, arguments)
+    if arguments.figures or draw:
+        print("\nfigures and page:")
+        for path in write_report(selected, arguments.out, comparisons, arguments.data_dir):
+            print(f"  {path}")
+    if closing:
+        print(f"\n{closing}")
+    return status
 
 
 def _run(selected, arguments):
@@ -72,7 +75,9 @@ def _run(selected, arguments):
         for seed in arguments.seeds:
             print(f"\n[{number}/{len(selected)}] {experiment.name}, seed {seed}: {experiment.description}", flush=True)
             records.append(run(experiment, seed, arguments.out, data_dir=arguments.data_dir))
-    print(f"\n{tables.published_against_measured(records)}\n\nrecords: {arguments.out}")
+    print(f"\n{tables.published_against_measured(records)}\n\nrecords:")
+    for record in records:
+        print(f"  {arguments.out / record.stem}.json")
     return 0 if all(record.status == "completed" for record in records) else 1
 
 

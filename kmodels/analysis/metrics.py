@@ -21,14 +21,11 @@ def confusion_matrix(labels, predictions, num_classes):
         "labels and predictions must be one-dimensional and equally long",
         (labels.shape, predictions.shape),
     )
-    both = np.concatenate([labels, predictions])
-    require(
-        len(both) == 0 or (both.min() >= 0 and both.max() < num_classes),
-        f"labels and predictions must be 0 to {num_classes - 1}",
-        None if len(both) == 0 else (int(both.min()), int(both.max())),
-    )
-    cells = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+    strange = set(np.concatenate([labels, predictions]).tolist()) - set(range(num_classes))
+    require(not strange, f"labels and predictions must be integers from 0 to {num_classes - 1}", sorted(strange))
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, (labels.astype(int), predictions.astype(int)), 1)
+    return matrix
 
 
 def per_class_accuracy(matrix):

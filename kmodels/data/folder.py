@@ -68,7 +68,8 @@ def _folders(root):
 def _classes(root, folders):
     if len(folders) < 2:
         found = ", ".join(folder.name for folder in folders) or "none"
-        raise InputError(f"{root} needs at least two class folders. Found: {found}")
+        hint = f"; is {folders[0]} what you meant?" if folders and len(_folders(folders[0])) > 1 else ""
+        raise InputError(f"{root} needs at least two class folders. Found: {found}{hint}")
     classes = {folder.name: _images(folder) for folder in folders}
     for folder in folders:
         if not classes[folder.name]:

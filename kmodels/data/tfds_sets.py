@@ -91,7 +91,11 @@ def _builder(name, data_dir):
     # Without these, a machine with no network waits on look-ups of Google's metadata server.
     os.environ.setdefault("NO_GCE_CHECK", "true")
     import_tensorflow()
+    import absl.logging
     import tensorflow_datasets as tfds
+
+    # tfds warns of every folder that it looks into in vain.
+    absl.logging.set_verbosity(absl.logging.ERROR)
 
     if data_dir is None:
         builder, manual_dir = tfds.builder(name), None

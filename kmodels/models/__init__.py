@@ -8,6 +8,7 @@ To add one: write the builder, name it here, pin its parameter count in tests/mo
 """
 
 import inspect
+import math
 from importlib import import_module
 
 from kmodels.errors import InputError, require, unknown
@@ -45,3 +46,8 @@ def build_model(name, input_shape, num_classes, **options):
         if option not in known:
             raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
     return builder(tuple(input_shape), num_classes, **options)
+
+
+def trainable_parameters(layer):
+    """How many numbers training changes in a layer or a whole network."""
+    return sum(math.prod(weight.shape) for weight in layer.trainable_weights)

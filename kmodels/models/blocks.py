@@ -58,7 +58,11 @@ def dense(x, units, *, name):
 
 
 def batch_norm(x, *, name):
-    """Batch normalisation with PyTorch's constants (its momentum 0.1 is 0.9 here)."""
+    """Batch normalisation with PyTorch's constants (its momentum 0.1 is 0.9 here).
+
+    One difference is left: PyTorch adds n / (n - 1) times the variance of a batch to its running variance, Keras the
+    variance itself; n is the number of values a channel has in a batch, thousands.
+    """
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 

@@ -1,1 +1,52 @@
-"""Records to what people read: tables.py for terminals and the README, pages.py for pictures and HTML."""
+"""Records to what people read.
+
+tables.py: text for terminals and the README; pictures.py: PNG files beside a record; architecture.py: a network as a
+table or a drawing; page.py: one self-contained HTML page a report.
+"""
+
+from pathlib import Path
+
+from kmodels.errors import InputError
+from kmodels.records import read_records
+
+
+def write_report(experiments, out, comparisons=None, data_dir=None):
+    """Draws everything that can be drawn of these experiments from the records under `out`.
+
+    Args:
+        experiments: Experiments of one report; their records are found by name.
+        out: the results folder.
+        comparisons: {title: experiments whose curves share a figure}.
+        data_dir: where the dataset's files are, for Grad-CAM; see `load_dataset`.
+
+    Returns:
+        The paths written: pictures beside each record, one picture a comparison, and the page.
+
+    Raises:
+        InputError: if there is no record of any of them.
+    """
+    from kmodels.report.page import write_page
+    from kmodels.report.pictures import write_comparison, write_grad_cam, write_pictures
+
+    names = [experiment.name for experiment in experiments]
+    records = [record for record in read_records(out).values() if record.experiment.name in names]
+    if not records:
+        raise InputError(f"no record of {', '.join(names)} under {out}; run the experiments first")
+    records.sort(key=lambda record: names.index(record.experiment.name))
+    paths = []
+    for record in records:
+        paths += write_pictures(record, out)
+        try:
+            paths.append(write_grad_cam(record, out, data_dir))
+        except InputError as error:
+            print(f"no Grad-CAM of {record.stem}: {error}")
+    folder = Path(out) / names[0].split("/")[0]
+    drawn = {}
+    for title, compared in (comparisons or {}).items():
+        wanted = [experiment.name for experiment in compared]
+        chosen = {r.experiment.name: r for r in reversed(records) if r.experiment.name in wanted and r.epochs_run}
+        if len(chosen) == len(wanted):
+            drawn[title] = write_comparison(title, [chosen[name] for name in wanted], folder)
+        else:
+            print(f"no figure '{title}': it needs records of {', '.join(wanted)}")
+    return [*paths, *drawn.values(), write_page(records, out, folder / "index.html", drawn)]

@@ -48,12 +48,12 @@ def published_against_measured(records):
     rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
     for summary in summarise(records):
         group = [r for r in records if r.experiment == summary.experiment and r.source == summary.source]
-        published = summary.experiment.published and summary.experiment.published.test_accuracy
+        published = summary.experiment.published.test_accuracy if summary.experiment.published else None
         both = published is not None and summary.mean is not None
         rows.append(
             (
                 summary.experiment.name.split("/")[-1],
-                percent(published or None),
+                percent(published),
                 mean_and_spread(summary),
                 f"{100 * (summary.mean - published):+.2f}" if both else "-",
                 ", ".join(str(record.epochs_run) for record in group),

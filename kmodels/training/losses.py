@@ -17,7 +17,8 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, labels, logits):
-        log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
+        # At least single precision, whatever the network computes in.
+        log_probabilities = ops.log_softmax(ops.cast(logits, keras.backend.result_type(logits.dtype, "float32")))
         index = ops.expand_dims(ops.cast(ops.reshape(labels, (-1,)), "int32"), -1)
         true = ops.take_along_axis(log_probabilities, index, axis=-1)[:, 0]
         even = ops.mean(log_probabilities, axis=-1)

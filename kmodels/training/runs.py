@@ -19,7 +19,7 @@ from kmodels.data import load_dataset
 from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
 from kmodels.errors import require
 from kmodels.files import writable_folder
-from kmodels.models import build_model
+from kmodels.models import build_model, trainable_parameters
 from kmodels.records import Evaluation, Record, write_record
 from kmodels.training.callbacks import Clock, StopOnNaN
 from kmodels.training.environment import environment
@@ -76,7 +76,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         source=dict(dataset.source),
         class_names=dataset.class_names,
         image_shape=dataset.image_shape,
-        parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
+        parameters=trainable_parameters(network),
         history={name: tuple(map(_finite, values)) for name, values in history.history.items()},
         best_epoch=best.best_epoch + 1 if finished else None,
         **(evaluations if status == "completed" else {}),

@@ -1,0 +1,5 @@
+"""`python -m kmodels`, the same as the command `kmodels`."""
+
+from kmodels.cli import main
+
+main()

@@ -1,0 +1,160 @@
+"""The `kmodels` command. Experiments are run by the scripts in experiments/; this is for all that is around them."""
+
+import os
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import tyro
+
+from kmodels.backend import BACKENDS, check_backend
+from kmodels.errors import InputError
+from kmodels.script import run_command
+
+Name = tyro.conf.Positional
+
+
+def main():
+    """Entry point."""
+    commands = {"doctor": doctor, "data": data, "models": models, "gradcam": gradcam, "report": report}
+    sys.exit(
+        run_command(
+            lambda: tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="kmodels",
+                description="Train, compare and explain image classifiers in Keras 3.",
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+        )
+    )
+
+
+def doctor() -> int:
+    """Show what kmodels would run on here: backend, device, versions, folders; says what is wrong."""
+    import importlib.metadata
+    import platform
+
+    from kmodels.data.cache import cache_folder
+
+    def version(package):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    print(f"python        {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in ("kmodels", "keras", "jax", "tensorflow", "torch", "numpy", "scikit-learn", "tensorflow-datasets"):
+        found = version(package) or (version("tensorflow-cpu") if package == "tensorflow" else None)
+        print(f"{package:<13} {found or 'not installed'}")
+    print(f"KERAS_BACKEND {os.environ.get('KERAS_BACKEND')} (one of {', '.join(BACKENDS)})")
+    check_backend()
+    from kmodels.backend import device_name
+
+    print(f"device        {device_name()}")
+    cache = cache_folder()
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    print(f"data cache    {cache} ({free:.0f} GiB free)")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"the data cache {cache} cannot be written; set KMODELS_CACHE to a folder that can")
+    return 0
+
+
+def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path | None = None) -> int:
+    """Prepare a dataset and say what is in it; without a name, list the datasets.
+
+    Args:
+        name: of the dataset.
+        image_size: height and width in pixels; left out: as stored.
+        data_dir: the folder of images, or of the archive you already have; left out: download.
+    """
+    from kmodels.data import DATASETS, load_dataset
+
+    if not name:
+        for known, file in DATASETS.items():
+            print(f"{known:<8}  {import_module(f'kmodels.data.{file}').__doc__.splitlines()[0]}")
+        return 0
+    dataset = load_dataset(name, image_size, data_dir)
+    print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
+    for note in dataset.source["notes"]:
+        print(f"note: {note}")
+    import numpy as np
+
+    from kmodels.report.tables import aligned
+
+    rows = [("class", "train", "val", "test")]
+    counts = [
+        np.bincount(split.labels, minlength=len(dataset.class_names))
+        for split in (dataset.train, dataset.val, dataset.test)
+    ]
+    rows += [(label, *(f"{count[i]:,}" for count in counts)) for i, label in enumerate(dataset.class_names)]
+    rows.append(("all", *(f"{count.sum():,}" for count in counts)))
+    print(aligned(rows, right=(1, 2, 3)))
+    print(f"sha256 {dataset.source['sha256']}")
+    return 0
+
+
+def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10, draw: Path | None = None) -> int:
+    """Show the layers of a network; without a name, list the networks.
+
+    Args:
+        name: of the network.
+        image_size: height and width of its input.
+        num_classes: how many logits.
+        draw: also draw it into this .png, .svg or .pdf file.
+    """
+    check_backend()
+    from kmodels.models import MODELS, build_model, trainable_parameters
+    from kmodels.report.architecture import draw as draw_network
+    from kmodels.report.architecture import layer_table
+    from kmodels.report.tables import aligned
+
+    if not name:
+        rows = [("network", "parameters", "file")]
+        for known, file in MODELS.items():
+            network = build_model(known, (image_size, image_size, 3), num_classes)
+            rows.append((known, f"{trainable_parameters(network):,}", f"kmodels/models/{file}.py"))
+        print(aligned(rows, right=(1,)))
+        return 0
+    network = build_model(name, (image_size, image_size, 3), num_classes)
+    print(aligned(layer_table(network), right=(3,)))
+    print(f"{trainable_parameters(network):,} trainable parameters")
+    if draw:
+        print(draw_network(network, draw))
+    return 0
+
+
+def gradcam(record: Name[Path], /, data_dir: Path | None = None) -> int:
+    """Draw Grad-CAM for one test image of each class with the network of a record.
+
+    Args:
+        record: a record's .json file, with its .keras beside it.
+        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+    """
+    check_backend()
+    from kmodels.records import read_record
+    from kmodels.report.pictures import write_grad_cam
+
+    read = read_record(record)
+    out = record.resolve().parents[len(Path(read.stem).parts) - 1]
+    print(write_grad_cam(read, out, data_dir))
+    return 0
+
+
+def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
+    """Write the results table of the README from the records. (Pictures and pages: --figures of an experiment file.)
+
+    Args:
+        out: the results folder.
+        readme: the file whose table stands between the two results markers.
+        check: change nothing; fail if the table is not what the records say.
+    """
+    from kmodels.report.tables import update_readme
+
+    fresh = update_readme(readme, out, check)
+    if check:
+        print(f"{readme} is {'up to date' if fresh else 'stale: run kmodels report'}")
+        return 0 if fresh else 1
+    print(f"{readme}: {'nothing new' if fresh else 'written'}")
+    return 0

@@ -1,0 +1,72 @@
+"""One self-contained HTML page: results against published numbers, every run with its pictures, settings and origin."""
+
+import base64
+import tempfile
+from pathlib import Path
+
+import jinja2
+
+from kmodels.experiment import deciding_fields
+from kmodels.files import write_atomically
+from kmodels.models import build_model
+from kmodels.records import summarise
+from kmodels.report import tables
+from kmodels.report.architecture import can_draw, draw, layer_table
+from kmodels.report.pictures import PICTURES, picture_path
+
+
+def write_page(records, out, path, comparisons=None):
+    """Writes the page of these records and returns its path.
+
+    Args:
+        records: in the order of the page, at least one.
+        out: the results folder; pictures found beside a record are shown.
+        path: of the page.
+        comparisons: {title: path of a picture} to show first.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kmodels.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("page.html.j2").render(
+        title=records[0].experiment.name.split("/")[0],
+        percent=tables.percent,
+        summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
+        comparisons={title: _embedded(picture) for title, picture in (comparisons or {}).items()},
+        runs=[_run(record, out) for record in records],
+        networks=_networks(records),
+    )
+    return write_atomically(path, html)
+
+
+def _run(record, out):
+    pictures = {caption: picture_path(record, out, name) for name, caption in PICTURES.items()}
+    settings = {item.name: getattr(record.experiment, item.name) for item in deciding_fields()}
+    return {
+        "record": record,
+        "source": tables.source_name(record.source),
+        "settings": {name: value for name, value in settings.items() if value is not None},
+        "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
+    }
+
+
+def _networks(records):
+    """{name: (layer table, embedded drawing or None)} of every network among the records."""
+    networks = {}
+    for record in records:
+        if record.experiment.model not in networks:
+            network = build_model(
+                record.experiment.model,
+                record.image_shape,
+                len(record.class_names),
+                **record.experiment.model_options,
+            )
+            drawing = None
+            if can_draw():
+                with tempfile.TemporaryDirectory() as folder:
+                    drawing = _embedded(draw(network, Path(folder) / "network.png"))
+            networks[record.experiment.model] = (layer_table(network), drawing)
+    return networks
+
+
+def _embedded(path):
+    return f"data:image/png;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"

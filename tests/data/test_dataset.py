@@ -1,0 +1,38 @@
+"""Datasets that need no file, and parts of datasets."""
+
+import numpy as np
+import pytest
+
+from kmodels import InputError, load_dataset
+
+
+def test_digits_are_real_scans_in_three_stratified_splits():
+    dataset = load_dataset("digits")
+    assert dataset.image_shape == (8, 8, 3)
+    assert dataset.source["counts"] == {"train": 1078, "val": 360, "test": 359}
+    assert dataset.train.images.max() == 255
+    index = np.concatenate([dataset.train.index, dataset.val.index, dataset.test.index])
+    assert np.array_equal(np.sort(index), np.arange(1797))
+    assert load_dataset("digits", image_size=16).image_shape == (16, 16, 3)
+
+
+def test_a_subset_keeps_the_ratio_the_classes_and_the_test_split():
+    dataset = load_dataset("digits")
+    part = dataset.subset(200)
+    assert part.source["counts"] == {"train": 150, "val": 50, "test": 359}
+    assert part.source["subset"] == 200
+    assert np.bincount(part.train.labels, minlength=10).min() >= 14
+    places = np.searchsorted(dataset.train.index, part.train.index)
+    assert np.array_equal(dataset.train.images[places], part.train.images)
+    assert np.array_equal(part.train.index, dataset.subset(200).train.index)
+
+
+@pytest.mark.parametrize("examples", [5, 100_000])
+def test_an_impossible_subset_says_what_is_possible(examples):
+    with pytest.raises(InputError, match=r"subset must be 20 .* to 1438"):
+        load_dataset("digits").subset(examples)
+
+
+def test_an_unknown_dataset_offers_the_nearest():
+    with pytest.raises(InputError, match="unknown dataset 'digit'; did you mean digits"):
+        load_dataset("digit")

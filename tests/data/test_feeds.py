@@ -1,0 +1,39 @@
+"""Batches from memory: every image once an epoch, in an order of (seed, epoch)."""
+
+import numpy as np
+import pytest
+
+from kmodels import load_dataset
+from kmodels.data.feeds import ArraysFeed
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_dataset("made_up", image_size=8).train
+
+
+def test_every_image_comes_once_and_the_last_batch_is_smaller(split):
+    feed = ArraysFeed(split, 16, seed=0)
+    assert len(feed) == 3
+    batches = [feed[i] for i in range(3)]
+    assert [len(labels) for _, labels in batches] == [16, 16, 8]
+    assert batches[0][0].dtype == np.uint8
+    pixels = np.concatenate([images for images, _ in batches])
+    assert sorted(image.tobytes() for image in pixels) == sorted(image.tobytes() for image in split.images)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(split):
+    def order(seed, epoch):
+        feed = ArraysFeed(split, 16, seed)
+        feed.start_epoch(epoch)
+        return feed.order.tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert order(0, 3) != order(0, 4)
+    assert order(0, 3) != order(1, 3)
+
+
+def test_without_a_seed_the_order_is_the_splits_own(split):
+    feed = ArraysFeed(split, 40)
+    feed.start_epoch(5)
+    assert np.array_equal(feed[0][1], split.labels)

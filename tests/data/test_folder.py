@@ -1,0 +1,122 @@
+"""Image folders: both shapes, and every way in which they can be wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmodels import InputError, load_dataset
+
+CLASSES = ("cat", "dog")
+
+
+def save(path, size=(8, 8), mode="RGB", value=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"RGB": 3, "RGBA": 4, "L": 0}[mode]
+    shape = (size[1], size[0], channels) if channels else (size[1], size[0])
+    rng = np.random.default_rng(len(path.name))
+    pixels = rng.integers(0, 256, shape, np.uint8) if value is None else np.full(shape, value, np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def split_folder(tmp_path):
+    """train with ten images a class, test with four; grey value tells the class."""
+    for split, number in (("train", 10), ("test", 4)):
+        for label, name in enumerate(CLASSES):
+            for i in range(number):
+                save(tmp_path / "pets" / split / name / f"{i}.png", value=100 * label + i)
+    return tmp_path / "pets"
+
+
+def test_splits_of_the_folder_are_kept_and_val_is_a_fifth_of_train(split_folder):
+    dataset = load_dataset("folder", data_dir=split_folder)
+    assert dataset.class_names == CLASSES
+    assert dataset.source["counts"] == {"train": 16, "val": 4, "test": 8}
+    assert dataset.source["name"] == "pets"
+    assert dataset.source["formats"] == {"PNG": 28}
+    for split in (dataset.train, dataset.val, dataset.test):
+        assert split.images.dtype == np.uint8
+        assert split.labels.dtype == np.int32
+        assert np.array_equal(split.images[:, 0, 0, 0] >= 100, split.labels == 1)
+    values = np.concatenate([dataset.train.images, dataset.val.images])[:, 0, 0, 0]
+    assert len(set(values.tolist())) == 20
+
+
+def test_a_val_folder_is_used_under_any_of_its_names(split_folder):
+    for name in CLASSES:
+        save(split_folder / "valid" / name / "one.png")
+    assert load_dataset("folder", data_dir=split_folder).source["counts"] == {"train": 20, "val": 2, "test": 8}
+
+
+def test_a_folder_of_classes_is_split_60_20_20(split_folder):
+    dataset = load_dataset("folder", data_dir=split_folder / "train")
+    assert dataset.source["counts"] == {"train": 12, "val": 4, "test": 4}
+
+
+def test_a_new_file_makes_a_new_dataset(split_folder):
+    before = load_dataset("folder", data_dir=split_folder).source["sha256"]
+    assert load_dataset("folder", data_dir=split_folder).source["sha256"] == before
+    save(split_folder / "train" / "cat" / "new.png")
+    assert load_dataset("folder", data_dir=split_folder).source["sha256"] != before
+
+
+def test_grey_and_transparent_images_become_rgb_and_are_counted_once(split_folder, capsys):
+    save(split_folder / "train" / "cat" / "grey.png", mode="L")
+    save(split_folder / "train" / "cat" / "grey2.png", mode="L")
+    save(split_folder / "train" / "dog" / "clear.png", mode="RGBA")
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert notes == ["2 images were converted from L to RGB", "1 images were converted from RGBA to RGB"]
+    assert capsys.readouterr().out.count("converted from L") == 1
+
+
+def test_image_size_brings_all_to_one_square_without_distortion(split_folder):
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = 200
+    Image.fromarray(wide).save(split_folder / "test" / "cat" / "wide.png")
+    dataset = load_dataset("folder", image_size=16, data_dir=split_folder)
+    assert dataset.image_shape == (16, 16, 3)
+    # The middle third of the wide image fills the square; scaled out of shape, its dark ends would show.
+    assert dataset.test.images.min(axis=(1, 2, 3)).max() == 200
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "test" / "dog" / "0.png").write_bytes(b"no image"), r"cannot read the image .*0\.png"),
+        (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8, the first is 8x8; give im"),
+        (
+            lambda root: [path.unlink() for path in (root / "test" / "dog").iterdir()],
+            r"class folder .*dog has no image",
+        ),
+        (lambda root: save(root / "test" / "bird" / "b.png"), "train and test have different classes: bird"),
+        (lambda root: (root / "test").rename(root / "val"), "has the splits train, val but no test"),
+    ],
+)
+def test_what_is_wrong_with_the_folder_is_named(split_folder, spoil, message):
+    spoil(split_folder)
+    with pytest.raises(InputError, match=message):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_a_truncated_jpeg_is_named(split_folder):
+    path = split_folder / "train" / "cat" / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).resize((8, 8)).save(path)
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(InputError, match=r"cannot read the image .*cut\.jpg"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_a_missing_folder_and_a_folder_of_one_class_are_refused(tmp_path, split_folder):
+    with pytest.raises(InputError, match="data_dir must be a folder"):
+        load_dataset("folder", data_dir=tmp_path / "none")
+    with pytest.raises(InputError, match="needs data_dir"):
+        load_dataset("folder")
+    with pytest.raises(InputError, match=r"at least two class folders. Found: pets; is .*pets what you meant"):
+        load_dataset("folder", data_dir=tmp_path)
+
+
+def test_too_few_images_to_divide_are_refused(tmp_path):
+    for name in CLASSES:
+        save(tmp_path / name / "only.png")
+    with pytest.raises(InputError, match=r"too few images to divide: .* would have none of cat"):
+        load_dataset("folder", data_dir=tmp_path)

@@ -1,0 +1,83 @@
+"""Pictures and the page, from real records."""
+
+import html.parser
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from kmodels import InputError, build_model, run
+from kmodels.models import trainable_parameters
+from kmodels.report import architecture, write_report
+
+
+@pytest.fixture
+def two(tiny):
+    return replace(tiny, name="tests/one", epochs=1), replace(tiny, name="tests/two", epochs=1, augmentation="none")
+
+
+def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
+    records = [run(experiment, 0, tmp_path, verbose=0) for experiment in two]
+    paths = write_report(two, tmp_path, {"Without and with": two})
+    names = {path.relative_to(tmp_path).as_posix() for path in paths}
+    for record in records:
+        for picture in ("curves", "confusion", "classes", "grad_cam"):
+            assert f"{record.stem}_{picture}.png" in names
+    assert {"tests/without_and_with.png", "tests/index.html"} <= names
+    for path in paths:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert min(image.size) > 100
+    page = (tmp_path / "tests" / "index.html").read_text()
+    html.parser.HTMLParser().feed(page)
+    # Self-contained: whatever it shows is in it.
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("data:image/png;base64,") >= 9
+    for record in records:
+        assert record.source["sha256"] in page
+        assert f"{record.stem}.json" in page
+
+
+def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(two, tmp_path, capsys):
+    record = run(two[0], 0, tmp_path, verbose=0)
+    (tmp_path / f"{record.stem}.keras").unlink()
+    paths = write_report(two, tmp_path, {"Both": two})
+    said = capsys.readouterr().out
+    assert re.search(r"no Grad-CAM of .*its network .*\.keras is not here", said)
+    assert "no figure 'Both': it needs records of tests/one, tests/two" in said
+    assert [path.name for path in paths if path.name == "index.html"]
+
+
+def test_a_page_tells_of_a_run_that_diverged(two, tmp_path):
+    lost = replace(two[0], optimizer="sgd", learning_rate=1e30)
+    run(lost, 0, tmp_path, verbose=0)
+    write_report([lost], tmp_path)
+    assert "Diverged: the loss was no longer a number" in (tmp_path / "tests" / "index.html").read_text()
+
+
+def test_no_record_is_an_error(two, tmp_path):
+    with pytest.raises(InputError, match="no record of tests/one, tests/two under"):
+        write_report(two, tmp_path)
+
+
+def test_the_layer_table_adds_up():
+    network = build_model("model4", (32, 32, 3), 10)
+    rows = architecture.layer_table(network)
+    assert rows[0] == ("layer", "kind", "output", "parameters")
+    assert sum(int(row[3].replace(",", "")) for row in rows[1:]) == trainable_parameters(network)
+    assert ("conv2_norm", "BatchNormalization", "32x32x32", "64") in rows
+
+
+def test_a_drawing_needs_graphviz_and_a_known_ending(tmp_path, monkeypatch):
+    network = build_model("conv_net", (16, 16, 3), 3)
+    if architecture.can_draw():
+        path = architecture.draw(network, tmp_path / "net.png")
+        with Image.open(path) as image:
+            assert image.height > 300
+        with pytest.raises(InputError, match=r"must be a \.png, \.svg or \.pdf file"):
+            architecture.draw(network, tmp_path / "net.txt")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="needs graphviz"):
+        architecture.draw(network, tmp_path / "net.png")

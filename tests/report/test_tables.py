@@ -1,0 +1,95 @@
+"""Tables: published beside measured, other pixels apart, and a README that is never stale."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_records import make
+
+from kmodels import InputError, Published
+from kmodels.records import write_record
+from kmodels.report import tables
+
+FOLDER = {
+    "kind": "folder",
+    "name": "cifar10",
+    "formats": {"JPEG": 6},
+    "sha256": "ef" * 32,
+    "counts": {"train": 4000},
+    "notes": [],
+}
+
+
+def test_percentages_and_spreads():
+    assert tables.percent(0.79294) == "79.29"
+    assert tables.percent(None) == "-"
+    (one,) = tables.summarise([make(0, 0.5)])
+    (two,) = tables.summarise([make(0, 0.5), make(1, 0.7)])
+    assert tables.mean_and_spread(one) == "50.00 (n=1)"
+    assert tables.mean_and_spread(two) == "60.00 ± 14.14 (n=2)"
+
+
+def test_published_and_measured_stand_side_by_side():
+    text = tables.published_against_measured([make(0, 0.5), make(1, 0.7)])
+    head, _, row = text.splitlines()
+    assert "published test %" in head
+    assert row.split()[:6] == ["one", "60.00", "60.00", "±", "14.14", "(n=2)"]
+    assert "+0.00" in row
+
+
+def test_a_diverged_run_and_one_without_published_number_have_dashes():
+    diverged = make(status="diverged", test=None)
+    row = tables.published_against_measured([diverged]).splitlines()[2]
+    assert row.split()[:4] == ["one", "60.00", "-", "-"]
+    assert "diverged" in row
+    own = replace(make().experiment, published=None)
+    assert tables.published_against_measured([make(experiment=own)]).splitlines()[2].split()[1] == "-"
+
+
+def test_a_published_zero_is_a_number():
+    zero = replace(make().experiment, published=Published(test_accuracy=0.0))
+    row = tables.published_against_measured([make(experiment=zero)]).splitlines()[2]
+    assert row.split()[1] == "0.00"
+    assert "+50.00" in row
+
+
+def test_other_pixels_stand_apart_from_the_published_data():
+    section = tables.results_section([make(), make(source=FOLDER)])
+    ours, others = section.split("**On other pixels**")
+    assert "cifar10 (tfds" in ours
+    assert "cifar10 (image folder, JPEG, 4,000 training images)" in others
+    assert "cifar10 (tfds" not in others
+    assert "No record yet." in tables.results_section([make(source=FOLDER)])
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{tables.BEGIN}\nold\n{tables.END}\n\nend\n")
+    return path
+
+
+def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
+    write_record(make(), tmp_path / "results")
+    assert not tables.update_readme(readme, tmp_path / "results", check=True)
+    assert "old" in readme.read_text()
+    assert not tables.update_readme(readme, tmp_path / "results")
+    text = readme.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("\n\nend\n")
+    assert "| `report/one` |" in text
+    assert "old" not in text
+    assert tables.update_readme(readme, tmp_path / "results", check=True)
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no README at"):
+        tables.update_readme(tmp_path / "README.md", tmp_path)
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match="must have the lines"):
+        tables.update_readme(tmp_path / "README.md", tmp_path)
+
+
+def test_our_own_readme_shows_the_committed_records():
+    root = Path(__file__).parents[2]
+    assert tables.update_readme(root / "README.md", root / "results", check=True), "run: kmodels report"

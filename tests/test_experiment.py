@@ -1,0 +1,66 @@
+"""Experiment: what it accepts, what it refuses and how it says so."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from kmodels import Experiment, InputError, Published
+from kmodels.experiment import OPTIMIZERS
+
+BASE = Experiment(name="report/base", published=Published(test_accuracy=0.5))
+
+
+def test_a_variant_differs_only_where_it_says():
+    variant = replace(BASE, optimizer="sgd", momentum=0.9)
+    assert (variant.optimizer, variant.momentum) == ("sgd", 0.9)
+    assert replace(variant, optimizer="adam", momentum=0.0) == BASE
+
+
+def test_it_cannot_be_changed_and_can_be_a_key():
+    with pytest.raises(FrozenInstanceError):
+        BASE.epochs = 3
+    assert {BASE: 1}[replace(BASE)] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "model44"}, "unknown model 'model44'; did you mean model4"),
+        ({"dataset": "cifar_10"}, "unknown dataset 'cifar_10'; did you mean cifar10"),
+        ({"augmentation": "rotate"}, "unknown augmentation 'rotate'"),
+        ({"optimizer": "adaam"}, "unknown optimizer 'adaam'; did you mean adam"),
+        ({"feed": "steam"}, "unknown feed 'steam'; did you mean stream"),
+        ({"learning_rat": 0.1}, "unknown field of Experiment 'learning_rat'; did you mean learning_rate"),
+        ({"learning_rate": 0}, r"learning_rate must be a number above 0. Received: 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
+        ({"learning_rate": "0.1"}, "learning_rate must be float or int. Received: '0.1'"),
+        ({"epochs": 1.5}, "epochs must be int. Received: 1.5"),
+        ({"epochs": True}, "epochs must be int. Received: True"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1. Received: 0"),
+        ({"plateau_patience": 10}, r"plateau_patience must be below patience \(10\)"),
+        ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and below 1"),
+        ({"momentum": 0.9}, "momentum belongs to sgd and rmsprop, not to adam"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"image_size": 4}, "image_size must be at least 8"),
+        ({"name": "../escape"}, "name must be letters"),
+        ({"name": "/absolute"}, "name must be letters"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(BASE, **change)
+
+
+def test_the_fingerprint_follows_what_decides_the_outcome_and_nothing_else():
+    assert replace(BASE, name="other", description="d", published=None).fingerprint == BASE.fingerprint
+    different = [replace(BASE, optimizer=name).fingerprint for name in OPTIMIZERS if name != BASE.optimizer]
+    assert len({BASE.fingerprint, *different}) == len(OPTIMIZERS)
+
+
+def test_the_fingerprint_of_a_known_experiment_stays():
+    # Records are found by it: if this fails, committed records lose their names.
+    changed = replace(BASE, dataset="digits", model="conv_net", image_size=32, learning_rate=0.002)
+    assert changed.fingerprint == "9a951c35"

@@ -1,0 +1,66 @@
+"""Atomic writing: the old content or the new, never half."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kmodels import InputError
+from kmodels.files import writable_folder, write_atomically
+
+
+def test_it_writes_and_replaces(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_atomically(path, "old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "file.txt", "old")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "file.json"
+    code = (
+        "import itertools, json, sys; from kmodels.files import write_atomically\n"
+        "for i in itertools.count():\n    write_atomically(sys.argv[1], json.dumps([i] * 20_000))"
+    )
+    rng = random.Random(0)
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.05, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        values = json.loads(path.read_text())
+        assert len(values) == 20_000
+        assert len(set(values)) == 1
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write into the folder .*file"):
+        writable_folder(tmp_path / "file")
+
+
+def test_an_unwritable_folder_is_named(tmp_path):
+    # A missing parent in /proc cannot be made by anyone, root included.
+    with pytest.raises(InputError, match="cannot write into the folder '/proc/none'"):
+        writable_folder("/proc/none")

@@ -1,0 +1,100 @@
+"""Records: refused when they are not whole, averaged over seeds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from kmodels import Experiment, InputError, Published, Record, read_record
+from kmodels.records import SCHEMA, Evaluation, summarise, write_record
+
+
+def make(seed=0, accuracy=0.5, **changes):
+    evaluation = Evaluation(
+        examples=4,
+        loss=0.7,
+        accuracy=accuracy,
+        per_class_accuracy=(accuracy, None),
+        confusion_matrix=((2, 2), (0, 0)),
+    )
+    values = {
+        "experiment": Experiment(name="report/one", published=Published(test_accuracy=0.6)),
+        "seed": seed,
+        "status": "completed",
+        "source": {"kind": "tfds", "name": "cifar10", "sha256": "ab" * 32, "counts": {"train": 4}, "notes": []},
+        "class_names": ("a", "b"),
+        "image_shape": (8, 8, 3),
+        "parameters": 7,
+        "history": {"loss": (1.0, None), "val_loss": (1.5, 0.25)},
+        "best_epoch": 2,
+        "train": evaluation,
+        "val": evaluation,
+        "test": evaluation,
+        "backend": "jax",
+        "device": "cpu",
+        "precision": "float32",
+        "versions": {"keras": "3"},
+        "commit": None,
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+    return Record(**{**values, **changes})
+
+
+def test_it_reads_back_equal_and_a_repeat_replaces_it(tmp_path):
+    path = write_record(make(), tmp_path)
+    assert read_record(path) == make()
+    assert write_record(make(accuracy=0.75), tmp_path) == path
+    assert read_record(path).test.accuracy == 0.75
+
+
+def test_the_file_is_strict_json(tmp_path):
+    text = write_record(make(), tmp_path).read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["epochs_run"] == 2
+
+
+def test_what_differs_has_another_file():
+    base = make()
+    others = [
+        make(seed=1),
+        make(backend="torch"),
+        make(experiment=replace(base.experiment, epochs=3)),
+        make(source={**base.source, "sha256": "cd" * 32}),
+    ]
+    assert len({record.stem for record in [base, *others]}) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read the record"),
+        ("[]", f"not a record of schema {SCHEMA}. Received schema: None"),
+        ('{"schema": 99}', "Received schema: 99"),
+        (f'{{"schema": {SCHEMA}}}', "is not a whole record: KeyError: 'experiment'"),
+    ],
+)
+def test_what_is_no_record_is_named(tmp_path, content, message):
+    path = tmp_path / "bad-seed0.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_record(path)
+
+
+def test_seeds_are_averaged_with_their_spread():
+    (summary,) = summarise([make(0, 0.5), make(1, 0.7), make(2, status="diverged", test=None)])
+    assert summary.mean == pytest.approx(0.6)
+    assert summary.spread == pytest.approx(0.1414, abs=1e-4)
+    assert len(summary.records) == 2
+
+
+def test_other_pixels_and_other_settings_are_other_groups():
+    base = make()
+    other_pixels = make(source={**base.source, "sha256": "cd" * 32})
+    other_settings = make(experiment=replace(base.experiment, epochs=3))
+    assert len(summarise([base, other_pixels, other_settings])) == 3
+
+
+def test_nothing_completed_is_none_and_one_record_has_no_spread():
+    (nothing,) = summarise([make(status="interrupted", test=None)])
+    assert (nothing.mean, nothing.spread, nothing.records) == (None, None, ())
+    (one,) = summarise([make()])
+    assert (one.mean, one.spread) == (0.5, None)

@@ -1,0 +1,111 @@
+"""Experiment files as commands."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT
+
+from experiments import cifar10_small_cnns as report4
+from kmodels import read_records, script
+
+
+def run_script(*arguments, experiments=report4.EXPERIMENTS, **options):
+    """Runs the command of an experiment file in this process; returns its exit status."""
+    sys.argv = ["script.py", *arguments]
+    with pytest.raises(SystemExit) as ended:
+        script.main(experiments, "About.", **options)
+    return ended.value.code
+
+
+def test_the_list_shows_every_row_of_the_report_with_its_published_number(capsys):
+    assert run_script("--list") == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert len(lines) == 13
+    published = [67.97, 68.12, 66.24, 64.48, 70.74, 72.56, 67.45, 65.87, 72.55, 75.34, 79.29, 78.0, 77.81]
+    for line, number in zip(lines, published, strict=True):
+        assert f" {number:.2f} " in line
+
+
+def test_the_list_is_there_within_a_second_and_without_keras():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", str(ROOT / "experiments" / "cifar10_small_cnns.py"), "--list"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
+    assert time.perf_counter() - started < 10
+
+
+def test_the_settings_are_those_of_the_report():
+    by_name = {experiment.name.split("/")[-1]: experiment for experiment in report4.EXPERIMENTS}
+    assert [by_name[f"m{i}"].learning_rate for i in range(1, 9)] == [0.001, 0.003, 0.005, 0.01] + 4 * [0.001]
+    assert [by_name[f"m{i}"].batch_size for i in range(1, 9)] == 5 * [256] + 3 * [512]
+    assert [by_name[f"m{i}"].optimizer for i in (6, 7, 8)] == ["adam", "rmsprop", "sgd"]
+    assert [by_name[f"m{i}"].augmentation for i in (4, 5)] == ["none", "rotate_flip"]
+    for experiment in report4.EXPERIMENTS:
+        assert (experiment.dataset, experiment.patience) == ("cifar10", 10)
+        assert experiment.epochs >= experiment.published.epochs
+    for i in range(2, 7):
+        other = by_name[f"model{i}"]
+        assert (other.optimizer, other.learning_rate, other.batch_size) == ("adam", 0.001, 512)
+        assert other.augmentation == "rotate_flip"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["modell4"], "error: unknown experiment 'modell4'; did you mean model4"),
+        (["model4", "--learning-rate", "-1"], "error: learning_rate must be a number above 0. Received: -1"),
+        (["model4", "--optimizer", "sdg"], "error: unknown optimizer 'sdg'; did you mean sgd"),
+        (["model4", "--learning-rat", "1"], "--learning-rate"),
+        (["model4", "--epochs", "1.5"], "invalid literal for int"),
+        (["model4", "--figures"], "error: no record of cifar10_small_cnns/model4 under"),
+        (["model4", "--dataset", "folder"], "error: dataset 'folder' needs data_dir"),
+    ],
+)
+def test_a_mistake_is_named_without_a_traceback(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_script(*arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err + captured.out
+    assert "Traceback" not in captured.err
+
+
+def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp_path, capsys):
+    other = replace(tiny, name="tests/other")
+    arguments = ["tiny", "--epochs", "1", "--patience", "None", "--seeds", "0", "1", "--out", str(tmp_path)]
+    assert run_script(*arguments, experiments=[tiny, other], closing="Goodbye.") == 0
+    records = list(read_records(tmp_path).values())
+    assert [record.seed for record in records] == [0, 1]
+    assert {record.experiment for record in records} == {replace(tiny, epochs=1, patience=None)}
+    said = capsys.readouterr().out
+    assert "published test %" in said
+    assert "(n=2)" in said
+    assert f"{tmp_path / records[0].stem}.json" in said
+    assert said.endswith("Goodbye.\n")
+
+
+def test_a_diverged_run_is_exit_status_1(tiny, tmp_path):
+    arguments = ["--learning-rate", "1e30", "--optimizer", "sgd", "--out", str(tmp_path)]
+    assert run_script(*arguments, experiments=[tiny]) == 1
+
+
+def test_smoke_tries_the_experiments_and_keeps_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_script("m1", "model4", "--smoke") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cifar10_small_cnns/m1: completed, 41,274 parameters",
+        "cifar10_small_cnns/model4: completed, 42,314 parameters",
+    ]
+    assert os.listdir(tmp_path) == []
+
+
+def test_every_comparison_is_of_experiments_of_the_file():
+    for compared in report4.COMPARISONS.values():
+        assert set(compared) <= set(report4.EXPERIMENTS)

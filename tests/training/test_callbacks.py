@@ -1,0 +1,40 @@
+"""What happens between epochs."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kmodels.training import callbacks
+from kmodels.training.callbacks import Clock, StopOnNaN
+
+
+@pytest.mark.parametrize("logs", [{"loss": float("nan"), "val_loss": 1.0}, {"loss": 1.0, "val_loss": float("inf")}])
+def test_a_loss_that_is_no_number_stops_training(logs, capsys):
+    callback = StopOnNaN()
+    callback.set_model(SimpleNamespace(stop_training=False))
+    callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+    assert not callback.diverged
+    callback.on_epoch_end(1, logs)
+    assert callback.diverged
+    assert callback.model.stop_training
+    assert "epoch 2:" in capsys.readouterr().out
+
+
+def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch):
+    times = iter([0.0, 5.0, 7.0, 10.0, 20.0, 23.0, 30.0])
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=np.array(1), learning_rate=np.array(0.5))))
+    clock.on_epoch_begin(0)  # 0
+    clock.on_train_batch_end(0)  # 5: the first step took 5 s
+    clock.on_test_begin()  # 7: and the rest of the epoch 2 s
+    logs = {}
+    clock.on_epoch_end(0, logs)  # 10: validation took 3 s
+    assert logs == {"learning_rate": 0.5, "seconds": 10.0}
+    clock.on_epoch_begin(1)  # 20
+    clock.on_train_batch_end(0)
+    clock.on_test_begin()  # 23
+    clock.on_epoch_end(1, logs)  # 30
+    assert clock.compile_seconds == 5
+    assert clock.train_seconds == 2 + 3

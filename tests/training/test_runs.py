@@ -1,0 +1,179 @@
+"""run: from an experiment to a record, and what happens when it ends early."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import InputError, load_dataset, read_record, read_records, run, run_seeds
+from kmodels.analysis import confusion_matrix, predict_logits
+from kmodels.data.feeds import EpochOrder
+from kmodels.training import runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small network that has learnt the digits a little, with ReduceLROnPlateau at work."""
+    from kmodels import Experiment
+
+    out = tmp_path_factory.mktemp("finished")
+    experiment = Experiment(
+        name="tests/digits",
+        dataset="digits",
+        image_size=16,
+        model="conv_net",
+        learning_rate=0.01,
+        batch_size=64,
+        epochs=6,
+        patience=5,
+        plateau_patience=1,
+    )
+    return run(experiment, seed=3, out=out, verbose=0), out
+
+
+def test_the_record_reads_back_equal(finished):
+    record, out = finished
+    assert read_record(out / f"{record.stem}.json") == record
+    assert list(read_records(out).values()) == [record]
+
+
+def test_the_record_says_what_ran_where(finished, backend):
+    record, _ = finished
+    assert record.status == "completed"
+    assert record.seed == 3
+    assert record.backend == backend
+    assert record.parameters == 15_926
+    assert record.image_shape == (16, 16, 3)
+    assert record.versions["keras"] == keras.__version__
+    assert {"python", "kmodels", "numpy", backend} <= set(record.versions)
+    assert record.precision == "float32"
+    assert record.compile_seconds > 0
+    assert record.train_seconds > 0
+    assert record.images_per_second > 0
+
+
+def test_every_image_of_every_split_is_evaluated_with_the_saved_weights(finished):
+    record, out = finished
+    dataset = load_dataset("digits", image_size=16)
+    network = keras.models.load_model(out / f"{record.stem}.keras")
+    for name in ("train", "val", "test"):
+        split, evaluation = getattr(dataset, name), getattr(record, name)
+        predictions = predict_logits(network, split.images).argmax(axis=1)
+        assert evaluation.examples == len(split) == np.sum(evaluation.confusion_matrix)
+        assert evaluation.accuracy == pytest.approx((predictions == split.labels).mean())
+        np.testing.assert_array_equal(evaluation.confusion_matrix, confusion_matrix(split.labels, predictions, 10))
+
+
+def test_the_weights_kept_are_those_of_the_lowest_validation_loss(finished):
+    record, _ = finished
+    assert record.best_epoch == 1 + int(np.argmin(record.history["val_loss"]))
+    assert record.val.loss == pytest.approx(min(record.history["val_loss"]), rel=1e-4)
+    assert record.test.accuracy > 0.5
+
+
+def test_the_learning_rate_falls_after_a_plateau_and_only_then(finished):
+    record, _ = finished
+    losses, rates = record.history["val_loss"], record.history["learning_rate"]
+    lowest = np.minimum.accumulate(losses)
+    for epoch in range(1, len(losses)):
+        stalled = losses[epoch - 1] > lowest[epoch - 2] if epoch > 1 else False
+        assert rates[epoch] == pytest.approx(rates[epoch - 1] * (0.1 if stalled else 1), rel=1e-4)
+
+
+def test_one_seed_repeats_bit_for_bit_and_another_does_not(tiny, tmp_path):
+    def outcome(seed, out):
+        record = run(tiny, seed, out, verbose=0)
+        return record.history["loss"], record.history["val_loss"], record.test
+
+    first = outcome(0, tmp_path / "a")
+    assert outcome(0, tmp_path / "b") == first
+    assert outcome(1, tmp_path / "c")[0] != first[0]
+
+
+def test_seeds_make_a_record_each(tiny, tmp_path):
+    records = run_seeds(replace(tiny, epochs=1), [0, 1], tmp_path, verbose=0)
+    assert [record.seed for record in records] == [0, 1]
+    assert len(read_records(tmp_path)) == 2
+
+
+def test_early_stopping_ends_the_run(tiny, tmp_path):
+    stuck = replace(tiny, optimizer="sgd", learning_rate=1e-12, augmentation="none", epochs=30, patience=2)
+    record = run(stuck, 0, tmp_path, verbose=0)
+    assert record.epochs_run < 30
+    assert record.epochs_run - record.best_epoch >= 2
+
+
+def test_a_nan_loss_ends_the_run_with_a_record_that_says_so(tiny, tmp_path, capsys):
+    record = run(replace(tiny, optimizer="sgd", learning_rate=1e30, epochs=5), 0, tmp_path, verbose=0)
+    assert record.status == "diverged"
+    assert record.test is None
+    assert record.epochs_run < 5
+    assert record.history["loss"][-1] is None or record.history["val_loss"][-1] is None
+    assert "is not a number; training ends here" in capsys.readouterr().out
+    assert read_record(tmp_path / f"{record.stem}.json") == record
+
+
+def test_ctrl_c_keeps_the_finished_epochs(tiny, tmp_path, monkeypatch):
+    original = EpochOrder.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    monkeypatch.setattr(EpochOrder, "on_epoch_begin", interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"the 2 finished epochs are in .*json"):
+        run(replace(tiny, epochs=9), 0, tmp_path, verbose=0)
+    (record,) = read_records(tmp_path).values()
+    assert record.status == "interrupted"
+    assert record.epochs_run == 2
+    assert record.test is None
+
+
+def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"batch_size must be at most 40, the size of the train split. Received: 41"):
+        run(replace(tiny, batch_size=41), 0, tmp_path)
+
+
+def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "_fit", lambda *arguments: pytest.fail("it trained"))
+    with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: -1"):
+        run(tiny, -1, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write into the folder"):
+        run(tiny, 0, tmp_path / "file")
+
+
+def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from kmodels.experiment import Experiment\n"
+        "from kmodels.script import main\n"
+        "main([Experiment(name='tests/long', dataset='made_up', image_size=16, model='conv_net', batch_size=8,\n"
+        "                 epochs=100_000, patience=None)], __doc__)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(script), "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    for line in process.stdout:
+        if line.startswith("Epoch 4/"):
+            break
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted: the" in errors
+    assert "Traceback" not in errors
+    (record,) = read_records(tmp_path).values()
+    assert record.status == "interrupted"
+    assert record.epochs_run >= 3
