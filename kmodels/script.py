@@ -59,9 +59,7 @@ def _main(experiments, doc, comparisons, draw, closing):
         return _smoke(selected)
     status = 0 if arguments.figures else _run(selected, arguments)
     if arguments.figures or draw:
-        print("\nfigures and page:")
-        for path in write_report(selected, arguments.out, comparisons, arguments.data_dir):
-            print(f"  {path}")
+        _draw(selected, arguments, comparisons)
     if closing:
         print(f"\n{closing}")
     return status
@@ -81,6 +79,14 @@ def _run(selected, arguments):
     return 0 if all(record.status == "completed" for record in records) else 1
 
 
+def _draw(selected, arguments, comparisons):
+    print("\nfigures and page:")
+    for report in dict.fromkeys(experiment.name.split("/")[0] for experiment in selected):
+        experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
+        for path in write_report(experiments, arguments.out, comparisons, arguments.data_dir):
+            print(f"  {path}")
+
+
 def _smoke(selected):
     """Runs every experiment for one epoch on 40 made-up images; nothing is kept."""
     from kmodels.training import run
@@ -96,11 +102,19 @@ def _smoke(selected):
 
 
 def _select(experiments, names):
-    known = {experiment.name.split("/")[-1]: experiment for experiment in experiments}
+    """The experiments that are named by report, by report/name or by name alone, in the order given; none: all."""
+    if not names:
+        return list(experiments)
+    chosen = []
     for name in names:
-        if name.split("/")[-1] not in known:
-            raise unknown("experiment", name, known)
-    return [known[name.split("/")[-1]] for name in names] or list(experiments)
+        report = [item for item in experiments if item.name.startswith(f"{name}/")]
+        exact = [item for item in experiments if name in (item.name, item.name.split("/")[-1])]
+        if not report and not exact:
+            raise unknown("experiment", name, [item.name.split("/")[-1] for item in experiments])
+        if not report and len(exact) > 1:
+            raise InputError(f"{name!r} is in several reports; choose {' or '.join(item.name for item in exact)}")
+        chosen += report or exact
+    return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True)

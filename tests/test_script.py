@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from experiments import cifar10_small_cnns as report4
-from kmodels import read_records, script
+from kmodels import InputError, read_records, script
 
 
 def run_script(*arguments, experiments=report4.EXPERIMENTS, **options):
@@ -104,6 +104,22 @@ def test_smoke_tries_the_experiments_and_keeps_nothing(tmp_path, monkeypatch, ca
         "cifar10_small_cnns/model4: completed, 42,314 parameters",
     ]
     assert os.listdir(tmp_path) == []
+
+
+def test_experiments_are_chosen_by_report_by_full_name_or_by_name(tiny, tmp_path):
+    one, other = replace(tiny, name="a/m1", epochs=1), replace(tiny, name="b/m1", epochs=1)
+    pick = script._select
+    assert pick([one, other], []) == [one, other]
+    assert pick([one, other], ["b"]) == [other]
+    assert pick([one, other], ["a/m1", "a"]) == [one]
+    with pytest.raises(InputError, match="'m1' is in several reports; choose a/m1 or b/m1"):
+        pick([one, other], ["m1"])
+
+
+def test_all_reports_can_be_run_with_one_command():
+    done = subprocess.run([sys.executable, "-m", "experiments", "--list"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) >= 15
 
 
 def test_every_comparison_is_of_experiments_of_the_file():

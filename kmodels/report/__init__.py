@@ -44,6 +44,8 @@ def write_report(experiments, out, comparisons=None, data_dir=None):
     drawn = {}
     for title, compared in (comparisons or {}).items():
         wanted = [experiment.name for experiment in compared]
+        if not set(wanted) <= set(names):
+            continue
         chosen = {r.experiment.name: r for r in reversed(records) if r.experiment.name in wanted and r.epochs_run}
         if len(chosen) == len(wanted):
             drawn[title] = write_comparison(title, [chosen[name] for name in wanted], folder)

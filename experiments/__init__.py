@@ -1,0 +1,1 @@
+"""The reports, one file each: declarations of experiments, no machinery."""

@@ -1,0 +1,20 @@
+"""Runs the experiments of several reports, or all of them, with one command.
+
+    python -m experiments --list
+    python -m experiments cifar10_small_cnns --seeds 0 1 2
+
+Names are reports (`cifar10_small_cnns`) or experiments (`cifar10_small_cnns/m1`, or `m1` where only one report has an
+m1); the options are those of every experiment file.
+"""
+
+from experiments import cifar10_small_cnns
+from kmodels.script import main
+
+REPORTS = (cifar10_small_cnns,)
+
+if __name__ == "__main__":
+    main(
+        [experiment for report in REPORTS for experiment in report.EXPERIMENTS],
+        __doc__,
+        comparisons={title: compared for report in REPORTS for title, compared in report.COMPARISONS.items()},
+    )
