@@ -94,7 +94,7 @@ def markdown(rows, right=()):
 
 
 def results_section(records):
-    """What the README shows of experiments with published numbers: on the published data, and apart, on other pixels."""
+    """What the README shows: experiments with published numbers, on the published data and apart on other pixels."""
     summaries = [summary for summary in summarise(records) if summary.records and summary.experiment.published]
     published_data = [summary for summary in summaries if summary.source["kind"] == "tfds"]
     others = [summary for summary in summaries if summary.source["kind"] != "tfds"]
