@@ -29,6 +29,18 @@ def backend():
 
 
 @pytest.fixture
+def nan_loss(monkeypatch):
+    """Makes every loss NaN. (A huge learning rate does not, on every backend: TensorFlow's ReLU turns NaN into 0.)"""
+    from kmodels.training import runs
+
+    class NaN(runs.CrossEntropy):
+        def call(self, labels, logits):
+            return super().call(labels, logits) * float("nan")
+
+    monkeypatch.setattr(runs, "CrossEntropy", NaN)
+
+
+@pytest.fixture
 def tiny():
     """An experiment that runs in a second or two."""
     return kmodels.Experiment(

@@ -91,9 +91,10 @@ def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp
     assert said.endswith("Goodbye.\n")
 
 
-def test_a_diverged_run_is_exit_status_1(tiny, tmp_path):
-    arguments = ["--learning-rate", "1e30", "--optimizer", "sgd", "--out", str(tmp_path)]
-    assert run_script(*arguments, experiments=[tiny]) == 1
+@pytest.mark.usefixtures("nan_loss")
+def test_a_diverged_run_is_exit_status_1(tiny, tmp_path, capsys):
+    assert run_script("--out", str(tmp_path), experiments=[tiny]) == 1
+    assert "diverged" in capsys.readouterr().out
 
 
 def test_smoke_tries_the_experiments_and_keeps_nothing(tmp_path, monkeypatch, capsys):

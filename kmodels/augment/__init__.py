@@ -35,7 +35,9 @@ def build_augmentation(policy, input_shape, seed):
 
     from kmodels.augment import layers
 
-    x = image = keras.layers.Input(input_shape, name="image")
+    image = keras.layers.Input(input_shape, name="image")
+    # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
+    x = keras.layers.Identity(name="images")(image)
     for number, (name, arguments) in enumerate(POLICIES[policy]):
         make = getattr(layers, name, None) or getattr(keras.layers, name)
         x = make(**arguments, seed=1000 * seed + number)(x)
