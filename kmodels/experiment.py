@@ -78,7 +78,8 @@ class Experiment:
 
     def __post_init__(self):
         for item in fields(self):
-            _check_type(item, getattr(self, item.name))
+            value = _checked(item, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
         require(
             re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", self.name) and ".." not in self.name,
             "name must be letters, digits, '.', '_' or '-', in parts joined by '/'",
@@ -145,10 +146,12 @@ def deciding_fields():
 _DEFAULTS = {item.name: item.default for item in deciding_fields()}
 
 
-def _check_type(item, value):
+def _checked(item, value):
+    """The value if it is of the field's type; an int becomes a float where one is wanted, so that 1 equals 1.0."""
     allowed = get_args(item.type) or (item.type,)
-    if float in allowed:
-        allowed = (*allowed, int)
+    if float in allowed and type(value) is int:
+        return float(value)
     if not isinstance(value, allowed) or isinstance(value, bool):
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in allowed)
         raise InputError(f"{item.name} must be {names}. Received: {value!r}")
+    return value

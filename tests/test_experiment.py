@@ -33,7 +33,7 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"learning_rat": 0.1}, "unknown field of Experiment 'learning_rat'; did you mean learning_rate"),
         ({"learning_rate": 0}, r"learning_rate must be a number above 0. Received: 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
-        ({"learning_rate": "0.1"}, "learning_rate must be float or int. Received: '0.1'"),
+        ({"learning_rate": "0.1"}, "learning_rate must be float. Received: '0.1'"),
         ({"epochs": 1.5}, "epochs must be int. Received: 1.5"),
         ({"epochs": True}, "epochs must be int. Received: True"),
         ({"epochs": 0}, "epochs must be at least 1"),
@@ -58,6 +58,10 @@ def test_the_fingerprint_follows_what_decides_the_outcome_and_nothing_else():
     assert replace(BASE, name="other", description="d", published=None).fingerprint == BASE.fingerprint
     different = [replace(BASE, optimizer=name).fingerprint for name in OPTIMIZERS if name != BASE.optimizer]
     assert len({BASE.fingerprint, *different}) == len(OPTIMIZERS)
+
+
+def test_a_whole_number_is_the_same_rate_as_its_float():
+    assert replace(BASE, learning_rate=1).fingerprint == replace(BASE, learning_rate=1.0).fingerprint
 
 
 def test_the_fingerprint_of_a_known_experiment_stays():

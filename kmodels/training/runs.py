@@ -34,7 +34,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
 
     Args:
         experiment: an Experiment.
-        seed: decides initial weights, order and augmentation; at least 0.
+        seed: decides initial weights, order and augmentation; at least 0. Python's and NumPy's generators are reseeded.
         out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras.
         data_dir: where the dataset's files are; see `load_dataset`.
         verbose: as in Keras: 0 silent, 1 a bar, 2 a line an epoch; None: a bar on a terminal, else lines.
@@ -78,7 +78,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         image_shape=dataset.image_shape,
         parameters=trainable_parameters(network),
         history={name: tuple(map(_finite, values)) for name, values in history.history.items()},
-        best_epoch=best.best_epoch + 1 if finished else None,
+        best_epoch=best.best_epoch + 1 if finished and math.isfinite(best.best) else None,
         **(evaluations if status == "completed" else {}),
         compile_seconds=clock.compile_seconds,
         train_seconds=clock.train_seconds,
