@@ -1,5 +1,6 @@
 """What an experiment file becomes when it is run: a command that lists, runs, tries and draws its experiments."""
 
+import os
 import sys
 import tempfile
 from dataclasses import dataclass, make_dataclass, replace
@@ -31,10 +32,16 @@ def main(experiments, doc, *, comparisons=None, draw=False, closing=""):
 def run_command(command):
     """Calls `command` and returns an exit status; a user's mistake becomes one line instead of a traceback."""
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         return 130

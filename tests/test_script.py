@@ -42,6 +42,17 @@ def test_the_list_is_there_within_a_second_and_without_keras():
     assert time.perf_counter() - started < 10
 
 
+def test_a_reader_that_stops_early_gets_no_traceback():
+    script = str(ROOT / "experiments" / "cifar10_small_cnns.py")
+    process = subprocess.Popen(
+        [sys.executable, "-u", script, "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
 def test_the_settings_are_those_of_the_report():
     by_name = {experiment.name.split("/")[-1]: experiment for experiment in report4.EXPERIMENTS}
     assert [by_name[f"m{i}"].learning_rate for i in range(1, 9)] == [0.001, 0.003, 0.005, 0.01] + 4 * [0.001]

@@ -32,7 +32,7 @@ def experiment_list(experiments):
                 item.name.split("/")[-1],
                 item.model,
                 item.augmentation,
-                item.optimizer,
+                f"{item.optimizer} {item.momentum:g}" if item.momentum else item.optimizer,
                 f"{item.learning_rate:g}",
                 str(item.batch_size),
                 percent(published and published.test_accuracy),
