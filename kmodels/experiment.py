@@ -49,7 +49,7 @@ class Experiment:
     dataset: str = option("cifar10", "name of the data, one of `kmodels data`")
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
     subset: int | None = option(None, "keep this many of the train and val images together, stratified")
-    augmentation: str = option("none", "policy applied to training images, drawn anew each epoch")
+    augmentation: str = option("none", f"what happens to training images, anew each epoch: {', '.join(POLICIES)}")
     feed: str = option("arrays", "how batches reach the device: arrays or stream (tf.data from tfds)")
 
     model: str = option("model4", "name of the network, one of `kmodels models`")

@@ -3,10 +3,12 @@
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, make_dataclass, replace
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Literal, get_args
+
+import tyro
 
 from kmodels.backend import check_backend
 from kmodels.errors import InputError, unknown
@@ -48,8 +50,6 @@ def run_command(command):
 
 
 def _main(experiments, doc, comparisons, draw, closing):
-    import tyro
-
     arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
     if arguments.list:
         print(tables.experiment_list(experiments))
@@ -128,13 +128,14 @@ def _select(experiments, names):
 class _Common:
     """The arguments that every experiment file takes."""
 
-    names: Any = ()
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...")] = ()
+    """which experiments, as --list shows them; none: all"""
     seeds: tuple[int, ...] = (0,)
     """one run each"""
     out: Path = Path("results")
     """the folder for records"""
     data_dir: Path | None = None
-    """the folder of images, or of the archive you already have; left out: download"""
+    """the folder of images, or of the archive you already have; None: download"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False
@@ -145,15 +146,11 @@ class _Common:
 
 def _arguments_class():
     """_Common and an optional flag for every field of Experiment, typed as the field is."""
-    import tyro
-
-    overrides = [
-        (
-            item.name,
-            Annotated[item.type | Literal[AS_LISTED], tyro.conf.arg(help=item.metadata["help"])],
-            dataclass_field(default=AS_LISTED),
-        )
-        for item in deciding_fields()
-    ]
-    names = ("names", Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="which; none: all")], ())
-    return make_dataclass("Arguments", [names, *overrides], bases=(_Common,), frozen=True)
+    overrides = []
+    for item in deciding_fields():
+        kinds = get_args(item.type) or (item.type,)
+        metavar = "|".join("None" if kind is NoneType else kind.__name__.upper() for kind in kinds)
+        flag = tyro.conf.arg(help=item.metadata["help"], metavar=metavar)
+        kind = Annotated[item.type | Literal[AS_LISTED], flag]
+        overrides.append((item.name, kind, field(default=AS_LISTED)))
+    return make_dataclass("Arguments", overrides, bases=(_Common,), frozen=True)
