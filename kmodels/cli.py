@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import tyro
 
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError
-from kmodels.script import run_command
+from kmodels.script import leave, run_command
 
 Name = tyro.conf.Positional
 
@@ -18,7 +17,7 @@ Name = tyro.conf.Positional
 def main():
     """Entry point."""
     commands = {"doctor": doctor, "data": data, "models": models, "gradcam": gradcam, "report": report}
-    sys.exit(
+    leave(
         run_command(
             lambda: tyro.extras.subcommand_cli_from_dict(
                 commands,
@@ -36,6 +35,7 @@ def doctor() -> int:
     import platform
 
     from kmodels.data.cache import cache_folder
+    from kmodels.files import writable_folder
 
     def version(package):
         try:
@@ -50,14 +50,17 @@ def doctor() -> int:
     print(f"KERAS_BACKEND {os.environ.get('KERAS_BACKEND')} (one of {', '.join(BACKENDS)})")
     check_backend()
     from kmodels.backend import device_name
+    from kmodels.report.architecture import can_draw
 
-    print(f"device        {device_name()}")
+    try:
+        device = device_name()
+    except Exception as error:
+        raise InputError(f"the device cannot be used: {type(error).__name__}: {error}") from error
+    print(f"device        {device}")
     cache = cache_folder()
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(place).free / 2**30
-    print(f"data cache    {cache} ({free:.0f} GiB free)")
-    if not os.access(place, os.W_OK):
-        raise InputError(f"the data cache {cache} cannot be written; set KMODELS_CACHE to a folder that can")
+    print(f"data cache    {writable_folder(cache)} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)")
+    drawing = "graphviz and pydot found" if can_draw() else "not possible: needs graphviz (its command dot) and pydot"
+    print(f"drawing       {drawing}")
     return 0
 
 
@@ -71,6 +74,7 @@ def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path 
     """
     from kmodels.data import DATASETS, load_dataset
 
+    check_backend()
     if not name:
         for known, file in DATASETS.items():
             print(f"{known:<8}  {import_module(f'kmodels.data.{file}').__doc__.splitlines()[0]}")
@@ -106,8 +110,8 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
     """
     check_backend()
     from kmodels.models import MODELS, build_model, trainable_parameters
+    from kmodels.report.architecture import check_drawing, layer_table
     from kmodels.report.architecture import draw as draw_network
-    from kmodels.report.architecture import layer_table
     from kmodels.report.tables import aligned
 
     if not name:
@@ -117,6 +121,8 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
             rows.append((known, f"{trainable_parameters(network):,}", f"kmodels/models/{file}.py"))
         print(aligned(rows, right=(1,)))
         return 0
+    if draw:
+        check_drawing(draw)
     network = build_model(name, (image_size, image_size, 3), num_classes)
     print(aligned(layer_table(network), right=(3,)))
     print(f"{trainable_parameters(network):,} trainable parameters")
@@ -137,7 +143,10 @@ def gradcam(record: Name[Path], /, data_dir: Path | None = None) -> int:
     from kmodels.report.pictures import write_grad_cam
 
     read = read_record(record)
-    out = record.resolve().parents[len(Path(read.stem).parts) - 1]
+    path = record.resolve()
+    if not path.as_posix().endswith(f"/{read.stem}.json"):
+        raise InputError(f"{record} was moved or renamed; it belongs at <results>/{read.stem}.json")
+    out = path.parents[len(Path(read.stem).parts) - 1]
     print(write_grad_cam(read, out, data_dir))
     return 0
 

@@ -81,8 +81,8 @@ class Experiment:
             value = _checked(item, getattr(self, item.name))
             object.__setattr__(self, item.name, value)
         require(
-            re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", self.name) and ".." not in self.name,
-            "name must be letters, digits, '.', '_' or '-', in parts joined by '/'",
+            re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)+", self.name, re.ASCII),
+            "name must be <report>/<name>: letters, digits, '_', '.' and '-' in parts joined by '/'",
             self.name,
         )
         for kind, known in (
@@ -115,6 +115,18 @@ class Experiment:
             f"momentum belongs to sgd and rmsprop, not to {self.optimizer}",
             self.momentum,
         )
+        if self.feed == "stream":
+            require(
+                DATASETS[self.dataset] == "tfds_sets",
+                "feed 'stream' reads the files of tfds; it needs a dataset from there, and 'arrays' serves all others "
+                "(from a memory-mapped cache, so that no set is too large for it)",
+                self.dataset,
+            )
+            require(
+                self.image_size is None,
+                "feed 'stream' reads images as tfds stores them; image_size must be None",
+                self.image_size,
+            )
         if self.patience is not None and self.plateau_patience is not None:
             require(
                 self.plateau_patience < self.patience,

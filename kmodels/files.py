@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, require
 
 
 def writable_folder(path):
@@ -14,6 +14,7 @@ def writable_folder(path):
         InputError: if the path is a file, or nothing can be written in it.
     """
     path = Path(path)
+    require(not path.is_file(), "the folder to write into is a file", str(path))
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -24,7 +25,11 @@ def writable_folder(path):
 
 
 def write_atomically(path, content):
-    """Writes text or bytes to a temporary file beside `path`, then renames it over `path`."""
+    """Writes text or bytes to a temporary file beside `path`, then renames it over `path`; returns the path.
+
+    Raises:
+        InputError: if it cannot be written (no space, no permission); an old file is still whole then.
+    """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     writable_folder(path.parent)
@@ -36,7 +41,8 @@ def write_atomically(path, content):
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
     return path

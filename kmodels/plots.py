@@ -73,7 +73,7 @@ def confusion_matrix(matrix, class_names):
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if shares[row, column] > 0.55 else "#222222",
+                color="white" if shares[row, column] > 0.55 else "#222222" if matrix[row, column] else "#BBBBBB",
             )
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, class_names)) > 2 else {}
     axes.set_xticks(range(n), class_names, fontsize=8, **slanted)
@@ -83,29 +83,25 @@ def confusion_matrix(matrix, class_names):
     return figure
 
 
-def per_class_accuracy(accuracies, class_names, references=None):
+def per_class_accuracy(accuracies, class_names):
     """Bars, best class first, with each class's percentage.
 
     Args:
         accuracies: fractions of 1, None for a class without images.
         class_names: one for each class.
-        references: fractions to mark beside the bars, for instance published ones; None for none.
     """
     order = sorted(range(len(class_names)), key=lambda i: -1 if accuracies[i] is None else accuracies[i])
     figure = Figure(figsize=(6, 0.9 + 0.3 * len(class_names)), layout="constrained")
     axes = figure.subplots()
     values = [100 * (accuracies[i] or 0) for i in order]
-    axes.barh(range(len(order)), values, color=COLOURS[0], height=0.7, label="measured")
+    axes.barh(range(len(order)), values, color=COLOURS[0], height=0.7)
     for place, i in enumerate(order):
         text = "no image" if accuracies[i] is None else f"{100 * accuracies[i]:.1f}"
         axes.text(values[place] + 1, place, text, va="center", fontsize=8)
-    if references is not None:
-        marks = [np.nan if references[i] is None else 100 * references[i] for i in order]
-        axes.plot(marks, range(len(order)), "D", color=COLOURS[1], markersize=5, label="published")
-        axes.legend(fontsize=8, frameon=False)
     axes.set_yticks(range(len(order)), [class_names[i] for i in order], fontsize=8)
-    axes.set(xlabel="accuracy (%)", xlim=(0, 108))
+    axes.set(xlabel="accuracy (%), best class first", ylabel="true class", xlim=(0, 108))
     _plain(axes)
+    axes.grid(visible=False)
     return figure
 
 
@@ -134,9 +130,11 @@ def grad_cam_panels(images, maps, titles):
         left.imshow(image, vmin=0, vmax=1)
         left.set_title(title, fontsize=9, loc="left")
         picture = middle.imshow(heat, cmap="jet", vmin=0, vmax=1)
+        middle.set_title("heat map" if heat.max() > 0 else "no evidence: all 0", fontsize=8, color="#666666")
         bar = figure.colorbar(picture, ax=middle, fraction=0.046, pad=0.03, ticks=(0, 0.5, 1))
         bar.ax.tick_params(labelsize=7)
         right.imshow(image * heat[..., None], vmin=0, vmax=1)
+        right.set_title("image x map", fontsize=8, color="#666666")
     return figure
 
 

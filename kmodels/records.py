@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment, Published
 from kmodels.files import write_atomically
 
 SCHEMA = 1
-STATUSES = ("completed", "diverged", "interrupted")
+STATUSES = ("completed", "diverged", "interrupted", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class Record:
     """The outcome of one run.
 
     Attributes:
-        status: "completed", "diverged" (the loss was no longer a number) or "interrupted" (by the user).
+        status: "completed", "diverged" (the loss was no longer a number), "interrupted" (by the user) or "failed".
+        error: what ended a failed run.
         source: where the pixels came from (`Dataset.source`).
         class_names: in the order of the labels.
         image_shape: (height, width, 3) of the images the network saw.
@@ -76,7 +77,11 @@ class Record:
     versions: Mapping[str, str]
     commit: str | None
     started: str
+    error: str | None = None
     schema: int = SCHEMA
+
+    def __post_init__(self):
+        require(self.status in STATUSES, f"status must be one of {', '.join(STATUSES)}", self.status)
 
     @property
     def epochs_run(self):
@@ -87,10 +92,12 @@ class Record:
     def stem(self):
         """Where the record lies under the results folder, without suffix; its pictures lie beside it.
 
-        Equal for a repeat of the same run (experiment, data, backend and seed), different for any other.
+        Equal for a repeat of the same run (experiment, data, backend and seed), different for any other. A run that was
+        not completed has a stem of its own, so that it never takes the place of one that was.
         """
-        what = f"{self.experiment.fingerprint}-{self.source['sha256'][:4]}"
-        return f"{self.experiment.name}/{self.backend}-{what}-seed{self.seed}"
+        what = f"{self.experiment.fingerprint}-{self.source['sha256'][:8]}"
+        ending = "" if self.status == "completed" else f"-{self.status}"
+        return f"{self.experiment.name}/{self.backend}-{what}-seed{self.seed}{ending}"
 
 
 def write_record(record, out):
@@ -116,7 +123,7 @@ def read_record(path):
         experiment = dict(content["experiment"])
         if experiment["published"] is not None:
             experiment["published"] = Published(**experiment["published"])
-        values = {item.name: content[item.name] for item in fields(Record)}
+        values = {item.name: content[item.name] for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment(**experiment)
         values["class_names"] = tuple(values["class_names"])
         values["image_shape"] = tuple(values["image_shape"])
@@ -124,7 +131,7 @@ def read_record(path):
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
         return Record(**values)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, InputError) as error:
         raise InputError(f"{path} is not a whole record: {type(error).__name__}: {error}") from error
 
 
@@ -141,13 +148,18 @@ def _evaluation(content):
 
 
 def read_records(out):
-    """All records under a folder, sorted by path, as {path: Record}."""
+    """All records under a folder, sorted by path, as {path: Record}.
+
+    Raises:
+        InputError: if there is no such folder, or a record in it cannot be read.
+    """
+    require(Path(out).is_dir(), "the results folder must exist", str(out))
     return {path: read_record(path) for path in sorted(Path(out).rglob("*-seed*.json"))}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Test accuracy over the seeds of one experiment on one set of pixels.
+    """Test accuracy over the seeds of one experiment on one set of pixels and one backend.
 
     Attributes:
         records: the completed ones, by seed.
@@ -163,14 +175,14 @@ class Summary:
 
 
 def summarise(records):
-    """Groups records by experiment and pixels, in the order given, and averages over what else differs."""
+    """Groups records by experiment, pixels and backend, in the order given, and averages over the seeds."""
     groups = {}
     for record in records:
-        key = (record.experiment.name, record.experiment.fingerprint, record.source["sha256"])
+        key = (record.experiment.name, record.experiment.fingerprint, record.source["sha256"], record.backend)
         groups.setdefault(key, []).append(record)
     summaries = []
     for group in groups.values():
-        completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: (r.seed, r.backend)))
+        completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
         accuracies = [record.test.accuracy for record in completed]
         summaries.append(
             Summary(

@@ -11,8 +11,10 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from kmodels.backend import check_backend
-from kmodels.errors import InputError, unknown
+from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields
+from kmodels.files import writable_folder
+from kmodels.models import builder
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
@@ -28,7 +30,17 @@ def main(experiments, doc, *, comparisons=None, draw=False, closing=""):
         draw: draw the figures after every run, not only for --figures.
         closing: printed at the end of a run.
     """
-    sys.exit(run_command(lambda: _main(experiments, doc, comparisons, draw, closing)))
+    leave(run_command(lambda: _main(experiments, doc, comparisons, draw, closing)))
+
+
+def leave(status):
+    """Ends the process with this exit status."""
+    if status == 130:
+        # After Ctrl-C while libraries were being loaded, their clean-up crashes.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run_command(command):
@@ -51,17 +63,17 @@ def run_command(command):
 
 def _main(experiments, doc, comparisons, draw, closing):
     arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
+    selected = _select(experiments, arguments.names)
     if arguments.list:
-        print(tables.experiment_list(experiments))
+        print(tables.experiment_list(selected))
         return 0
     check_backend()
-    selected = _select(experiments, arguments.names)
     given = {
         item.name: getattr(arguments, item.name)
         for item in deciding_fields()
         if getattr(arguments, item.name) != AS_LISTED
     }
-    selected = [replace(experiment, **given) for experiment in selected]
+    selected = [_changed(experiment, given, arguments.data_dir) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
     status = 0 if arguments.figures else _run(selected, arguments)
@@ -72,32 +84,66 @@ def _main(experiments, doc, comparisons, draw, closing):
     return status
 
 
+def _changed(experiment, given, data_dir):
+    """The experiment with the fields given on the command line; its description says which they are."""
+    changes = {name: value for name, value in given.items() if value != getattr(experiment, name)}
+    if not changes:
+        return experiment
+    said = ", ".join(f"{name}={value}" for name, value in changes.items())
+    published = experiment.published
+    if "dataset" in changes and (data_dir is None or data_dir.resolve().name != experiment.dataset):
+        # Other images than those of the report: its numbers say nothing about them.
+        published = None
+    return replace(
+        experiment, **changes, published=published, description="; ".join(filter(None, [experiment.description, said]))
+    )
+
+
 def _run(selected, arguments):
+    _check(selected, arguments)
     from kmodels.training import run
 
-    records = []
-    for number, experiment in enumerate(selected, start=1):
-        for seed in arguments.seeds:
-            print(f"\n[{number}/{len(selected)}] {experiment.name}, seed {seed}: {experiment.description}", flush=True)
-            records.append(run(experiment, seed, arguments.out, data_dir=arguments.data_dir))
-    print(f"\n{tables.published_against_measured(records)}\n\nrecords:")
-    for record in records:
-        print(f"  {arguments.out / record.stem}.json")
+    records, seeds = [], dict.fromkeys(arguments.seeds)
+    try:
+        for number, experiment in enumerate(selected, start=1):
+            for seed in seeds:
+                what = f"[{number}/{len(selected)}] {experiment.name}, seed {seed}"
+                print(f"\n{what}: {experiment.description}", flush=True)
+                records.append(run(experiment, seed, arguments.out, data_dir=arguments.data_dir))
+    finally:
+        # Also when a later one fails: what was finished is shown.
+        if records:
+            print(f"\n{tables.published_against_measured(records)}\n\nrecords:")
+            for record in records:
+                print(f"  {arguments.out / record.stem}.json")
     return 0 if all(record.status == "completed" for record in records) else 1
+
+
+def _check(selected, arguments):
+    """Finds what can be wrong before the first run, not after hours of it."""
+    require(
+        arguments.seeds and min(arguments.seeds) >= 0, "--seeds needs one or more numbers from 0 up", arguments.seeds
+    )
+    writable_folder(arguments.out)
+    for experiment in selected:
+        builder(experiment.model, experiment.model_options)
 
 
 def _draw(selected, arguments, comparisons):
     print("\nfigures and page:")
     for report in dict.fromkeys(experiment.name.split("/")[0] for experiment in selected):
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
-        for path in write_report(experiments, arguments.out, comparisons, arguments.data_dir):
+        *pictures, page = write_report(experiments, arguments.out, comparisons, arguments.data_dir)
+        for path in pictures:
             print(f"  {path}")
+        print(f"  {page.resolve().as_uri()}")
 
 
 def _smoke(selected):
     """Runs every experiment for one epoch on 40 made-up images; nothing is kept."""
     from kmodels.training import run
 
+    failed = 0
     with tempfile.TemporaryDirectory() as out:
         for experiment in selected:
             tiny = replace(
@@ -105,7 +151,8 @@ def _smoke(selected):
             )
             record = run(tiny, 0, out, verbose=0)
             print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
-    return 0
+            failed += record.status != "completed"
+    return 1 if failed else 0
 
 
 def _select(experiments, names):

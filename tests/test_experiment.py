@@ -45,8 +45,8 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"image_size": 4}, "image_size must be at least 8"),
-        ({"name": "../escape"}, "name must be letters"),
-        ({"name": "/absolute"}, "name must be letters"),
+        ({"name": "../escape"}, "name must be <report>/<name>"),
+        ({"name": "/absolute"}, "name must be <report>/<name>"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(change, message):
@@ -55,13 +55,25 @@ def test_what_is_wrong_is_named_with_what_is_allowed(change, message):
 
 
 def test_the_fingerprint_follows_what_decides_the_outcome_and_nothing_else():
-    assert replace(BASE, name="other", description="d", published=None).fingerprint == BASE.fingerprint
+    assert replace(BASE, name="report/other", description="d", published=None).fingerprint == BASE.fingerprint
     different = [replace(BASE, optimizer=name).fingerprint for name in OPTIMIZERS if name != BASE.optimizer]
     assert len({BASE.fingerprint, *different}) == len(OPTIMIZERS)
 
 
 def test_a_whole_number_is_the_same_rate_as_its_float():
     assert replace(BASE, learning_rate=1).fingerprint == replace(BASE, learning_rate=1.0).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "digits"}, "feed 'stream' reads the files of tfds; it needs a dataset from there"),
+        ({"image_size": 64}, "feed 'stream' reads images as tfds stores them; image_size must be None"),
+    ],
+)
+def test_what_the_stream_cannot_serve_is_refused_at_once(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(BASE, feed="stream", **change)
 
 
 def test_the_fingerprint_of_a_known_experiment_stays():

@@ -20,7 +20,7 @@ def python(code, **environment):
 
 def test_import_and_an_experiment_import_nothing_heavy():
     code = (
-        "import sys, kmodels; kmodels.Experiment(name='a'); kmodels.load_dataset; "
+        "import sys, kmodels; kmodels.Experiment(name='a/b'); kmodels.load_dataset; "
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
     assert python(code).stdout.strip() == "[]"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kmodels import Experiment, InputError, Published, Record, read_record
+from kmodels import Experiment, InputError, Published, Record, read_record, read_records
 from kmodels.records import SCHEMA, Evaluation, summarise, write_record
 
 
@@ -77,6 +77,17 @@ def test_what_is_no_record_is_named(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read_record(path)
+
+
+def test_an_unknown_status_and_a_missing_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match="status must be one of completed, diverged, interrupted, failed"):
+        make(status="finished")
+    with pytest.raises(InputError, match="the results folder must exist"):
+        read_records(tmp_path / "none")
+
+
+def test_backends_are_not_averaged_together():
+    assert len(summarise([make(), make(backend="torch")])) == 2
 
 
 def test_seeds_are_averaged_with_their_spread():

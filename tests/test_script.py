@@ -76,7 +76,9 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--optimizer", "sdg"], "error: unknown optimizer 'sdg'; did you mean sgd"),
         (["model4", "--learning-rat", "1"], "--learning-rate"),
         (["model4", "--epochs", "1.5"], "invalid literal for int"),
-        (["model4", "--figures"], "error: no record of cifar10_small_cnns/model4 under"),
+        (["model4", "--figures"], "error: the results folder must exist. Received: 'results'"),
+        (["model5", "--dropout", "0.3"], "error: model 'model5' has no option 'dropout'; it has: none"),
+        (["model4", "--seeds"], "error: --seeds needs one or more numbers from 0 up. Received: ()"),
         (["model4", "--dataset", "folder"], "error: dataset 'folder' needs data_dir"),
     ],
 )
@@ -94,7 +96,9 @@ def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp
     assert run_script(*arguments, experiments=[tiny, other], closing="Goodbye.") == 0
     records = list(read_records(tmp_path).values())
     assert [record.seed for record in records] == [0, 1]
-    assert {record.experiment for record in records} == {replace(tiny, epochs=1, patience=None)}
+    changed = replace(tiny, epochs=1, patience=None)
+    assert {record.experiment.fingerprint for record in records} == {changed.fingerprint}
+    assert {record.experiment.description for record in records} == {"epochs=1, patience=None"}
     said = capsys.readouterr().out
     assert "published test %" in said
     assert "(n=2)" in said
@@ -106,6 +110,25 @@ def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp
 def test_a_diverged_run_is_exit_status_1(tiny, tmp_path, capsys):
     assert run_script("--out", str(tmp_path), experiments=[tiny]) == 1
     assert "diverged" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("nan_loss")
+def test_smoke_fails_where_an_experiment_does(tiny, capsys):
+    assert run_script("--smoke", experiments=[tiny]) == 1
+    assert "tests/tiny: diverged" in capsys.readouterr().out
+
+
+def test_a_repeated_seed_is_run_once(tiny, tmp_path, capsys):
+    assert run_script("--seeds", "4", "4", "--epochs", "1", "--out", str(tmp_path), experiments=[tiny]) == 0
+    assert "(n=1)" in capsys.readouterr().out
+
+
+def test_published_numbers_go_when_the_images_are_others(tmp_path):
+    m1 = report4.M1
+    given = {"dataset": "folder"}
+    assert script._changed(m1, given, tmp_path / "flowers").published is None
+    assert script._changed(m1, given, tmp_path / "cifar10").published == m1.published
+    assert script._changed(m1, {"epochs": 500}, None) is m1
 
 
 def test_smoke_tries_the_experiments_and_keeps_nothing(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ To add a tfds set: an entry in kmodels/data/tfds_sets.py and its name here. To a
 from importlib import import_module
 
 from kmodels.data.dataset import Dataset, Split
-from kmodels.errors import require, unknown
+from kmodels.errors import InputError, require, unknown
 
 __all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
 
@@ -39,5 +39,11 @@ def load_dataset(name, image_size=None, data_dir=None):
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS)
-    require(image_size is None or image_size >= 8, "image_size must be at least 8", image_size)
+    require(
+        image_size is None or (isinstance(image_size, int) and image_size >= 8),
+        "image_size must be None or a whole number of at least 8",
+        image_size,
+    )
+    if DATASETS[name] in ("digits", "made_up") and data_dir is not None:
+        raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
     return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)

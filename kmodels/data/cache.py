@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from kmodels.data.dataset import Dataset, Split
+from kmodels.data.splits import SPLIT_SEED
+from kmodels.errors import InputError
 from kmodels.files import writable_folder
 
 SPLITS = ("train", "val", "test")
@@ -47,7 +49,13 @@ class Writer:
         split.images[:], split.labels[:], split.index[:] = images, labels, index
 
     def _array(self, name, dtype, shape):
-        return np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, shape)
+        path = self.folder / f"{name}.npy"
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):
+            # The file would grow as it is written, and a full disk would then kill the process without a word.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return array
 
 
 def prepared(name, key, prepare, stream=None):
@@ -59,14 +67,18 @@ def prepared(name, key, prepare, stream=None):
         prepare: fills every split of the Writer and returns (class_names, source).
         stream: handed on to the Dataset.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([FORMAT, SPLIT_SEED, key], sort_keys=True).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
     if not folder.exists():
         _prepare(folder, prepare)
-    meta = json.loads((folder / "meta.json").read_text())
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        splits = {split: _open(folder, split) for split in SPLITS}
+    except (OSError, ValueError) as error:
+        raise InputError(f"the prepared data in {folder} are damaged ({error}); delete that folder") from error
     return Dataset(
         name=name,
-        **{split: _open(folder, split) for split in SPLITS},
+        **splits,
         class_names=tuple(meta["class_names"]),
         source=meta["source"],
         stream=stream,
@@ -94,6 +106,8 @@ def _prepare(folder, prepare):
             meta = {"class_names": list(class_names), "source": source}
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
             partial.rename(folder)
+        except OSError as error:
+            raise InputError(f"cannot prepare the data in {folder.parent}: {error.strerror}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """What every source ends in: three splits of images and labels, and where they came from."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ from kmodels.data.splits import stratified_sample
 from kmodels.errors import require
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Images and labels of one split.
 
@@ -32,7 +33,7 @@ class Split:
         return Split(np.asarray(self.images[places]), self.labels[places], self.index[places])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Three splits with their class names.
 
@@ -63,12 +64,13 @@ class Dataset:
             InputError: if there are not so many.
         """
         total = len(self.train) + len(self.val)
+        least = math.ceil(len(self.class_names) * total / min(len(self.train), len(self.val)))
         require(
-            2 * len(self.class_names) <= examples <= total,
-            f"subset must be {2 * len(self.class_names)} (two images a class) to {total}, the size of train and val",
+            least <= examples <= total,
+            f"subset must be {least} (an image a class in train and val) to {total}, the size of train and val",
             examples,
         )
-        train_examples = round(examples * len(self.train) / total)
+        train_examples = math.floor(examples * len(self.train) / total)
         train = self.train.take(stratified_sample(self.train.labels, train_examples))
         val = self.val.take(stratified_sample(self.val.labels, examples - train_examples))
         counts = {**self.source["counts"], "train": len(train), "val": len(val)}

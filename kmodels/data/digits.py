@@ -9,7 +9,7 @@ from kmodels.data.splits import SPLIT_SEED, stratified_split
 
 
 def load(name, image_size, data_dir):
-    """The digits split 60/20/20, grey repeated in three channels; `data_dir` plays no part."""
+    """The digits split 60/20/20, grey repeated in three channels; `data_dir` must be None."""
 
     def prepare(writer):
         import numpy as np

@@ -12,6 +12,10 @@ import numpy as np
 from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError
 
+# What the stream keeps decoded in memory, as a cache and again as a shuffle buffer; a larger set is decoded anew each
+# epoch and shuffled within a buffer of this size.
+STREAM_BYTES = 2**30
+
 
 class ArraysFeed(keras.utils.PyDataset):
     """Batches of a split, in a new order each epoch; the last one may be smaller.
@@ -77,11 +81,16 @@ def stream_feed(dataset, batch_size, seed, epochs):
     chosen = np.zeros(int(source.cardinality()), bool)
     chosen[dataset.train.index] = True
     chosen = tf.constant(chosen)
-    examples = source.enumerate().filter(lambda place, _: chosen[place]).map(lambda _, example: example).cache()
+    examples = source.enumerate().filter(lambda place, _: chosen[place]).map(lambda _, example: example)
+    fitting = STREAM_BYTES // math.prod(dataset.image_shape)
+    if len(dataset.train) <= fitting:
+        examples = examples.cache()
 
     def epoch_batches(epoch):
-        # Seeds as tensors: one graph serves every epoch, and no tf.random state decides anything.
-        order = examples.shuffle(len(dataset.train), seed=epoch * 1_000_003 + seed, reshuffle_each_iteration=False)
+        # A seed for each epoch, as a tensor: one graph serves them all, and no order depends on an earlier one.
+        order = examples.shuffle(
+            min(len(dataset.train), fitting), seed=epoch * 1_000_003 + seed, reshuffle_each_iteration=False
+        )
         return order.batch(batch_size)
 
     batches = tf.data.Dataset.range(epochs).flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.pictures import fit
@@ -20,7 +20,9 @@ from kmodels.data.splits import SPLIT_SEED, stratified_split
 from kmodels.errors import InputError, require
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 def load(name, image_size, data_dir):
@@ -31,20 +33,31 @@ def load(name, image_size, data_dir):
             differ in size and no `image_size` was given.
     """
     require(data_dir is not None, "dataset 'folder' needs data_dir, the folder of your images", data_dir)
-    root = Path(data_dir)
-    require(root.is_dir(), "data_dir must be a folder", str(root))
-    files = _list(root)
+    root = Path(data_dir).resolve()
+    require(root.is_dir(), "data_dir must be a folder that exists", str(data_dir))
+    try:
+        files = _list(root)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
 
     def prepare(writer):
-        return _prepare(root.resolve().name, files, image_size, writer)
+        return _prepare(root.name, files, image_size, writer)
 
-    return prepared(name, {"root": str(root.resolve()), "image_size": image_size, "files": files}, prepare)
+    return prepared(name, {"root": str(root), "image_size": image_size, "files": files}, prepare)
 
 
 def _list(root):
     """{split or "": {class: [(path, bytes, time of change), ...]}}, all sorted."""
     folders = _folders(root)
-    splits = {SPLIT_NAMES.get(folder.name): folder for folder in folders}
+    splits = {}
+    for folder in folders:
+        split = SPLIT_NAMES.get(folder.name.lower())
+        if split and split in splits:
+            raise InputError(f"{root} has two folders for {split}: {splits[split].name} and {folder.name}")
+        splits[split] = folder
+    if None in splits and {"train", "test"} <= set(splits):
+        strays = [folder.name for folder in folders if folder.name.lower() not in SPLIT_NAMES]
+        raise InputError(f"{root} has train and test, and also {', '.join(strays)}, which is no split; move it away")
     if None in splits or not splits:
         return {"": _classes(root, folders)}
     for wanted in ("train", "test"):
@@ -62,7 +75,8 @@ def _list(root):
 
 
 def _folders(root):
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    # What begins with "." or "__" comes from the system (.DS_Store, __MACOSX).
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def _classes(root, folders):
@@ -136,10 +150,15 @@ def _prepare(name, files, image_size, writer):
     notes = [
         f"{number} images were converted from {mode} to RGB" for mode, number in sorted(converted.items()) if number
     ]
+    left_out = sum(_others(paths[0][0]) for classes in files.values() for paths in classes.values())
+    if left_out:
+        notes.append(f"{left_out} files or folders beside the images have no image ending and were left out")
+    if image_size:
+        notes.append(f"scaled to cover {image_size}x{image_size} pixels, what hung over was cut off")
     for note in notes:
         print(f"{name}: {note}")
     if formats["JPEG"]:
-        notes.insert(0, "pixels decoded from JPEG, which is lossy: a copy of another set differs from its original")
+        notes.insert(0, "JPEG images; JPEG is lossy, so a copy of another set is not equal to its original")
     return class_names, {
         "kind": "folder",
         "name": name,
@@ -149,10 +168,16 @@ def _prepare(name, files, image_size, writer):
     }
 
 
+def _others(image):
+    """How many visible things in the image's folder are no images."""
+    names = [name for name in os.listdir(Path(image).parent) if not name.startswith((".", "__"))]
+    return sum(not name.lower().endswith(SUFFIXES) for name in names)
+
+
 def _size(path):
     try:
         with Image.open(path) as image:
-            return image.size
+            return ImageOps.exif_transpose(image).size
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
 
@@ -162,7 +187,10 @@ def _decode(path, size, image_size):
     try:
         with Image.open(path) as image:
             kind, mode = image.format, image.mode
-            rgb = image.convert("RGB")
+            if mode not in MODES:
+                raise InputError(f"{path} has more than 8 bits a channel (mode {mode}); save it with 8")
+            # Cameras store pictures lying and a note on which side is up.
+            rgb = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
     if image_size is None and rgb.size != size:

@@ -10,7 +10,7 @@ CLASSES = 10
 
 
 def load(name, image_size, data_dir):
-    """40 images a split, the same each time; `data_dir` plays no part. Made in memory, never cached."""
+    """40 images a split, the same each time; `data_dir` must be None. Made in memory, never cached."""
     rng = np.random.default_rng(0)
     size = image_size or 32
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), EXAMPLES // CLASSES)

@@ -42,16 +42,14 @@ TFDS_SETS = {
 def load(name, image_size, data_dir):
     """Opens a tfds set; see `load_dataset` for `data_dir`."""
 
+    require(data_dir is None or Path(data_dir).is_dir(), "data_dir must be a folder that exists", str(data_dir))
+
     def prepare(writer):
         builder = _builder(name, data_dir)
-        labels = {}
-        read = {}
-        for part in ("train", "test"):
-            read[part], labels[part] = _read(builder, part, image_size)
+        labels = {part: _labels(builder, part) for part in ("train", "test")}
         train, val = stratified_split(labels["train"], (0.8, 0.2))
-        test = np.arange(len(labels["test"]))
-        for split, part, places in (("train", "train", train), ("val", "train", val), ("test", "test", test)):
-            writer.fill(split, read[part][places], labels[part][places], places)
+        _copy(builder, "train", labels["train"], {"train": train, "val": val}, image_size, writer)
+        _copy(builder, "test", labels["test"], {"test": np.arange(len(labels["test"]))}, image_size, writer)
         return builder.info.features["label"].names, {
             "kind": "tfds",
             "name": name,
@@ -61,29 +59,39 @@ def load(name, image_size, data_dir):
         }
 
     def stream():
-        require(
-            image_size is None,
-            "feed 'stream' reads images as tfds stores them: image_size must be None",
-            image_size,
-        )
         return _as_dataset(_builder(name, data_dir), "train")
 
-    return prepared(name, {"image_size": image_size, "split_seed": SPLIT_SEED}, prepare, stream)
+    return prepared(name, {"image_size": image_size}, prepare, stream)
 
 
-def _as_dataset(builder, part):
+def _as_dataset(builder, part, **options):
     """Images and labels in the one order that our split's indices count in."""
-    return builder.as_dataset(split=part, as_supervised=True, shuffle_files=False)
+    return builder.as_dataset(split=part, as_supervised=True, shuffle_files=False, **options)
 
 
-def _read(builder, part, image_size):
-    images, labels = [], []
-    with progress(f"reading {builder.name} {part}", builder.info.splits[part].num_examples) as bar:
-        for block, block_labels in _as_dataset(builder, part).batch(1000).as_numpy_iterator():
-            images.append(fit_arrays(block, image_size))
-            labels.append(block_labels)
+def _labels(builder, part):
+    import tensorflow_datasets as tfds
+
+    encoded = _as_dataset(builder, part, decoders={"image": tfds.decode.SkipDecoding()})
+    return np.fromiter((label for _, label in encoded.as_numpy_iterator()), np.int32)
+
+
+def _copy(builder, part, labels, places, image_size, writer):
+    """Copies one part into the splits {name: places in the part}, a block at a time."""
+    splits = {}
+    blocks = _as_dataset(builder, part).batch(1000).as_numpy_iterator()
+    with progress(f"reading {builder.name} {part}", len(labels)) as bar:
+        start = 0
+        for block, _ in blocks:
+            images = fit_arrays(block, image_size)
+            for name, chosen in places.items():
+                if name not in splits:
+                    splits[name] = writer.split(name, len(chosen), *images.shape[1:3])
+                    splits[name].labels[:], splits[name].index[:] = labels[chosen], chosen
+                first, last = np.searchsorted(chosen, (start, start + len(block)))
+                splits[name].images[first:last] = images[chosen[first:last] - start]
+            start += len(block)
             bar.update(len(block))
-    return np.concatenate(images), np.concatenate(labels)
 
 
 def _builder(name, data_dir):
@@ -101,7 +109,6 @@ def _builder(name, data_dir):
         builder, manual_dir = tfds.builder(name), None
     else:
         folder = Path(data_dir)
-        require(folder.is_dir(), "data_dir must be a folder", str(folder))
         builder, manual_dir = tfds.builder(name, data_dir=folder), folder
         if not builder.is_prepared():
             # The archive's folder may be read-only, as on Kaggle.

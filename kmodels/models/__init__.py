@@ -37,15 +37,20 @@ def build_model(name, input_shape, num_classes, **options):
     Raises:
         InputError: for an unknown name, an option that the builder does not have, or images too small for it.
     """
+    require(num_classes >= 2, "num_classes must be at least 2", num_classes)
+    return builder(name, options)(tuple(input_shape), num_classes, **options)
+
+
+def builder(name, options=()):
+    """The function that builds a network, after checking that it has these options. Errors as in `build_model`."""
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    require(num_classes >= 2, "num_classes must be at least 2", num_classes)
-    builder = getattr(import_module(f"kmodels.models.{MODELS[name]}"), name)
-    known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    function = getattr(import_module(f"kmodels.models.{MODELS[name]}"), name)
+    known = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
-    return builder(tuple(input_shape), num_classes, **options)
+    return function
 
 
 def trainable_parameters(layer):

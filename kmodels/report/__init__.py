@@ -29,10 +29,14 @@ def write_report(experiments, out, comparisons=None, data_dir=None):
     from kmodels.report.pictures import write_comparison, write_grad_cam, write_pictures
 
     names = [experiment.name for experiment in experiments]
-    records = [record for record in read_records(out).values() if record.experiment.name in names]
+    report = names[0].split("/")[0]
+    everything = [r for r in read_records(out).values() if r.experiment.name.startswith(f"{report}/")]
+    records = [record for record in everything if record.experiment.name in names]
     if not records:
         raise InputError(f"no record of {', '.join(names)} under {out}; run the experiments first")
-    records.sort(key=lambda record: names.index(record.experiment.name))
+    # As they are given, if there are records of just these settings; else all that go by these names.
+    exactly = {experiment.fingerprint for experiment in experiments}
+    records = [record for record in records if record.experiment.fingerprint in exactly] or records
     paths = []
     for record in records:
         paths += write_pictures(record, out)
@@ -40,15 +44,28 @@ def write_report(experiments, out, comparisons=None, data_dir=None):
             paths.append(write_grad_cam(record, out, data_dir))
         except InputError as error:
             print(f"no Grad-CAM of {record.stem}: {error}")
-    folder = Path(out) / names[0].split("/")[0]
+    folder = Path(out) / report
     drawn = {}
     for title, compared in (comparisons or {}).items():
         wanted = [experiment.name for experiment in compared]
         if not set(wanted) <= set(names):
             continue
-        chosen = {r.experiment.name: r for r in reversed(records) if r.experiment.name in wanted and r.epochs_run}
-        if len(chosen) == len(wanted):
-            drawn[title] = write_comparison(title, [chosen[name] for name in wanted], folder)
+        chosen = _comparable(wanted, records)
+        if chosen:
+            drawn[title] = write_comparison(title, chosen, folder)
         else:
-            print(f"no figure '{title}': it needs records of {', '.join(wanted)}")
-    return [*paths, *drawn.values(), write_page(records, out, folder / "index.html", drawn)]
+            print(f"no figure '{title}': it needs records of {', '.join(wanted)} on the same images, with one seed")
+    return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn)]
+
+
+def _comparable(names, records):
+    """One record of each name, all on the same images, backend and seed; None if there are not such."""
+    groups = {}
+    for record in records:
+        if record.epochs_run:
+            key = (record.source["sha256"], record.experiment.subset or 0, record.backend, record.seed)
+            groups.setdefault(key, {}).setdefault(record.experiment.name, record)
+    for _, group in sorted(groups.items(), key=lambda item: item[0][3]):
+        if set(names) <= set(group):
+            return [group[name] for name in names]
+    return None

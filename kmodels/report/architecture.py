@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, require
 from kmodels.models import trainable_parameters
 
 
@@ -24,16 +24,19 @@ def can_draw():
     return shutil.which("dot") is not None and importlib.util.find_spec("pydot") is not None
 
 
-def draw(network, path):
-    """Draws the network into a .png, .svg or .pdf file; returns the path.
-
-    Raises:
-        InputError: if graphviz (its command `dot`) or pydot is missing, or the file has another ending.
-    """
-    path = Path(path)
+def check_drawing(path):
+    """Raises InputError if graphviz (its command `dot`) or pydot is missing, or the file is no .png, .svg or .pdf."""
+    require(Path(path).suffix in (".png", ".svg", ".pdf"), "a drawing must be a .png, .svg or .pdf file", str(path))
     if not can_draw():
-        raise InputError("drawing a network needs graphviz (its command dot) and pydot (pip install pydot)")
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"a drawing must be a .png, .svg or .pdf file. Received: {str(path)!r}")
+        raise InputError(
+            "drawing a network needs graphviz (its command dot, from your system's packages) and pydot "
+            '(pip install "kmodels[vis]")'
+        )
+
+
+def draw(network, path):
+    """Draws the network into a .png, .svg or .pdf file; returns the path. Errors as in `check_drawing`."""
+    path = Path(path)
+    check_drawing(path)
     keras.utils.plot_model(network, path, show_shapes=True, show_layer_names=True, dpi=72)
     return path

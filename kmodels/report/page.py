@@ -44,16 +44,20 @@ def _run(record, out):
     return {
         "record": record,
         "source": tables.source_name(record.source),
+        "recipe": tables.recipe(record.experiment),
         "settings": {name: value for name, value in settings.items() if value is not None},
         "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
     }
 
 
 def _networks(records):
-    """{name: (layer table, embedded drawing or None)} of every network among the records."""
+    """{title: (layer table, embedded drawing or None)} of every network among the records."""
     networks = {}
     for record in records:
-        if record.experiment.model not in networks:
+        size = "x".join(map(str, record.image_shape[:2]))
+        title = f"{record.experiment.model}, {size} pixels, {len(record.class_names)} classes"
+        title += "".join(f", {name} {value}" for name, value in record.experiment.model_options.items())
+        if title not in networks:
             network = build_model(
                 record.experiment.model,
                 record.image_shape,
@@ -64,7 +68,7 @@ def _networks(records):
             if can_draw():
                 with tempfile.TemporaryDirectory() as folder:
                     drawing = _embedded(draw(network, Path(folder) / "network.png"))
-            networks[record.experiment.model] = (layer_table(network), drawing)
+            networks[title] = (layer_table(network), drawing)
     return networks
 
 

@@ -14,7 +14,8 @@ PICTURES = {
     "curves": "Training curves. The dot marks the lowest validation loss, whose weights were kept.",
     "confusion": "Confusion matrix of the test split: counts, shaded by their share of the true class.",
     "classes": "Test accuracy by class.",
-    "grad_cam": "Grad-CAM for the predicted class of one test image a class: image, heat map, image masked by the map.",
+    "grad_cam": "Grad-CAM for the predicted class of one test image a class, with the network's confidence: the image, "
+    "the heat map (red: raised the score), the image masked by the map.",
 }
 
 
@@ -56,6 +57,8 @@ def write_grad_cam(record, out, data_dir=None):
     from kmodels.analysis import grad_cam, predict_logits
     from kmodels.data import load_dataset
 
+    if record.status != "completed":
+        raise InputError(f"its run was not completed but {record.status}; there is no network")
     weights = Path(out) / f"{record.stem}.keras"
     if not weights.is_file():
         raise InputError(f"its network {weights.name} is not here; running the experiment again makes it")
@@ -65,7 +68,10 @@ def write_grad_cam(record, out, data_dir=None):
     labels = dataset.test.labels
     places = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
     images = np.asarray(dataset.test.images[places])
-    network = keras.models.load_model(weights, compile=False)
+    try:
+        network = keras.models.load_model(weights, compile=False)
+    except Exception as error:
+        raise InputError(f"cannot load the network {weights}: {error}") from error
     logits = predict_logits(network, images)
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)

@@ -9,9 +9,9 @@ from kmodels.records import read_records, summarise
 BEGIN, END = "<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"
 
 
-def percent(fraction, nothing="-"):
+def percent(fraction):
     """0.7929 -> "79.29"; None -> "-"."""
-    return nothing if fraction is None else f"{100 * fraction:.2f}"
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def mean_and_spread(summary):
@@ -24,7 +24,20 @@ def mean_and_spread(summary):
 
 def experiment_list(experiments):
     """Every experiment with its settings and published numbers, aligned."""
-    rows = [("experiment", "model", "augment", "optimizer", "rate", "batch", "published test %", "epochs", "what")]
+    rows = [
+        (
+            "experiment",
+            "model",
+            "augment",
+            "optimizer",
+            "rate",
+            "batch",
+            "at most",
+            "published test %",
+            "epochs",
+            "what",
+        )
+    ]
     for item in experiments:
         published = item.published
         rows.append(
@@ -35,12 +48,13 @@ def experiment_list(experiments):
                 f"{item.optimizer} {item.momentum:g}" if item.momentum else item.optimizer,
                 f"{item.learning_rate:g}",
                 str(item.batch_size),
+                str(item.epochs),
                 percent(published and published.test_accuracy),
                 "-" if published is None or published.epochs is None else str(published.epochs),
                 item.description,
             )
         )
-    return aligned(rows, right=(4, 5, 6, 7))
+    return aligned(rows, right=(4, 5, 6, 7, 8))
 
 
 def published_against_measured(records):
@@ -49,7 +63,7 @@ def published_against_measured(records):
     for summary in summarise(records):
         group = [r for r in records if r.experiment == summary.experiment and r.source == summary.source]
         published = summary.experiment.published.test_accuracy if summary.experiment.published else None
-        both = published is not None and summary.mean is not None
+        both = published is not None and summary.mean is not None and on_published_data(summary.source)
         rows.append(
             (
                 summary.experiment.name.split("/")[-1],
@@ -66,11 +80,24 @@ def published_against_measured(records):
 
 def source_name(source):
     """Where the pixels came from, in a few words."""
-    kind = {"tfds": "tfds", "folder": "image folder", "scikit-learn": "scikit-learn"}.get(
-        source["kind"], source["kind"]
-    )
+    kind = "image folder" if source["kind"] == "folder" else source["kind"]
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
     return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
+
+
+def on_published_data(source):
+    """Whether these are the pixels that the published numbers were measured on: the whole set, through tfds."""
+    return source["kind"] == "tfds" and not source.get("subset")
+
+
+def recipe(experiment):
+    """The settings that matter most, in a few words."""
+    optimizer = f"{experiment.optimizer} {experiment.learning_rate:g}"
+    if experiment.momentum:
+        optimizer += f", momentum {experiment.momentum:g}"
+    augmentation = [] if experiment.augmentation == "none" else [experiment.augmentation]
+    rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs"]
+    return ", ".join([experiment.model, *augmentation, *rest])
 
 
 def aligned(rows, right=()):
@@ -96,8 +123,8 @@ def markdown(rows, right=()):
 def results_section(records):
     """What the README shows: experiments with published numbers, on the published data and apart on other pixels."""
     summaries = [summary for summary in summarise(records) if summary.records and summary.experiment.published]
-    published_data = [summary for summary in summaries if summary.source["kind"] == "tfds"]
-    others = [summary for summary in summaries if summary.source["kind"] != "tfds"]
+    published_data = [summary for summary in summaries if on_published_data(summary.source)]
+    others = [summary for summary in summaries if not on_published_data(summary.source)]
     parts = [
         "**On the published data** (through tfds), comparable with the published numbers:",
         _results_table(published_data) if published_data else "No record yet.",
@@ -111,22 +138,23 @@ def results_section(records):
 
 
 def _results_table(summaries):
-    rows = [("experiment", "data", "test %", "published %", "epochs", "parameters", "device")]
+    rows = [("experiment", "settings", "data", "test %", "published %", "epochs", "parameters", "device")]
     for summary in summaries:
         published = summary.experiment.published
         first = summary.records[0]
         rows.append(
             (
                 f"`{summary.experiment.name}`",
+                recipe(summary.experiment),
                 source_name(summary.source),
                 mean_and_spread(summary),
                 percent(published and published.test_accuracy),
                 ", ".join(str(record.epochs_run) for record in summary.records),
                 f"{first.parameters:,}",
-                ", ".join(dict.fromkeys(f"{r.device} ({r.backend})" for r in summary.records)),
+                ", ".join(dict.fromkeys(f"{r.device}, {r.backend}" for r in summary.records)),
             )
         )
-    return markdown(rows, right=(2, 3, 4, 5))
+    return markdown(rows, right=(3, 4, 5, 6))
 
 
 def update_readme(readme, out, check=False):

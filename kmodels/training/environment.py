@@ -14,9 +14,8 @@ from kmodels.backend import device_name
 def environment():
     """The record's fields backend, device, precision, versions and commit."""
     backend = keras.backend.backend()
-    packages = ["keras", "numpy", {"tensorflow": "tensorflow"}.get(backend, backend)]
     versions = {"python": platform.python_version(), "kmodels": kmodels.__version__}
-    for package in packages:
+    for package in ("keras", "numpy", backend):
         versions[package] = _version(package)
     return {
         "backend": backend,

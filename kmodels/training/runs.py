@@ -6,6 +6,7 @@ import math
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -17,7 +18,7 @@ from kmodels.augment import build_augmentation
 from kmodels.backend import import_tensorflow
 from kmodels.data import load_dataset
 from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
-from kmodels.errors import require
+from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.records import Evaluation, Record, write_record
@@ -45,8 +46,14 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     Raises:
         InputError: for bad data, a batch larger than the train split, or an unwritable `out`.
         KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
+        Exception: whatever else ended the training (memory, say), after a record marked "failed".
     """
-    require(isinstance(seed, int) and seed >= 0, "seed must be an integer of at least 0", seed)
+    require(
+        isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0,
+        "seed must be an integer of at least 0",
+        seed,
+    )
+    seed = int(seed)
     writable_folder(out)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     dataset = _open(experiment, data_dir)
@@ -58,7 +65,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     best = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=experiment.patience or experiment.epochs, restore_best_weights=True
     )
-    evaluations = {}
+    evaluations, failure = {}, None
     try:
         _fit(experiment, seed, dataset, network, [clock, best, nan, history], verbose)
         status = "diverged" if nan.diverged else "completed"
@@ -67,8 +74,14 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
                 evaluations[split] = _evaluate(network, getattr(dataset, split), len(dataset.class_names))
     except KeyboardInterrupt:
         status = "interrupted"
+    except InputError:
+        raise
+    except Exception as error:
+        status, failure = "failed", error
 
     finished = len(history.history.get("loss", ()))
+    if status == "interrupted" and not finished:
+        raise KeyboardInterrupt("no epoch was finished, nothing is recorded")
     record = Record(
         experiment=experiment,
         seed=seed,
@@ -84,26 +97,47 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         train_seconds=clock.train_seconds,
         images_per_second=_speed(clock, len(dataset.train) * finished - experiment.batch_size),
         started=started,
+        error=None if failure is None else f"{type(failure).__name__}: {failure}",
         **environment(),
     )
-    path = write_record(record, out)
+    if status == "completed":
+        # Before the record: a record that says completed always has its own network beside it.
+        _save(network, Path(out) / f"{record.stem}.keras")
+    path = _write(record, out)
+    if status == "completed" and verbose != 0:
+        print(
+            f"{finished} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest; "
+            f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images"
+        )
     if status == "interrupted":
         raise KeyboardInterrupt(f"the {finished} finished epochs are in {path}")
-    if status == "completed":
-        _save(network, path.with_suffix(".keras"))
+    if failure is not None:
+        failure.add_note(f"the {finished} finished epochs are in {path}")
+        raise failure
     return record
 
 
 def run_seeds(experiment, seeds, out="results", **options):
-    """`run` once for each seed; returns the list of records."""
+    """`run` once for each seed; returns the list of records.
+
+    Raises:
+        InputError: if a seed is given twice, which would count one run as two.
+    """
+    seeds = list(seeds)
+    require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     return [run(experiment, seed, out, **options) for seed in seeds]
 
 
 def _seed(seed):
-    # Every draw in Keras (initial weights, dropout) starts from these two. keras.utils.set_random_seed would also
+    # Every draw in Keras (initial weights, dropout) starts from these. keras.utils.set_random_seed would also
     # import TensorFlow, on every backend, and let it take the GPU.
     random.seed(seed)
     np.random.seed(seed % 2**32)
+    if keras.backend.backend() == "torch":
+        # Its dropout does not ask Keras for a seed.
+        import torch
+
+        torch.manual_seed(seed)
 
 
 def _open(experiment, data_dir):
@@ -188,10 +222,19 @@ def _speed(clock, images):
     return images / clock.train_seconds if images > 0 and clock.train_seconds > 0 else None
 
 
+def _write(record, out):
+    try:
+        return write_record(record, out)
+    except InputError as error:
+        path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
+        print(f"{error}; the record is in {path}")
+        return path
+
+
 def _save(network, path):
     # Keras imports TensorFlow to save, on every backend; it must not take the GPU.
     if importlib.util.find_spec("tensorflow"):
         import_tensorflow()
-    partial = Path(path).with_suffix(".partial.keras")
-    network.save(partial, include_optimizer=False)
-    os.replace(partial, path)
+    with tempfile.TemporaryDirectory(dir=writable_folder(path.parent), prefix=".") as folder:
+        network.save(Path(folder) / path.name, include_optimizer=False)
+        os.replace(Path(folder) / path.name, path)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from kmodels import InputError
 from kmodels.data.cache import cache_folder, prepared
 
 # Prepares a tiny dataset, slowly, noting each preparation in a file.
@@ -64,6 +65,19 @@ def test_a_failed_preparation_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="broken source"):
         prepared("failing", {"path": str(tmp_path)}, fail)
     assert not [path for path in cache_folder().glob("failing-*") if path.is_dir()]
+
+
+def test_damaged_prepared_data_are_named():
+    def prepare(writer):
+        for split in ("train", "val", "test"):
+            writer.fill(split, np.zeros((2, 8, 8, 3), np.uint8), [0, 1], [0, 1])
+        return ["a", "b"], {"kind": "test", "notes": []}
+
+    prepared("damaged", {}, prepare)
+    (folder,) = [path for path in cache_folder().glob("damaged-*") if path.is_dir()]
+    (folder / "val_labels.npy").unlink()
+    with pytest.raises(InputError, match=r"the prepared data in .*damaged-.* are damaged .*; delete that folder"):
+        prepared("damaged", {}, prepare)
 
 
 def test_another_key_is_another_dataset_and_opened_arrays_cannot_be_written():

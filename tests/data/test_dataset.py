@@ -19,7 +19,7 @@ def test_digits_are_real_scans_in_three_stratified_splits():
 def test_a_subset_keeps_the_ratio_the_classes_and_the_test_split():
     dataset = load_dataset("digits")
     part = dataset.subset(200)
-    assert part.source["counts"] == {"train": 150, "val": 50, "test": 359}
+    assert part.source["counts"] == {"train": 149, "val": 51, "test": 359}
     assert part.source["subset"] == 200
     assert np.bincount(part.train.labels, minlength=10).min() >= 14
     places = np.searchsorted(dataset.train.index, part.train.index)
@@ -29,8 +29,18 @@ def test_a_subset_keeps_the_ratio_the_classes_and_the_test_split():
 
 @pytest.mark.parametrize("examples", [5, 100_000])
 def test_an_impossible_subset_says_what_is_possible(examples):
-    with pytest.raises(InputError, match=r"subset must be 20 .* to 1438"):
+    with pytest.raises(InputError, match=r"subset must be 40 .* to 1438"):
         load_dataset("digits").subset(examples)
+
+
+def test_a_set_without_files_takes_no_data_dir(tmp_path):
+    with pytest.raises(InputError, match="dataset 'digits' reads no files; did you mean dataset 'folder'"):
+        load_dataset("digits", data_dir=tmp_path)
+
+
+def test_an_image_size_that_is_no_number_is_refused():
+    with pytest.raises(InputError, match="image_size must be None or a whole number of at least 8. Received: '32'"):
+        load_dataset("digits", image_size="32")
 
 
 def test_an_unknown_dataset_offers_the_nearest():

@@ -115,6 +115,57 @@ def test_a_missing_folder_and_a_folder_of_one_class_are_refused(tmp_path, split_
         load_dataset("folder", data_dir=tmp_path)
 
 
+def test_sixteen_bit_images_are_refused_rather_than_clipped(split_folder):
+    deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
+    deep.save(split_folder / "train" / "cat" / "deep.png")
+    with pytest.raises(InputError, match=r"deep\.png has more than 8 bits a channel"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_a_picture_taken_with_the_camera_turned_stands_upright(split_folder):
+    picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    picture.paste((255, 255, 255), (0, 0, 8, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture.save(split_folder / "test" / "cat" / "00.png", exif=exif)
+    first = load_dataset("folder", data_dir=split_folder).test.images[1]
+    assert first[:4].max() == 0
+    assert first[4:].min() == 255
+
+
+def test_what_is_left_out_is_counted(split_folder):
+    (split_folder / "train" / "cat" / "notes.txt").write_text("")
+    (split_folder / "train" / "cat" / ".hidden").write_text("")
+    save(split_folder / "train" / "cat" / "inner" / "deep.png")
+    (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert note.startswith("2 files or folders beside the images")
+
+
+def test_split_names_are_found_in_capitals_and_strays_are_named(split_folder):
+    (split_folder / "test").rename(split_folder / "Test")
+    (split_folder / "__MACOSX").mkdir()
+    assert load_dataset("folder", data_dir=split_folder).source["counts"]["test"] == 8
+    (split_folder / "unlabeled").mkdir()
+    with pytest.raises(InputError, match="has train and test, and also unlabeled, which is no split"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_two_folders_for_one_split_are_refused(split_folder):
+    for folder in ("val", "validation"):
+        for name in CLASSES:
+            save(split_folder / folder / name / "one.png")
+    with pytest.raises(InputError, match="has two folders for val: val and validation"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypatch, capfd):
+    first = load_dataset("folder", data_dir=split_folder)
+    monkeypatch.chdir(split_folder.parent)
+    capfd.readouterr()
+    assert load_dataset("folder", data_dir=f"./{split_folder.name}").source == first.source
+    assert "preparing" not in capfd.readouterr().err
+
+
 def test_too_few_images_to_divide_are_refused(tmp_path):
     for name in CLASSES:
         save(tmp_path / name / "only.png")

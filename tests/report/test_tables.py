@@ -22,6 +22,20 @@ FOLDER = {
 }
 
 
+def test_a_part_of_the_published_data_is_not_the_published_data():
+    part = {**make().source, "subset": 5000}
+    section = tables.results_section([make(source=part)])
+    assert "No record yet." in section.split("**On other pixels**")[0]
+    row = tables.published_against_measured([make(source=part)]).splitlines()[2]
+    assert row.split()[3:5] == ["(n=1)", "-"]
+
+
+def test_the_settings_stand_beside_every_result():
+    sgd = replace(make().experiment, optimizer="sgd", momentum=0.9, augmentation="crop", batch_size=512)
+    assert tables.recipe(sgd) == "model4, crop, sgd 0.001, momentum 0.9, batch 512, at most 50 epochs"
+    assert tables.recipe(sgd) in tables.results_section([make(experiment=sgd)])
+
+
 def test_percentages_and_spreads():
     assert tables.percent(0.79294) == "79.29"
     assert tables.percent(None) == "-"

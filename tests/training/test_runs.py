@@ -87,8 +87,11 @@ def test_the_learning_rate_falls_after_a_plateau_and_only_then(finished):
 
 
 def test_one_seed_repeats_bit_for_bit_and_another_does_not(tiny, tmp_path):
+    # model4 drops out: that draw must follow the seed too.
+    dropping = replace(tiny, model="model4", dropout=0.5)
+
     def outcome(seed, out):
-        record = run(tiny, seed, out, verbose=0)
+        record = run(dropping, seed, out, verbose=0)
         return record.history["loss"], record.history["val_loss"], record.test
 
     first = outcome(0, tmp_path / "a")
@@ -136,6 +139,65 @@ def test_ctrl_c_keeps_the_finished_epochs(tiny, tmp_path, monkeypatch):
     assert record.test is None
 
 
+def test_an_interrupted_repeat_leaves_the_completed_record_and_its_network(tiny, tmp_path, monkeypatch):
+    done = run(tiny, 0, tmp_path, verbose=0)
+    files = {path: path.read_bytes() for path in (tmp_path / "tests" / "tiny").iterdir()}
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochOrder, "on_epoch_begin", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, 0, tmp_path, verbose=0)
+    assert {path: path.read_bytes() for path in files} == files
+    statuses = [record.status for record in read_records(tmp_path).values()]
+    assert sorted(statuses) == ["completed", "interrupted"]
+    assert read_record(tmp_path / f"{done.stem}.json") == done
+
+
+def test_ctrl_c_before_the_first_epoch_ends_leaves_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        EpochOrder, "on_epoch_begin", lambda *arguments, **options: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt, match="no epoch was finished, nothing is recorded"):
+        run(tiny, 0, tmp_path, verbose=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_else_ends_a_run_is_recorded_and_raised(tiny, tmp_path, monkeypatch):
+    def fail(self, epoch, logs=None):
+        if epoch == 1:
+            raise MemoryError("out of memory")
+
+    monkeypatch.setattr(EpochOrder, "on_epoch_begin", fail)
+    with pytest.raises(MemoryError, match="out of memory"):
+        run(tiny, 0, tmp_path, verbose=0)
+    (record,) = read_records(tmp_path).values()
+    assert (record.status, record.error, record.epochs_run) == ("failed", "MemoryError: out of memory", 1)
+
+
+def test_a_record_that_cannot_be_written_is_kept_elsewhere(tiny, tmp_path, monkeypatch, capsys):
+    original = runs.write_record
+
+    def refuse(record, out):
+        if out == tmp_path:
+            raise InputError("cannot write: no space")
+        return original(record, out)
+
+    monkeypatch.setattr(runs, "write_record", refuse)
+    record = run(tiny, 0, tmp_path, verbose=0)
+    kept = capsys.readouterr().out.split("the record is in ")[1].strip()
+    assert read_record(kept) == record
+
+
+@pytest.mark.parametrize("seed", [20_260_101, 2**40, np.int64(7)])
+def test_any_number_is_a_seed(tiny, tmp_path, seed):
+    record = run(replace(tiny, epochs=1), seed, tmp_path, verbose=0)
+    assert record.seed == seed
+    assert read_records(tmp_path)
+
+
 def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match=r"batch_size must be at most 40, the size of the train split. Received: 41"):
         run(replace(tiny, batch_size=41), 0, tmp_path)
@@ -143,10 +205,13 @@ def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
 
 def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "_fit", lambda *arguments: pytest.fail("it trained"))
-    with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: -1"):
-        run(tiny, -1, tmp_path)
+    for seed in (-1, True, 0.5, "0"):
+        with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: "):
+            run(tiny, seed, tmp_path)
+    with pytest.raises(InputError, match="seeds must differ from each other"):
+        run_seeds(tiny, [0, 0], tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write into the folder"):
+    with pytest.raises(InputError, match="the folder to write into is a file"):
         run(tiny, 0, tmp_path / "file")
 
 
