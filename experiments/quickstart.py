@@ -1,10 +1,10 @@
-"""From nothing to a trained, measured and explained network in about a minute, on any machine, with no download.
+"""From nothing to a trained, measured and explained network in half a minute, with no download of data.
 
     python experiments/quickstart.py
 
 Trains a LeNet-like network on scikit-learn's handwritten digits (1,797 real scans) and leaves under
 results/quickstart/ a record, the training curves, the confusion matrix, a Grad-CAM picture and a page with them all.
-Expected: 97 to 99 % of the test images, in 20 to 60 s on two CPU cores.
+Expected: 96 to 99 % of the test images, in about half a minute on two CPU cores.
 """
 
 from kmodels.experiment import Experiment

@@ -94,9 +94,8 @@ def _changed(experiment, given, data_dir):
     if "dataset" in changes and (data_dir is None or data_dir.resolve().name != experiment.dataset):
         # Other images than those of the report: its numbers say nothing about them.
         published = None
-    return replace(
-        experiment, **changes, published=published, description="; ".join(filter(None, [experiment.description, said]))
-    )
+    description = f"{experiment.description}; {said}" if experiment.description else said
+    return replace(experiment, **changes, published=published, description=description)
 
 
 def _run(selected, arguments):

@@ -39,7 +39,7 @@ def test_a_set_without_files_takes_no_data_dir(tmp_path):
 
 
 def test_an_image_size_that_is_no_number_is_refused():
-    with pytest.raises(InputError, match="image_size must be None or a whole number of at least 8. Received: '32'"):
+    with pytest.raises(InputError, match=r"image_size must be None or a whole number of at least 8. Received: '32'"):
         load_dataset("digits", image_size="32")
 
 
