@@ -30,6 +30,7 @@ def write_page(records, out, path, comparisons=None):
     html = environment.get_template("page.html.j2").render(
         title=records[0].experiment.name.split("/")[0],
         percent=tables.percent,
+        other_pixels=not all(tables.on_published_data(record.source) for record in records),
         summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
         comparisons={title: _embedded(picture) for title, picture in (comparisons or {}).items()},
         runs=[_run(record, out) for record in records],
