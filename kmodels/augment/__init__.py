@@ -40,5 +40,5 @@ def build_augmentation(policy, input_shape, seed):
     x = keras.layers.Identity(name="images")(image)
     for number, (name, arguments) in enumerate(POLICIES[policy]):
         make = getattr(layers, name, None) or getattr(keras.layers, name)
-        x = make(**arguments, seed=(1000 * seed + number) % 2**32)(x)
+        x = make(**arguments, seed=(1000 * seed + number) % 2**31)(x)
     return keras.Model(image, x, name=f"augment_{policy}")

@@ -6,6 +6,50 @@ import time
 import keras
 
 
+def finite(value):
+    """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
+
+
+class Watch:
+    """The callbacks that every run has, and what they saw.
+
+    Args:
+        patience: epochs without a lower val_loss before training stops.
+
+    Attributes:
+        callbacks: for `fit`, in this order.
+    """
+
+    def __init__(self, patience):
+        self._clock, self._nan, self._history = Clock(), StopOnNaN(), keras.callbacks.History()
+        # Keeps the best weights also where it never stops the run.
+        self._best = keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
+        self.callbacks = [self._clock, self._best, self._nan, self._history]
+
+    @property
+    def epochs(self):
+        """How many were finished."""
+        return len(self._history.history.get("loss", ()))
+
+    @property
+    def diverged(self):
+        """Whether the loss stopped being a number."""
+        return self._nan.diverged
+
+    def seen(self, train_images, batch_size):
+        """The fields of a Record that tell how training went; throughput leaves the first step out."""
+        seconds = self._clock.train_seconds
+        images = train_images * self.epochs - batch_size
+        return {
+            "history": {name: tuple(map(finite, values)) for name, values in self._history.history.items()},
+            "best_epoch": self._best.best_epoch + 1 if self.epochs and math.isfinite(self._best.best) else None,
+            "compile_seconds": self._clock.compile_seconds,
+            "train_seconds": seconds,
+            "images_per_second": images / seconds if images > 0 and seconds > 0 else None,
+        }
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training after an epoch whose loss or val_loss is not a finite number.
 

@@ -2,7 +2,6 @@
 
 import datetime
 import importlib.util
-import math
 import os
 import random
 import sys
@@ -22,7 +21,7 @@ from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.records import Evaluation, Record, write_record
-from kmodels.training.callbacks import Clock, StopOnNaN
+from kmodels.training.callbacks import Watch, finite
 from kmodels.training.environment import environment
 from kmodels.training.losses import CrossEntropy
 from kmodels.training.optimizers import build_optimizer
@@ -60,18 +59,13 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     _seed(seed)
     network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
 
-    clock, nan, history = Clock(), StopOnNaN(), keras.callbacks.History()
-    # Keeps the best weights even where it never stops the run.
-    best = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=experiment.patience or experiment.epochs, restore_best_weights=True
-    )
+    watch = Watch(experiment.patience or experiment.epochs)
     evaluations, failure = {}, None
     try:
-        _fit(experiment, seed, dataset, network, [clock, best, nan, history], verbose)
-        status = "diverged" if nan.diverged else "completed"
+        _fit(experiment, seed, dataset, network, watch.callbacks, verbose)
+        status = "diverged" if watch.diverged else "completed"
         if status == "completed":
-            for split in ("train", "val", "test"):
-                evaluations[split] = _evaluate(network, getattr(dataset, split), len(dataset.class_names))
+            evaluations = {split: _evaluate(network, dataset, split) for split in ("train", "val", "test")}
     except KeyboardInterrupt:
         status = "interrupted"
     except InputError:
@@ -79,8 +73,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     except Exception as error:
         status, failure = "failed", error
 
-    finished = len(history.history.get("loss", ()))
-    if status == "interrupted" and not finished:
+    if status == "interrupted" and not watch.epochs:
         raise KeyboardInterrupt("no epoch was finished, nothing is recorded")
     record = Record(
         experiment=experiment,
@@ -90,12 +83,8 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         class_names=dataset.class_names,
         image_shape=dataset.image_shape,
         parameters=trainable_parameters(network),
-        history={name: tuple(map(_finite, values)) for name, values in history.history.items()},
-        best_epoch=best.best_epoch + 1 if finished and math.isfinite(best.best) else None,
-        **(evaluations if status == "completed" else {}),
-        compile_seconds=clock.compile_seconds,
-        train_seconds=clock.train_seconds,
-        images_per_second=_speed(clock, len(dataset.train) * finished - experiment.batch_size),
+        **evaluations,
+        **watch.seen(len(dataset.train), experiment.batch_size),
         started=started,
         error=None if failure is None else f"{type(failure).__name__}: {failure}",
         **environment(),
@@ -104,16 +93,16 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         # Before the record: a record that says completed always has its own network beside it.
         _save(network, Path(out) / f"{record.stem}.keras")
     path = _write(record, out)
+    if status == "interrupted":
+        raise KeyboardInterrupt(f"the {watch.epochs} finished epochs are in {path}")
+    if failure is not None:
+        failure.add_note(f"the {watch.epochs} finished epochs are in {path}")
+        raise failure
     if status == "completed" and verbose != 0:
         print(
-            f"{finished} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest; "
+            f"{watch.epochs} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest; "
             f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images"
         )
-    if status == "interrupted":
-        raise KeyboardInterrupt(f"the {finished} finished epochs are in {path}")
-    if failure is not None:
-        failure.add_note(f"the {finished} finished epochs are in {path}")
-        raise failure
     return record
 
 
@@ -200,26 +189,19 @@ def build_trainer(experiment, network, seed):
     return trainer
 
 
-def _evaluate(network, split, num_classes):
+def _evaluate(network, dataset, name):
+    split, num_classes = getattr(dataset, name), len(dataset.class_names)
     logits = predict_logits(network, split.images, EVALUATION_BATCH).astype(np.float64)
     matrix = confusion_matrix(split.labels, logits.argmax(axis=1), num_classes)
     peak = logits.max(axis=1)
     log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return Evaluation(
         examples=len(split),
-        loss=_finite(np.mean(log_sum - logits[np.arange(len(split)), split.labels])),
+        loss=finite(np.mean(log_sum - logits[np.arange(len(split)), split.labels])),
         accuracy=float(np.trace(matrix) / len(split)),
         per_class_accuracy=tuple(per_class_accuracy(matrix)),
         confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
     )
-
-
-def _finite(value):
-    return float(value) if math.isfinite(value) else None
-
-
-def _speed(clock, images):
-    return images / clock.train_seconds if images > 0 and clock.train_seconds > 0 else None
 
 
 def _write(record, out):
