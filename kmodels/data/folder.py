@@ -104,61 +104,36 @@ def _images(folder):
 
 def _prepare(name, files, image_size, writer):
     class_names = list(next(iter(files.values())))
-    paths, labels = {}, {}
-    for split, classes in files.items():
-        paths[split] = [path for entries in classes.values() for path, _, _ in entries]
-        labels[split] = np.repeat(np.arange(len(classes)), [len(entries) for entries in classes.values()])
-    if "" in files:
-        plan = list(zip(SPLITS, [""] * 3, stratified_split(labels[""], (0.6, 0.2, 0.2)), strict=True))
-        how = f"60/20/20, stratified, seed {SPLIT_SEED}"
-    elif "val" in files:
-        plan = [(split, split, np.arange(len(paths[split]))) for split in SPLITS]
-        how = "as in the folder"
-    else:
-        train, val = stratified_split(labels["train"], (0.8, 0.2))
-        plan = [
-            ("train", "train", train),
-            ("val", "train", val),
-            ("test", "test", np.arange(len(paths["test"]))),
-        ]
-        how = f"test as in the folder; train divided 80/20, stratified, seed {SPLIT_SEED}"
-    for split, part, places in plan:
-        missing = np.setdiff1d(np.arange(len(class_names)), labels[part][places])
-        if len(missing):
-            few = ", ".join(class_names[label] for label in missing)
+    plan, how = _plan(files)
+    for split, entries in plan.items():
+        missing = set(range(len(class_names))) - {label for _, label, _ in entries}
+        if missing:
+            few = ", ".join(class_names[label] for label in sorted(missing))
             raise InputError(f"too few images to divide: {split} would have none of {few}")
 
-    size = (image_size, image_size) if image_size else _size(next(iter(paths.values()))[0])
-    formats, converted = collections.Counter(), collections.Counter()
+    first, _, _ = plan["train"][0]
+    size = (image_size, image_size) if image_size else _size(first)
+    formats, modes = collections.Counter(), collections.Counter()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(f"preparing {name}", sum(len(places) for _, _, places in plan)) as bar,
+        progress(f"preparing {name}", sum(map(len, plan.values()))) as bar,
     ):
-        for split, part, places in plan:
-            arrays = writer.split(split, len(places), size[1], size[0])
-            arrays.labels[:], arrays.index[:] = labels[part][places], places
+        decode = partial(_decode, size=size, image_size=image_size)
+        for split, entries in plan.items():
+            paths, labels, index = zip(*entries, strict=True)
+            arrays = writer.split(split, len(entries), size[1], size[0])
+            arrays.labels[:], arrays.index[:] = labels, index
             # A block at a time: memory stays small, and a broken file ends the work at once.
-            for start in range(0, len(places), 1024):
-                block = [paths[part][place] for place in places[start : start + 1024]]
-                for i, (pixels, kind, mode) in enumerate(
-                    pool.map(partial(_decode, size=size, image_size=image_size), block), start=start
-                ):
+            for start in range(0, len(paths), 1024):
+                block = paths[start : start + 1024]
+                for i, (pixels, kind, mode) in enumerate(pool.map(decode, block), start=start):
                     arrays.images[i] = pixels
                     formats[kind] += 1
-                    converted[mode] += mode != "RGB"
+                    modes[mode] += 1
                 bar.update(len(block))
-    notes = [
-        f"{number} images were converted from {mode} to RGB" for mode, number in sorted(converted.items()) if number
-    ]
-    left_out = sum(_others(paths[0][0]) for classes in files.values() for paths in classes.values())
-    if left_out:
-        notes.append(f"{left_out} files or folders beside the images have no image ending and were left out")
-    if image_size:
-        notes.append(f"scaled to cover {image_size}x{image_size} pixels, what hung over was cut off")
+    notes = _notes(files, image_size, formats, modes)
     for note in notes:
         print(f"{name}: {note}")
-    if formats["JPEG"]:
-        notes.insert(0, "JPEG images; JPEG is lossy, so a copy of another set is not equal to its original")
     return class_names, {
         "kind": "folder",
         "name": name,
@@ -166,6 +141,43 @@ def _prepare(name, files, image_size, writer):
         "formats": dict(sorted(formats.items())),
         "notes": notes,
     }
+
+
+def _plan(files):
+    """{split: [(path, label, place in its folder's order), ...]} and how it was divided, in words."""
+    found = {}
+    for part, classes in files.items():
+        flat = [(path, label) for label, entries in enumerate(classes.values()) for path, _, _ in entries]
+        found[part] = [(path, label, place) for place, (path, label) in enumerate(flat)]
+
+    def divide(part, shares):
+        places = stratified_split(np.array([label for _, label, _ in found[part]]), shares)
+        return [[found[part][place] for place in chosen] for chosen in places]
+
+    if "" in found:
+        plan = dict(zip(SPLITS, divide("", (0.6, 0.2, 0.2)), strict=True))
+        return plan, f"60/20/20, stratified, seed {SPLIT_SEED}"
+    if "val" in found:
+        return {split: found[split] for split in SPLITS}, "as in the folder"
+    train, val = divide("train", (0.8, 0.2))
+    how = f"test as in the folder; train divided 80/20, stratified, seed {SPLIT_SEED}"
+    return {"train": train, "val": val, "test": found["test"]}, how
+
+
+def _notes(files, image_size, formats, modes):
+    """What a reader of a record should know of the images, one sentence each."""
+    notes = []
+    if formats["JPEG"]:
+        notes.append("JPEG images; JPEG is lossy, so a copy of another set is not equal to its original")
+    for mode, number in sorted(modes.items()):
+        if mode != "RGB":
+            notes.append(f"converted from {mode} to RGB: {number}")
+    left_out = sum(_others(entries[0][0]) for classes in files.values() for entries in classes.values())
+    if left_out:
+        notes.append(f"left out, beside the images but without an image ending: {left_out}")
+    if image_size:
+        notes.append(f"scaled to cover {image_size}x{image_size} pixels, what hung over was cut off")
+    return notes
 
 
 def _others(image):

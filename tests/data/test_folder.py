@@ -65,7 +65,7 @@ def test_grey_and_transparent_images_become_rgb_and_are_counted_once(split_folde
     save(split_folder / "train" / "cat" / "grey2.png", mode="L")
     save(split_folder / "train" / "dog" / "clear.png", mode="RGBA")
     notes = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert notes == ["2 images were converted from L to RGB", "1 images were converted from RGBA to RGB"]
+    assert notes == ["converted from L to RGB: 2", "converted from RGBA to RGB: 1"]
     assert capsys.readouterr().out.count("converted from L") == 1
 
 
@@ -138,7 +138,7 @@ def test_what_is_left_out_is_counted(split_folder):
     (split_folder / "train" / "cat" / ".hidden").write_text("")
     save(split_folder / "train" / "cat" / "inner" / "deep.png")
     (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert note.startswith("2 files or folders beside the images")
+    assert note == "left out, beside the images but without an image ending: 2"
 
 
 def test_split_names_are_found_in_capitals_and_strays_are_named(split_folder):
