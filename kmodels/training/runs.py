@@ -60,19 +60,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
 
     watch = Watch(experiment.patience or experiment.epochs)
-    evaluations, failure = {}, None
-    try:
-        _fit(experiment, seed, dataset, network, watch.callbacks, verbose)
-        status = "diverged" if watch.diverged else "completed"
-        if status == "completed":
-            evaluations = {split: _evaluate(network, dataset, split) for split in ("train", "val", "test")}
-    except KeyboardInterrupt:
-        status = "interrupted"
-    except InputError:
-        raise
-    except Exception as error:
-        status, failure = "failed", error
-
+    status, evaluations, failure = _train_and_evaluate(experiment, seed, dataset, network, watch, verbose)
     if status == "interrupted" and not watch.epochs:
         raise KeyboardInterrupt("no epoch was finished, nothing is recorded")
     record = Record(
@@ -115,6 +103,21 @@ def run_seeds(experiment, seeds, out="results", **options):
     seeds = list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     return [run(experiment, seed, out, **options) for seed in seeds]
+
+
+def _train_and_evaluate(experiment, seed, dataset, network, watch, verbose):
+    """Returns the status, the evaluations by split (none unless completed), and what a failed run failed on."""
+    try:
+        _fit(experiment, seed, dataset, network, watch.callbacks, verbose)
+        if watch.diverged:
+            return "diverged", {}, None
+        return "completed", {split: _evaluate(network, dataset, split) for split in ("train", "val", "test")}, None
+    except KeyboardInterrupt:
+        return "interrupted", {}, None
+    except InputError:
+        raise
+    except Exception as error:
+        return "failed", {}, error
 
 
 def _seed(seed):
