@@ -81,7 +81,9 @@ def stream_feed(dataset, batch_size, seed, epochs):
     chosen = np.zeros(int(source.cardinality()), bool)
     chosen[dataset.train.index] = True
     chosen = tf.constant(chosen)
-    examples = source.enumerate().filter(lambda place, _: chosen[place]).map(lambda _, example: example)
+    examples = source.enumerate().filter(lambda place, _: chosen[place])
+    # tfds has int64 labels; JAX warns of them.
+    examples = examples.map(lambda _, example: (example[0], tf.cast(example[1], tf.int32)))
     fitting = STREAM_BYTES // math.prod(dataset.image_shape)
     if len(dataset.train) <= fitting:
         examples = examples.cache()

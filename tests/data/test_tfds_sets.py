@@ -72,7 +72,7 @@ def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed
         seen = list(batches.as_numpy_iterator())
         assert steps == 3
         assert [len(labels) for _, labels in seen] == [32, 32, 16] * 2
-        assert seen[0][0].dtype == np.uint8
+        assert (seen[0][0].dtype, seen[0][1].dtype) == (np.uint8, np.int32)
         return [np.concatenate([images for images, _ in seen[i : i + 3]]) for i in (0, 3)]
 
     def order(images):
