@@ -8,7 +8,7 @@ Model 1 is trained eight ways (m1 to m8), then five networks of five convolution
 fifth of the training images is set apart for validation; training stops when val_loss has not fallen for ten epochs.
 
 The report leaves open, and this file chooses: at most 500 epochs (the longest published run took 320); rotation by up
-to 15 degrees; momentum 0.9 for SGD (it says only SGD, which at this rate is very slow without); and in
+to 15 degrees; momentum 0.9 for SGD (an assumption: it says only SGD); and in
 kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the places in model 6.
 
 Cost on two CPU cores, with 4,000 training images (`--subset 5000`): an epoch of model 1 takes about 3 s, of models 2
