@@ -16,7 +16,14 @@ Name = tyro.conf.Positional
 
 def main():
     """Entry point."""
-    commands = {"doctor": doctor, "data": data, "models": models, "gradcam": gradcam, "report": report}
+    commands = {
+        "doctor": doctor,
+        "data": data,
+        "models": models,
+        "convert": convert,
+        "gradcam": gradcam,
+        "report": report,
+    }
     leave(
         run_command(
             lambda: tyro.extras.subcommand_cli_from_dict(
@@ -109,17 +116,16 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
         draw: also draw it into this .png, .svg or .pdf file.
     """
     check_backend()
-    from kmodels.models import MODELS, build_model, trainable_parameters
+    from kmodels.models import MODELS, build_model, builder, trainable_parameters
     from kmodels.report.architecture import check_drawing, layer_table
     from kmodels.report.architecture import draw as draw_network
     from kmodels.report.tables import aligned
 
     if not name:
-        rows = [("network", "parameters", "file")]
+        rows = [("network", "what", "file")]
         for known, file in MODELS.items():
-            network = build_model(known, (image_size, image_size, 3), num_classes)
-            rows.append((known, f"{trainable_parameters(network):,}", f"kmodels/models/{file}.py"))
-        print(aligned(rows, right=(1,)))
+            rows.append((known, builder(known).__doc__.splitlines()[0], f"kmodels/models/{file}.py"))
+        print(aligned(rows))
         return 0
     if draw:
         check_drawing(draw)
@@ -128,6 +134,48 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
     print(f"{trainable_parameters(network):,} trainable parameters")
     if draw:
         print(draw_network(network, draw))
+    return 0
+
+
+def convert(
+    file: Name[Path],
+    /,
+    model: str,
+    image_size: int = 32,
+    batch_norm: bool = False,
+    small_stem: bool = False,
+    out: Path | None = None,
+) -> int:
+    """Turn a PyTorch state_dict (.pth) of one of our networks into a .keras file.
+
+    Layers are matched by their order and shapes, whatever the PyTorch code calls them. Strides, pooling and
+    normalisation of the pixels are in no state_dict: that they agree is yours to know.
+
+    Args:
+        file: what torch.save(model.state_dict(), FILE) wrote; needs torch.
+        model: name of the network.
+        image_size: height and width of its input.
+        batch_norm: it is alexnet with batch normalisation.
+        small_stem: it is resnet50 with the stem for small images.
+        out: the file to write; left out: beside FILE, with the ending .keras.
+    """
+    check_backend()
+    from kmodels.models import build_model
+    from kmodels.models.saving import save_network
+    from kmodels.models.torch_weights import class_count, load_torch_weights, read_state_dict
+
+    path = out or file.with_suffix(".keras")
+    if path.suffix != ".keras":
+        raise InputError(f"the file to write must end in .keras. Received: {str(path)!r}")
+    state_dict = read_state_dict(file)
+    options = {name: True for name, given in (("batch_norm", batch_norm), ("small_stem", small_stem)) if given}
+    network = build_model(model, (image_size, image_size, 3), class_count(state_dict), **options)
+    load_torch_weights(network, state_dict)
+    print(
+        f"{save_network(network, path)}: {model}, {network.output_shape[-1]} classes, {image_size}x{image_size} pixels"
+    )
+    scale = network.get_layer("scale")
+    print(f"it takes pixels 0..255 and gives its first layer pixels * {scale.scale} + {scale.offset}")
     return 0
 
 

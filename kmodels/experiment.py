@@ -5,7 +5,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field, fields
-from types import NoneType
+from types import NoneType, UnionType
 from typing import get_args
 
 from kmodels.augment import POLICIES
@@ -15,6 +15,8 @@ from kmodels.models import MODELS
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 FEEDS = ("arrays", "stream")
+# The fields that are options of a network's builder.
+MODEL_OPTIONS = ("dropout", "batch_norm", "weights", "frozen", "small_stem")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Published:
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     epochs: int | None = None
+    per_class_accuracy: tuple[float, ...] | None = None
+    confusion_matrix: tuple[tuple[int, ...], ...] | None = None
 
 
 def option(default, text):
@@ -52,8 +56,16 @@ class Experiment:
     augmentation: str = option("none", f"what happens to training images, anew each epoch: {', '.join(POLICIES)}")
     feed: str = option("arrays", "how batches reach the device: arrays or stream (tf.data from tfds)")
 
+    class_fractions: tuple[float, ...] | None = option(
+        None, "the share of each class's training images to keep, 0 to 1 in the order of the classes; drawn by the seed"
+    )
+
     model: str = option("model4", "name of the network, one of `kmodels models`")
     dropout: float | None = option(None, "dropout rate; None: the network's own")
+    batch_norm: bool | None = option(None, "batch normalisation in alexnet; None: the network's own")
+    weights: str | None = option(None, "resnet50's first weights: imagenet, or a file; None: drawn")
+    frozen: bool | None = option(None, "train resnet50's classifier only; needs weights")
+    small_stem: bool | None = option(None, "resnet50's stem for small images")
 
     optimizer: str = option("adam", f"one of {', '.join(OPTIMIZERS)}; constants are PyTorch's")
     learning_rate: float = option(1e-3, "initial learning rate")
@@ -97,6 +109,11 @@ class Experiment:
         for name, rule, holds in (
             ("image_size", "at least 8", lambda value: value >= 8),
             ("subset", "at least 1", lambda value: value >= 1),
+            (
+                "class_fractions",
+                "numbers from 0 to 1, one for each class, not all 0",
+                lambda value: all(0 <= share <= 1 for share in value) and any(value),
+            ),
             ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
             ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
             ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
@@ -115,6 +132,7 @@ class Experiment:
             f"momentum belongs to sgd and rmsprop, not to {self.optimizer}",
             self.momentum,
         )
+        require(self.weights or not self.frozen, "frozen needs weights", self.weights)
         if self.feed == "stream":
             require(
                 DATASETS[self.dataset] == "tfds_sets",
@@ -137,7 +155,8 @@ class Experiment:
     @property
     def model_options(self):
         """The keyword arguments that the builder of the network gets."""
-        return {} if self.dropout is None else {"dropout": self.dropout}
+        given = {name: getattr(self, name) for name in MODEL_OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def fingerprint(self):
@@ -158,12 +177,24 @@ def deciding_fields():
 _DEFAULTS = {item.name: item.default for item in deciding_fields()}
 
 
+def kinds(item):
+    """The types that a field may have: (int, NoneType) for `int | None`."""
+    return get_args(item.type) if isinstance(item.type, UnionType) else (item.type,)
+
+
+def kind_name(kind):
+    """A type as people say it."""
+    return {NoneType: "None", tuple[float, ...]: "numbers"}.get(kind) or kind.__name__
+
+
 def _checked(item, value):
     """The value if it is of the field's type; an int becomes a float where one is wanted, so that 1 equals 1.0."""
-    allowed = get_args(item.type) or (item.type,)
+    allowed = kinds(item)
     if float in allowed and type(value) is int:
         return float(value)
-    if not isinstance(value, allowed) or isinstance(value, bool):
-        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in allowed)
-        raise InputError(f"{item.name} must be {names}. Received: {value!r}")
-    return value
+    if tuple[float, ...] in allowed and isinstance(value, list | tuple):
+        if all(type(number) in (int, float) for number in value):
+            return tuple(map(float, value))
+    elif type(value) in allowed or (isinstance(value, Published) and Published in allowed):
+        return value
+    raise InputError(f"{item.name} must be {' or '.join(map(kind_name, allowed))}. Received: {value!r}")

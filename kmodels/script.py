@@ -6,13 +6,13 @@ import tempfile
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import tyro
 
 from kmodels.backend import check_backend
 from kmodels.errors import InputError, require, unknown
-from kmodels.experiment import deciding_fields
+from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
 from kmodels.report import tables, write_report
@@ -194,8 +194,7 @@ def _arguments_class():
     """_Common and an optional flag for every field of Experiment, typed as the field is."""
     overrides = []
     for item in deciding_fields():
-        kinds = get_args(item.type) or (item.type,)
-        metavar = "|".join("None" if kind is NoneType else kind.__name__.upper() for kind in kinds)
+        metavar = "|".join("None" if kind is NoneType else kind_name(kind).upper() for kind in kinds(item))
         flag = tyro.conf.arg(help=item.metadata["help"], metavar=metavar)
         kind = Annotated[item.type | Literal[AS_LISTED], flag]
         overrides.append((item.name, kind, field(default=AS_LISTED)))

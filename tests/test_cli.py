@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from kmodels import cli, run
+from kmodels import MODELS, cli, run
+from kmodels.analysis import predict_logits
+from kmodels.models.saving import load_network
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("doctor", "data", "models", "gradcam", "report"):
+    for command in ("doctor", "data", "models", "convert", "gradcam", "report"):
         assert command in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
@@ -51,7 +54,8 @@ def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
 
 def test_models_lists_networks_and_shows_one(kmodels_command):
     _, out, _ = kmodels_command("models")
-    assert "model4        42,314  kmodels/models/small_cnns.py" in out
+    assert "model4         Two batch normalisations, two dropouts: 42,314 parameters" in out
+    assert len(out.splitlines()) == 2 + len(MODELS)
     _, out, _ = kmodels_command("models", "model4", "--num-classes", "3")
     assert out.splitlines()[-1] == "38,275 trainable parameters"
 
@@ -79,3 +83,27 @@ def test_a_mistake_is_named_without_a_traceback(kmodels_command, arguments, mess
     assert status == 2
     assert message in out + err
     assert "Traceback" not in err
+
+
+def test_convert_brings_a_pytorch_network_over(kmodels_command, tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    twin = nn.Sequential(
+        nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 7),
+    )  # fmt: skip
+    file = tmp_path / "theirs.pth"
+    torch.save(twin.state_dict(), file)
+    status, said, _ = kmodels_command("convert", str(file), "--model", "basic_cnn")
+    assert status == 0
+    assert f"{tmp_path / 'theirs.keras'}: basic_cnn, 7 classes, 32x32 pixels" in said
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    logits = predict_logits(load_network(tmp_path / "theirs.keras"), images)
+    with torch.no_grad():
+        expected = twin((torch.tensor(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    status, _, errors = kmodels_command("convert", str(file), "--model", "mobilenet")
+    assert status == 2
+    assert errors.startswith("error: these weights are not of mobilenet:\n  stem_conv wants weight 32x3x3x3")
+    status, _, errors = kmodels_command("convert", str(file), "--model", "basic_cnn", "--out", "network.h5")
+    assert (status, errors) == (2, "error: the file to write must end in .keras. Received: 'network.h5'\n")

@@ -15,7 +15,13 @@ from kmodels.errors import InputError, require, unknown
 
 # Name of the builder -> the file it is in. Names, not functions, so that reading them imports no Keras.
 MODELS = {
+    "alexnet": "alexnet",
+    "alexnet_cifar": "alexnet",
+    "basic_cnn": "lenet",
     "conv_net": "lenet",
+    "mlp": "mlp",
+    "mobilenet": "mobilenet",
+    "resnet50": "resnet",
     "model1": "small_cnns",
     "model2": "small_cnns",
     "model3": "small_cnns",

@@ -7,14 +7,18 @@ from keras import layers
 
 from kmodels.errors import require
 
+# Of the red, green and blue of ImageNet scaled to 0..1, as torchvision's networks are fed.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def pixels(input_shape, *, smallest, mean=0.0, std=1.0):
     """The input of a network: images (batch, height, width, 3), 0..255, scaled to 0..1, then normalised.
 
     Args:
         smallest: the least height and width that the network can work with.
-        mean: subtracted from the scaled pixels.
-        std: what the difference is divided by.
+        mean: subtracted from the scaled pixels; one number, or one for each channel.
+        std: what the difference is divided by; the same.
 
     Returns:
         The input tensor and the scaled tensor.
@@ -33,23 +37,44 @@ def pixels(input_shape, *, smallest, mean=0.0, std=1.0):
         f"{input_shape[0]}x{input_shape[1]}",
     )
     image = layers.Input(input_shape, name="image")
-    return image, layers.Rescaling(1 / (255 * std), -mean / std, name="scale")(image)
+    if isinstance(mean, tuple):
+        scale = [1 / (255 * s) for s in std]
+        offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    else:
+        scale, offset = 1 / (255 * std), -mean / std
+    return image, layers.Rescaling(scale, offset, name="scale")(image)
 
 
-def conv(x, filters, kernel_size, *, name, strides=1, padding=0):
-    """Convolution with `padding` zeros on every side, as in PyTorch."""
-    # Keras' "same" pads like PyTorch at stride 1 only; elsewhere it pads the far side more.
-    same = strides == 1 and 2 * padding == kernel_size - 1
-    if padding and not same:
-        x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kernel_initializer=None):
+    """Convolution with `padding` zeros on every side, drawn as in PyTorch where no `kernel_initializer` is given."""
+    x, keras_padding = _padded(x, kernel_size, strides, padding, name)
+    initializers = _torch_initializers(kernel_size * kernel_size * x.shape[-1])
+    if kernel_initializer is not None:
+        initializers["kernel_initializer"] = kernel_initializer
     return layers.Conv2D(
-        filters,
+        filters, kernel_size, strides, padding=keras_padding, use_bias=bias, name=name, **initializers
+    )(x)
+
+
+def depthwise_conv(x, kernel_size, *, name, strides=1, padding=0):
+    """One filter for each channel, without bias; `padding` zeros on every side."""
+    x, keras_padding = _padded(x, kernel_size, strides, padding, name)
+    return layers.DepthwiseConv2D(
         kernel_size,
         strides,
-        padding="same" if same else "valid",
+        padding=keras_padding,
+        use_bias=False,
+        depthwise_initializer=_torch_initializers(kernel_size * kernel_size)["kernel_initializer"],
         name=name,
-        **_torch_initializers(kernel_size * kernel_size * x.shape[-1]),
     )(x)
+
+
+def _padded(x, kernel_size, strides, padding, name):
+    """The input and the `padding` argument with which a Keras convolution pads like PyTorch."""
+    # Keras' "same" pads like PyTorch at stride 1 only; elsewhere it pads the far side more.
+    if strides == 1 and 2 * padding == kernel_size - 1:
+        return x, "same"
+    return (layers.ZeroPadding2D(padding, name=f"{name}_pad")(x) if padding else x), "valid"
 
 
 def dense(x, units, *, name):

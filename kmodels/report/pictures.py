@@ -52,10 +52,9 @@ def write_grad_cam(record, out, data_dir=None):
     Raises:
         InputError: if the network is not there, or the data are not those that the record was measured on.
     """
-    import keras
-
     from kmodels.analysis import grad_cam, predict_logits
     from kmodels.data import load_dataset
+    from kmodels.models.saving import load_network
 
     if record.status != "completed":
         raise InputError(f"its run was not completed but {record.status}; there is no network")
@@ -68,10 +67,7 @@ def write_grad_cam(record, out, data_dir=None):
     labels = dataset.test.labels
     places = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
     images = np.asarray(dataset.test.images[places])
-    try:
-        network = keras.models.load_model(weights, compile=False)
-    except Exception as error:
-        raise InputError(f"cannot load the network {weights}: {error}") from error
+    network = load_network(weights)
     logits = predict_logits(network, images)
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)

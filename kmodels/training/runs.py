@@ -1,8 +1,6 @@
 """One run, from data to record. The only place that compiles, fits and evaluates."""
 
 import datetime
-import importlib.util
-import os
 import random
 import sys
 import tempfile
@@ -14,12 +12,12 @@ import numpy as np
 from kmodels.analysis.metrics import confusion_matrix, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
 from kmodels.augment import build_augmentation
-from kmodels.backend import import_tensorflow
 from kmodels.data import load_dataset
 from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
+from kmodels.models.saving import save_network
 from kmodels.records import Evaluation, Record, write_record
 from kmodels.training.callbacks import Watch, finite
 from kmodels.training.environment import environment
@@ -79,7 +77,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     )
     if status == "completed":
         # Before the record: a record that says completed always has its own network beside it.
-        _save(network, Path(out) / f"{record.stem}.keras")
+        save_network(network, Path(out) / f"{record.stem}.keras")
     path = _write(record, out)
     if status == "interrupted":
         raise KeyboardInterrupt(f"the {watch.epochs} finished epochs are in {path}")
@@ -214,12 +212,3 @@ def _write(record, out):
         path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
         print(f"{error}; the record is in {path}")
         return path
-
-
-def _save(network, path):
-    # Keras imports TensorFlow to save, on every backend; it must not take the GPU.
-    if importlib.util.find_spec("tensorflow"):
-        import_tensorflow()
-    with tempfile.TemporaryDirectory(dir=writable_folder(path.parent), prefix=".") as folder:
-        network.save(Path(folder) / path.name, include_optimizer=False)
-        os.replace(Path(folder) / path.name, path)

@@ -1,0 +1,115 @@
+"""ResNet50 (He et al., Deep Residual Learning for Image Recognition, 2015), from scratch or with ImageNet's weights.
+
+From scratch it is torchvision's. Keras' published weights belong to another arrangement of the same layers; what
+differs stands in `Arrangement`, and both are built here, so that whatever the weights, the network has the same names.
+"""
+
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from kmodels.errors import require
+from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, pixels
+
+# Channels and number of blocks of each stage.
+STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
+
+
+class Arrangement(NamedTuple):
+    """What torchvision's and Keras' ResNet50 do differently.
+
+    Attributes:
+        strided: which convolution of the first block of a stage has the stride: 1 (1x1) or 2 (3x3).
+        mean, std: of red, green and blue scaled to 0..1, to normalise with.
+    """
+
+    strided: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+TORCHVISION = Arrangement(strided=2, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+# Keras' weights expect pixels 0..255 less ImageNet's mean.
+KERAS_APPLICATIONS = Arrangement(strided=1, mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3)
+
+
+def resnet50(input_shape, num_classes, *, weights=None, frozen=False, small_stem=False):
+    """ResNet50: 23,520,326 trainable parameters for six classes, 12,294 of them in the classifier.
+
+    Args:
+        weights: None to draw them; "imagenet" for those of `keras.applications` (downloaded once); or a file: theirs
+            (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`), or a ResNet50 of ours (.keras, for instance what
+            `kmodels convert` makes of torchvision's). The classifier is always drawn anew.
+        frozen: train the classifier only; batch-norm statistics stay as they are, too. Needs `weights`.
+        small_stem: for small images, CIFAR's 32x32 say: a 3x3 convolution without stride and no max-pooling first,
+            where ImageNet's stem makes 8x8 of 32x32 at once. Has no published weights.
+
+    Raises:
+        InputError: for options that exclude each other, or weights that are not there or of another network.
+    """
+    require(weights or not frozen, "frozen needs weights, or the network would stay as it was drawn", frozen)
+    require(not (weights and small_stem), "small_stem must draw its weights; there are none for it", weights)
+    arrangement, source = TORCHVISION, None
+    if weights:
+        from kmodels.models import pretrained
+
+        source = pretrained.resnet50(weights)
+        if any(layer.name == "stage2_block1_conv1" and layer.strides == (2, 2) for layer in source.layers):
+            arrangement = KERAS_APPLICATIONS
+    network = assemble(input_shape, num_classes, arrangement, small_stem)
+    if source is not None:
+        pretrained.take_over(network, source)
+    for layer in network.layers:
+        layer.trainable = not frozen or layer.name == "logits"
+    return network
+
+
+def assemble(input_shape, num_classes, arrangement, small_stem=False):
+    """The graph with freshly drawn weights."""
+    smallest = 8 if small_stem else 32
+    image, x = pixels(input_shape, smallest=smallest, mean=arrangement.mean, std=arrangement.std)
+    if small_stem:
+        x = _conv_norm(x, 64, 3, padding=1, name="stem")
+        x = layers.ReLU(name="stem_relu")(x)
+    else:
+        x = _conv_norm(x, 64, 7, strides=2, padding=3, name="stem")
+        x = layers.ReLU(name="stem_relu")(x)
+        # Zeros in place of PyTorch's minus infinity: after a ReLU the maximum is the same.
+        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+        x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    for stage, (filters, blocks) in enumerate(STAGES, start=1):
+        for block in range(1, blocks + 1):
+            last = stage == len(STAGES) and block == blocks
+            x = _bottleneck(
+                x,
+                filters,
+                strides=2 if stage > 1 and block == 1 else 1,
+                strided=arrangement.strided,
+                name=f"stage{stage}_block{block}",
+                relu="feature_map" if last else None,
+            )
+    x = layers.GlobalAveragePooling2D(name="embedding")(x)
+    return keras.Model(image, dense(x, num_classes, name="logits"), name="resnet50")
+
+
+def _bottleneck(x, filters, *, strides, strided, name, relu):
+    """1x1, 3x3 and 1x1 convolutions to four times the filters, added to the input or to a projection of it."""
+    shortcut = x
+    first, second = (strides, 1) if strided == 1 else (1, strides)
+    x = _conv_norm(x, filters, 1, strides=first, name=f"{name}_conv1", norm=f"{name}_norm1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    x = _conv_norm(x, filters, 3, strides=second, padding=1, name=f"{name}_conv2", norm=f"{name}_norm2")
+    x = layers.ReLU(name=f"{name}_relu2")(x)
+    x = _conv_norm(x, 4 * filters, 1, name=f"{name}_conv3", norm=f"{name}_norm3")
+    if shortcut.shape[-1] != 4 * filters:
+        shortcut = _conv_norm(shortcut, 4 * filters, 1, strides=strides, name=f"{name}_shortcut")
+    x = layers.Add(name=f"{name}_add")([x, shortcut])
+    return layers.ReLU(name=relu or f"{name}_relu3")(x)
+
+
+def _conv_norm(x, filters, kernel_size, *, name, norm=None, strides=1, padding=0):
+    # As torchvision's ResNet draws its convolutions: He et al., normal, by fan-out.
+    he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    x = conv(x, filters, kernel_size, strides=strides, padding=padding, bias=False, kernel_initializer=he, name=name)
+    return batch_norm(x, name=norm or f"{name}_norm")

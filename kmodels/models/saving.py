@@ -1,0 +1,49 @@
+"""Networks as .keras files: written whole or not at all, read with a plain word on what is wrong."""
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import keras
+
+from kmodels.backend import import_tensorflow
+from kmodels.errors import InputError, require
+from kmodels.files import writable_folder
+
+
+def save_network(network, path):
+    """Writes the network, without optimizer, to a .keras file; returns the path.
+
+    Raises:
+        InputError: if the file cannot be written; an old one is still whole then.
+    """
+    path = Path(path)
+    _hide_gpu_from_tensorflow()
+    with tempfile.TemporaryDirectory(dir=writable_folder(path.parent), prefix=".") as folder:
+        try:
+            network.save(Path(folder) / path.name, include_optimizer=False)
+            os.replace(Path(folder) / path.name, path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def load_network(path):
+    """Reads a .keras file.
+
+    Raises:
+        InputError: if there is no such file, or it holds no network.
+    """
+    require(Path(path).is_file(), "the network must be a .keras file that exists", str(path))
+    _hide_gpu_from_tensorflow()
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise InputError(f"cannot load the network {path}: {error}") from error
+
+
+def _hide_gpu_from_tensorflow():
+    # Keras imports TensorFlow to save and to load, on every backend; it must not take the GPU.
+    if importlib.util.find_spec("tensorflow"):
+        import_tensorflow()

@@ -1,0 +1,93 @@
+"""ResNet50: frozen is frozen, and ImageNet's weights do here what they do in Keras' own network."""
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import Experiment, InputError, build_model
+from kmodels.models import pretrained, trainable_parameters
+from kmodels.models.resnet import KERAS_APPLICATIONS, assemble
+from kmodels.models.saving import save_network
+from kmodels.training.runs import build_trainer
+
+SHAPE = (32, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """Keras' ResNet50 with random weights, statistics as after training."""
+    network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        positive = weight.path.endswith(("gamma", "moving_variance"))
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(0, 0.05, weight.shape))
+    return network
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A ResNet50 of ours in a file, for four classes."""
+    path = tmp_path_factory.mktemp("weights") / "network.keras"
+    return save_network(build_model("resnet50", SHAPE, 4), path)
+
+
+def test_keras_weights_give_the_features_of_keras_network(theirs):
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    network = assemble((64, 64, 3), 6, KERAS_APPLICATIONS)
+    pretrained.take_over(network, pretrained.from_keras_applications(theirs))
+    embedding = keras.Model(network.input, network.get_layer("embedding").output)(images, training=False)
+    expected = theirs(keras.applications.resnet.preprocess_input(images.copy()), training=False)
+    expected = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(embedding), expected, rtol=1e-4, atol=1e-5 * expected.max())
+
+
+def test_keras_weights_are_read_from_their_file(theirs, tmp_path):
+    path = tmp_path / "notop.weights.h5"
+    theirs.save_weights(path)
+    network = build_model("resnet50", SHAPE, 6, weights=str(path))
+    assert network.get_layer("stage2_block1_conv1").strides == (2, 2)
+    kernel = theirs.get_layer("conv5_block3_3_conv").get_weights()[0]
+    np.testing.assert_array_equal(network.get_layer("stage4_block3_conv3").get_weights()[0], kernel)
+
+
+def test_frozen_trains_the_classifier_and_leaves_all_else_statistics_included(file):
+    network = build_model("resnet50", SHAPE, 6, weights=str(file), frozen=True)
+    assert trainable_parameters(network) == 12_294
+    before = {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in network.weights}
+    settings = Experiment(name="tests/frozen", model="resnet50", optimizer="sgd", learning_rate=0.1)
+    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), np.uint8)
+    build_trainer(settings, network, seed=0).train_on_batch(images, np.array([0, 1, 2, 0]))
+    changed = {weight.path for weight in network.weights if not np.array_equal(before[weight.path], _array(weight))}
+    assert changed == {"logits/kernel", "logits/bias"}
+
+
+def test_fine_tuned_starts_from_the_file_and_trains_everything(file):
+    network = build_model("resnet50", (40, 40, 3), 6, weights=str(file))
+    assert trainable_parameters(network) == 23_520_326
+    source = pretrained.load_network(file)
+    np.testing.assert_array_equal(
+        _array(network.get_layer("stem").weights[0]), _array(source.get_layer("stem").weights[0])
+    )
+
+
+def test_what_cannot_be_is_refused(file, tmp_path):
+    other = save_network(build_model("conv_net", (16, 16, 3), 4), tmp_path / "other.keras")
+    empty = tmp_path / "empty.h5"
+    empty.write_bytes(b"")
+    for options, message in (
+        ({"frozen": True}, "frozen needs weights"),
+        ({"small_stem": True, "weights": str(file)}, "small_stem must draw its weights"),
+        ({"weights": "imagnet"}, "weights must be 'imagenet' or a file that exists. Received: 'imagnet'"),
+        ({"weights": str(tmp_path)}, "weights must be 'imagenet' or a file that exists"),
+        ({"weights": str(other)}, "the weights are of another network than resnet50: stem, stem_norm"),
+        ({"weights": str(empty)}, "does not hold the weights of keras.applications.ResNet50 without top"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build_model("resnet50", SHAPE, 6, **options)
+    (tmp_path / "torch.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"kmodels convert FILE.pth --model resnet50"):
+        build_model("resnet50", SHAPE, 6, weights=str(tmp_path / "torch.pth"))
+
+
+def _array(weight):
+    return keras.ops.convert_to_numpy(weight)
