@@ -20,11 +20,11 @@ def save(path, size=(8, 8), mode="RGB", value=None):
 
 @pytest.fixture
 def split_folder(tmp_path):
-    """train with ten images a class, test with four; grey value tells the class."""
-    for split, number in (("train", 10), ("test", 4)):
+    """train with ten images a class, test with four, all different; grey value tells the class."""
+    for split, number, value in (("train", 10, 0), ("test", 4, 50)):
         for label, name in enumerate(CLASSES):
             for i in range(number):
-                save(tmp_path / "pets" / split / name / f"{i}.png", value=100 * label + i)
+                save(tmp_path / "pets" / split / name / f"{i}.png", value=100 * label + value + i)
     return tmp_path / "pets"
 
 
@@ -77,6 +77,11 @@ def test_image_size_brings_all_to_one_square_without_distortion(split_folder):
     assert dataset.image_shape == (16, 16, 3)
     # The middle third of the wide image fills the square; scaled out of shape, its dark ends would show.
     assert dataset.test.images.min(axis=(1, 2, 3)).max() == 200
+    assert dataset.source["notes"] == ["scaled to cover 16x16 pixels, what hung over was cut off: 29"]
+
+
+def test_an_image_size_that_all_have_scales_nothing(split_folder):
+    assert load_dataset("folder", image_size=8, data_dir=split_folder).source["notes"] == []
 
 
 @pytest.mark.parametrize(
