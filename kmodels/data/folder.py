@@ -33,7 +33,7 @@ def load(name, image_size, data_dir):
         title, class_names = place.path.name, list(next(iter(found.values())))
         plan, how = _plan(found)
         tally = write_images(title, place, plan, class_names, image_size, writer)
-        notes = describe(place, folders, tally, image_size)
+        notes = describe(place, folders, plan, tally, image_size)
         if tally.formats["JPEG"]:
             notes.insert(0, "JPEG images; JPEG is lossy, so a copy of another set is not equal to its original")
         for note in notes:

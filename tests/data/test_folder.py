@@ -84,6 +84,26 @@ def test_an_image_size_that_all_have_scales_nothing(split_folder):
     assert load_dataset("folder", image_size=8, data_dir=split_folder).source["notes"] == []
 
 
+def test_copies_in_different_splits_are_kept_and_reported_those_under_different_labels_first(split_folder):
+    test, train = split_folder / "test", split_folder / "train"
+    for name in ("x.png", "y.png"):
+        save(test / "cat" / name, value=240)
+    save(train / "cat" / "alike.png", value=240)
+    # The same grey in another shape is another picture; copies within a split are nobody's leak.
+    save(train / "cat" / "wide.png", size=(16, 4), value=240)
+    save(train / "dog" / "x.png", value=241)
+    save(train / "dog" / "y.png", value=241)
+    save(split_folder / "val" / "cat" / "one.png", value=250)
+    save(split_folder / "val" / "dog" / "one.png", value=251)
+    save(test / "dog" / "other.png", value=250)
+    dataset = load_dataset("folder", image_size=8, data_dir=split_folder)
+    assert dataset.source["counts"] == {"train": 24, "val": 2, "test": 11}
+    assert dataset.source["notes"][-1] == (
+        "the same picture, pixel for pixel, in different splits: 2, with different labels: 1 "
+        "(val/cat/one.png = test/dog/other.png; train/cat/alike.png = test/cat/y.png)"
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
