@@ -41,6 +41,7 @@ def load(name, image_size, data_dir):
         return class_names, {
             "kind": "folder",
             "name": title,
+            "original": False,
             "split": how,
             "formats": dict(sorted(tally.formats.items())),
             "notes": notes,

@@ -33,6 +33,7 @@ def test_splits_of_the_folder_are_kept_and_val_is_a_fifth_of_train(split_folder)
     assert dataset.class_names == CLASSES
     assert dataset.source["counts"] == {"train": 16, "val": 4, "test": 8}
     assert dataset.source["name"] == "pets"
+    assert dataset.source["original"] is False
     assert dataset.source["formats"] == {"PNG": 28}
     for split in (dataset.train, dataset.val, dataset.test):
         assert split.images.dtype == np.uint8
