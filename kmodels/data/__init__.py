@@ -16,6 +16,7 @@ DATASETS = {
     "cifar10": "tfds_sets",
     "digits": "digits",
     "folder": "folder",
+    "intel_scenes": "intel_scenes",
     "made_up": "made_up",
 }
 
@@ -25,11 +26,13 @@ def load_dataset(name, image_size=None, data_dir=None):
 
     Args:
         name: one of DATASETS: "cifar10" (through tensorflow-datasets), "digits" (bundled with scikit-learn),
-            "folder" (your own images) or "made_up" (random pixels, for trying things).
-        image_size: height and width to resize to, in pixels; None keeps the stored size.
+            "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "made_up" (random
+            pixels, for trying things).
+        image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
-            `<class>/<file>`. For a tfds set a folder with the archive you already have, or one that tfds has
-            prepared; None downloads.
+            `<class>/<file>`. For "intel_scenes" the zip file from Kaggle, the folder it is in, or the folder of what
+            was in it; None looks where Kaggle mounts it. For a tfds set a folder with the archive you already have,
+            or one that tfds has prepared; None downloads.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.

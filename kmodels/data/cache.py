@@ -20,7 +20,7 @@ from kmodels.files import writable_folder
 
 SPLITS = ("train", "val", "test")
 # Part of every key: raise it when what a prepared folder holds, or how it is made, changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def cache_folder():

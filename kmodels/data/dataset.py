@@ -38,7 +38,8 @@ class Dataset:
     """Three splits with their class names.
 
     Attributes:
-        source: where the pixels came from, as plain JSON values: kind, name, counts, split, checksum and notes.
+        source: where the pixels came from, as plain JSON values: kind, name, counts, split, checksum and notes; and
+            `original`, whether they are those of the published set rather than a copy or part of it.
         stream: for tfds sets, a function that opens the source's own training files as a tf.data.Dataset.
     """
 

@@ -53,6 +53,7 @@ def load(name, image_size, data_dir):
         return builder.info.features["label"].names, {
             "kind": "tfds",
             "name": name,
+            "original": True,
             "version": str(builder.version),
             "split": f"test as published; train divided 80/20, stratified, seed {SPLIT_SEED}",
             "notes": [f"resized to {image_size}x{image_size}"] if image_size else [],

@@ -20,11 +20,11 @@ def save(path, size=(8, 8), mode="RGB", value=None):
 
 @pytest.fixture
 def split_folder(tmp_path):
-    """train with ten images a class, test with four; grey value tells the class."""
-    for split, number in (("train", 10), ("test", 4)):
+    """train with ten images a class, test with four, all different; grey value tells the class."""
+    for split, number, value in (("train", 10, 0), ("test", 4, 50)):
         for label, name in enumerate(CLASSES):
             for i in range(number):
-                save(tmp_path / "pets" / split / name / f"{i}.png", value=100 * label + i)
+                save(tmp_path / "pets" / split / name / f"{i}.png", value=100 * label + value + i)
     return tmp_path / "pets"
 
 
@@ -33,6 +33,7 @@ def test_splits_of_the_folder_are_kept_and_val_is_a_fifth_of_train(split_folder)
     assert dataset.class_names == CLASSES
     assert dataset.source["counts"] == {"train": 16, "val": 4, "test": 8}
     assert dataset.source["name"] == "pets"
+    assert dataset.source["original"] is False
     assert dataset.source["formats"] == {"PNG": 28}
     for split in (dataset.train, dataset.val, dataset.test):
         assert split.images.dtype == np.uint8
@@ -77,6 +78,31 @@ def test_image_size_brings_all_to_one_square_without_distortion(split_folder):
     assert dataset.image_shape == (16, 16, 3)
     # The middle third of the wide image fills the square; scaled out of shape, its dark ends would show.
     assert dataset.test.images.min(axis=(1, 2, 3)).max() == 200
+    assert dataset.source["notes"] == ["scaled to cover 16x16 pixels, what hung over was cut off: 29"]
+
+
+def test_an_image_size_that_all_have_scales_nothing(split_folder):
+    assert load_dataset("folder", image_size=8, data_dir=split_folder).source["notes"] == []
+
+
+def test_copies_in_different_splits_are_kept_and_reported_those_under_different_labels_first(split_folder):
+    test, train = split_folder / "test", split_folder / "train"
+    for name in ("x.png", "y.png"):
+        save(test / "cat" / name, value=240)
+    save(train / "cat" / "alike.png", value=240)
+    # The same grey in another shape is another picture; copies within a split are nobody's leak.
+    save(train / "cat" / "wide.png", size=(16, 4), value=240)
+    save(train / "dog" / "x.png", value=241)
+    save(train / "dog" / "y.png", value=241)
+    save(split_folder / "val" / "cat" / "one.png", value=250)
+    save(split_folder / "val" / "dog" / "one.png", value=251)
+    save(test / "dog" / "other.png", value=250)
+    dataset = load_dataset("folder", image_size=8, data_dir=split_folder)
+    assert dataset.source["counts"] == {"train": 24, "val": 2, "test": 11}
+    assert dataset.source["notes"][-1] == (
+        "the same picture, pixel for pixel, in different splits: 2, with different labels: 1 "
+        "(val/cat/one.png = test/dog/other.png; train/cat/alike.png = test/cat/y.png)"
+    )
 
 
 @pytest.mark.parametrize(

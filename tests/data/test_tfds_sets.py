@@ -51,6 +51,7 @@ def test_the_archive_that_one_has_becomes_the_published_split(archive):
     assert dataset.class_names == NAMES
     assert dataset.source["counts"] == {"train": 80, "val": 20, "test": 20}
     assert dataset.source["kind"] == "tfds"
+    assert dataset.source["original"] is True
     written = np.concatenate([records(i) for i in range(1, 6)])
     pixels = written[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     for split in (dataset.train, dataset.val):
