@@ -77,7 +77,7 @@ def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path 
     Args:
         name: of the dataset.
         image_size: height and width in pixels; left out: as stored.
-        data_dir: the folder of images, or of the archive you already have; left out: download.
+        data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
     """
     from kmodels.data import DATASETS, load_dataset
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kmodels.analysis.metrics import Calibration
 from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment, Published
 from kmodels.files import write_atomically
@@ -25,6 +26,7 @@ class Evaluation:
         accuracy: fraction of 1.
         per_class_accuracy: fraction of 1 for each class; None for a class without images.
         confusion_matrix: counts; rows are true classes, columns predicted ones.
+        calibration: whether confidence is accuracy, in 15 bins; None in records older than it.
     """
 
     examples: int
@@ -32,6 +34,7 @@ class Evaluation:
     accuracy: float
     per_class_accuracy: tuple[float | None, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +125,12 @@ def read_record(path):
     try:
         experiment = dict(content["experiment"])
         if experiment["published"] is not None:
-            experiment["published"] = Published(**experiment["published"])
+            experiment["published"] = Published(**_as_tuples(experiment["published"]))
         values = {item.name: content[item.name] for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment(**experiment)
         values["class_names"] = tuple(values["class_names"])
         values["image_shape"] = tuple(values["image_shape"])
-        values["history"] = {name: tuple(numbers) for name, numbers in values["history"].items()}
+        values["history"] = _as_tuples(values["history"])
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
         return Record(**values)
@@ -138,13 +141,17 @@ def read_record(path):
 def _evaluation(content):
     if content is None:
         return None
-    return Evaluation(
-        **{
-            **content,
-            "per_class_accuracy": tuple(content["per_class_accuracy"]),
-            "confusion_matrix": tuple(map(tuple, content["confusion_matrix"])),
-        }
-    )
+    values = _as_tuples(content)
+    if values.get("calibration") is not None:
+        values["calibration"] = Calibration(**values["calibration"])
+    return Evaluation(**values)
+
+
+def _as_tuples(value):
+    """The value with every list in it, at any depth, as a tuple."""
+    if isinstance(value, dict):
+        return {name: _as_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def read_records(out):

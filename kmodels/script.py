@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass, field, make_dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal
@@ -20,17 +21,19 @@ from kmodels.report import tables, write_report
 AS_LISTED = "as-listed"
 
 
-def main(experiments, doc, *, comparisons=None, draw=False, closing=""):
+def main(experiments, doc, *, comparisons=None, sweeps=None, draw=False, closing=""):
     """Runs the command line of an experiment file and exits.
 
     Args:
         experiments: the Experiments of the file, in the order of the report.
         doc: its docstring, shown by --help.
         comparisons: {title: experiments whose curves share a figure}.
+        sweeps: {title: (field, experiments whose test accuracy is drawn against that field)}.
         draw: draw the figures after every run, not only for --figures.
         closing: printed at the end of a run.
     """
-    leave(run_command(lambda: _main(experiments, doc, comparisons, draw, closing)))
+    figures = {"comparisons": comparisons or {}, "sweeps": sweeps or {}}
+    leave(run_command(lambda: _main(experiments, doc, figures, draw, closing)))
 
 
 def leave(status):
@@ -61,7 +64,7 @@ def run_command(command):
         return 130
 
 
-def _main(experiments, doc, comparisons, draw, closing):
+def _main(experiments, doc, figures, draw, closing):
     arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
     selected = _select(experiments, arguments.names)
     if arguments.list:
@@ -78,7 +81,7 @@ def _main(experiments, doc, comparisons, draw, closing):
         return _smoke(selected)
     status = 0 if arguments.figures else _run(selected, arguments)
     if arguments.figures or draw:
-        _draw(selected, arguments, comparisons)
+        _draw(selected, arguments, figures)
     if closing:
         print(f"\n{closing}")
     return status
@@ -128,11 +131,11 @@ def _check(selected, arguments):
         builder(experiment.model, experiment.model_options)
 
 
-def _draw(selected, arguments, comparisons):
+def _draw(selected, arguments, figures):
     print("\nfigures and page:")
     for report in dict.fromkeys(experiment.name.split("/")[0] for experiment in selected):
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
-        *pictures, page = write_report(experiments, arguments.out, comparisons, arguments.data_dir)
+        *pictures, page = write_report(experiments, arguments.out, data_dir=arguments.data_dir, **figures)
         for path in pictures:
             print(f"  {path}")
         print(f"  {page.resolve().as_uri()}")
@@ -143,15 +146,27 @@ def _smoke(selected):
     from kmodels.training import run
 
     failed = 0
-    with tempfile.TemporaryDirectory() as out:
-        for experiment in selected:
-            tiny = replace(
-                experiment, dataset="made_up", feed="arrays", subset=None, epochs=1, batch_size=16, description=""
-            )
-            record = run(tiny, 0, out, verbose=0)
-            print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
-            failed += record.status != "completed"
+    for experiment in selected:
+        # A folder for each: the network of one would be the largest file here, and there may be fifty.
+        with tempfile.TemporaryDirectory() as out:
+            record = run(_tiny(experiment, out), 0, out, verbose=0)
+        print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
+        failed += record.status != "completed"
     return 1 if failed else 0
+
+
+def _tiny(experiment, folder):
+    """The experiment on 40 made-up images in ten classes; weights to start from are drawn and written to the folder."""
+    changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 16}
+    if experiment.class_fractions is not None:
+        changes["class_fractions"] = tuple(islice(cycle(experiment.class_fractions), 10))
+    if experiment.weights is not None:
+        from kmodels.models import build_model
+        from kmodels.models.saving import save_network
+
+        stand_in = build_model(experiment.model, (32, 32, 3), 2)
+        changes["weights"] = str(save_network(stand_in, Path(folder) / "weights.keras"))
+    return replace(experiment, description="", **changes)
 
 
 def _select(experiments, names):

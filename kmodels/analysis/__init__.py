@@ -4,8 +4,10 @@ from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "calibration": "metrics",
     "confusion_matrix": "metrics",
     "grad_cam": "cam",
+    "log_softmax": "metrics",
     "per_class_accuracy": "metrics",
     "predict_logits": "predict",
 }

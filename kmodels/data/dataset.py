@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kmodels.data.splits import stratified_sample
+from kmodels.data.splits import keep_of_classes, stratified_sample
 from kmodels.errors import require
 
 
@@ -76,3 +76,22 @@ class Dataset:
         val = self.val.take(stratified_sample(self.val.labels, examples - train_examples))
         counts = {**self.source["counts"], "train": len(train), "val": len(val)}
         return replace(self, train=train, val=val, source={**self.source, "counts": counts, "subset": examples})
+
+    def with_class_fractions(self, fractions, seed):
+        """The dataset with a share of each class's training images; val and test are as they were.
+
+        Args:
+            fractions: for each class, in the order of `class_names`, the share to keep: 0 (none) to 1 (all).
+            seed: of the draw. The same images for the same seed, and of two shares the smaller within the larger.
+
+        Raises:
+            InputError: for another number of fractions than classes, or values outside 0 to 1.
+        """
+        require(
+            len(fractions) == len(self.class_names),
+            f"class_fractions must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}",
+            fractions,
+        )
+        train = self.train.take(keep_of_classes(self.train.labels, fractions, seed))
+        counts = {**self.source["counts"], "train": len(train)}
+        return replace(self, train=train, source={**self.source, "counts": counts})

@@ -14,7 +14,7 @@ def conv_net(input_shape, num_classes):
 
 
 def basic_cnn(input_shape, num_classes):
-    """Two 5x5 convolutions with max-pooling, then 120, 84 and the classes: 62,006 parameters for ten classes at 32x32."""
+    """The LeNet-like network with max-pooling: 62,006 parameters for ten classes at 32x32."""
     return _lenet(input_shape, num_classes, layers.MaxPooling2D, name="basic_cnn")
 
 

@@ -10,7 +10,7 @@ from kmodels.errors import InputError
 from kmodels.records import read_records
 
 
-def write_report(experiments, out, comparisons=None, data_dir=None):
+def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None):
     """Draws everything that can be drawn of these experiments from the records under `out`.
 
     Args:

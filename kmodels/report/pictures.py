@@ -52,7 +52,7 @@ def write_grad_cam(record, out, data_dir=None):
     Raises:
         InputError: if the network is not there, or the data are not those that the record was measured on.
     """
-    from kmodels.analysis import grad_cam, predict_logits
+    from kmodels.analysis import grad_cam, log_softmax, predict_logits
     from kmodels.data import load_dataset
     from kmodels.models.saving import load_network
 
@@ -69,8 +69,7 @@ def write_grad_cam(record, out, data_dir=None):
     images = np.asarray(dataset.test.images[places])
     network = load_network(weights)
     logits = predict_logits(network, images)
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances /= chances.sum(axis=1, keepdims=True)
+    chances = np.exp(log_softmax(logits))
     titles = []
     for label, row in zip(labels[places], chances, strict=True):
         guess = int(row.argmax())

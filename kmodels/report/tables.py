@@ -61,7 +61,9 @@ def published_against_measured(records):
     """For each experiment among the records: the published number, the measured one, and their difference."""
     rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
     for summary in summarise(records):
-        group = [r for r in records if r.experiment == summary.experiment and r.source == summary.source]
+        group = [
+            r for r in records if r.experiment == summary.experiment and r.source["sha256"] == summary.source["sha256"]
+        ]
         published = summary.experiment.published.test_accuracy if summary.experiment.published else None
         both = published is not None and summary.mean is not None and on_published_data(summary.source)
         rows.append(
@@ -81,13 +83,14 @@ def published_against_measured(records):
 def source_name(source):
     """Where the pixels came from, in a few words."""
     kind = "image folder" if source["kind"] == "folder" else source["kind"]
+    kind += "" if source.get("original", True) or source["kind"] == "folder" else ", not the original"
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
     return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
 
 
 def on_published_data(source):
-    """Whether these are the pixels that the published numbers were measured on: the whole set, through tfds."""
-    return source["kind"] == "tfds" and not source.get("subset")
+    """Whether these are the pixels that the published numbers were measured on: the original set, all of it."""
+    return source.get("original", False) and not source.get("subset")
 
 
 def recipe(experiment):
@@ -126,7 +129,7 @@ def results_section(records):
     published_data = [summary for summary in summaries if on_published_data(summary.source)]
     others = [summary for summary in summaries if not on_published_data(summary.source)]
     parts = [
-        "**On the published data** (through tfds), comparable with the published numbers:",
+        "**On the published data**, comparable with the published numbers:",
         _results_table(published_data) if published_data else "No record yet.",
         "**On other pixels**: copies of a set as files (JPEG is lossy) or parts of it. These say how the code "
         "behaves; they do not confirm or refute a published number.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kmodels.analysis.metrics import confusion_matrix, per_class_accuracy
+from kmodels.analysis.metrics import calibration, confusion_matrix, log_softmax, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
 from kmodels.augment import build_augmentation
 from kmodels.data import load_dataset
@@ -53,7 +53,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     seed = int(seed)
     writable_folder(out)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    dataset = _open(experiment, data_dir)
+    dataset = _open(experiment, seed, data_dir)
     _seed(seed)
     network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
 
@@ -130,10 +130,12 @@ def _seed(seed):
         torch.manual_seed(seed)
 
 
-def _open(experiment, data_dir):
+def _open(experiment, seed, data_dir):
     dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir)
     if experiment.subset is not None:
         dataset = dataset.subset(experiment.subset)
+    if experiment.class_fractions is not None:
+        dataset = dataset.with_class_fractions(experiment.class_fractions, seed)
     require(
         experiment.batch_size <= len(dataset.train),
         f"batch_size must be at most {len(dataset.train)}, the size of the train split",
@@ -192,16 +194,16 @@ def build_trainer(experiment, network, seed):
 
 def _evaluate(network, dataset, name):
     split, num_classes = getattr(dataset, name), len(dataset.class_names)
-    logits = predict_logits(network, split.images, EVALUATION_BATCH).astype(np.float64)
-    matrix = confusion_matrix(split.labels, logits.argmax(axis=1), num_classes)
-    peak = logits.max(axis=1)
-    log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    log_probabilities = log_softmax(predict_logits(network, split.images, EVALUATION_BATCH))
+    predictions = log_probabilities.argmax(axis=1)
+    matrix = confusion_matrix(split.labels, predictions, num_classes)
     return Evaluation(
         examples=len(split),
-        loss=finite(np.mean(log_sum - logits[np.arange(len(split)), split.labels])),
+        loss=finite(-np.mean(log_probabilities[np.arange(len(split)), split.labels])),
         accuracy=float(np.trace(matrix) / len(split)),
         per_class_accuracy=tuple(per_class_accuracy(matrix)),
         confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
+        calibration=calibration(np.exp(log_probabilities.max(axis=1)), predictions == split.labels),
     )
 
 
