@@ -21,6 +21,7 @@ def main():
         "data": data,
         "models": models,
         "convert": convert,
+        "show": show,
         "gradcam": gradcam,
         "report": report,
     }
@@ -179,23 +180,38 @@ def convert(
     return 0
 
 
-def gradcam(record: Name[Path], /, data_dir: Path | None = None) -> int:
-    """Draw Grad-CAM for one test image of each class with the network of a record.
+def show(record: Name[Path], /) -> int:
+    """Show what a record says: the run, its accuracies, and every class.
+
+    Args:
+        record: a record's .json file.
+    """
+    from kmodels.records import read_record
+    from kmodels.report.tables import record_text
+
+    print(record_text(read_record(record)))
+    return 0
+
+
+def gradcam(record: Name[Path], /, layers: tuple[str, ...] | None = None, data_dir: Path | None = None) -> int:
+    """Draw what the network of a record sees: the first ten test images, and Grad-CAM for one image of each class.
 
     Args:
         record: a record's .json file, with its .keras beside it.
+        layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
         data_dir: where the images are, if the dataset is a folder or an archive of yours.
     """
     check_backend()
     from kmodels.records import read_record
-    from kmodels.report.pictures import write_grad_cam
+    from kmodels.report.pictures import write_network_pictures
 
     read = read_record(record)
     path = record.resolve()
     if not path.as_posix().endswith(f"/{read.stem}.json"):
         raise InputError(f"{record} was moved or renamed; it belongs at <results>/{read.stem}.json")
     out = path.parents[len(Path(read.stem).parts) - 1]
-    print(write_grad_cam(read, out, data_dir))
+    for picture in write_network_pictures(read, out, data_dir, layers):
+        print(picture)
     return 0
 
 

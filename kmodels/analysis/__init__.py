@@ -5,6 +5,7 @@ from importlib import import_module
 # Name -> the file it is in; imported when first used.
 _HOME = {
     "calibration": "metrics",
+    "cam_layers": "cam",
     "confusion_matrix": "metrics",
     "grad_cam": "cam",
     "log_softmax": "metrics",

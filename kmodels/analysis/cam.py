@@ -70,6 +70,20 @@ def class_activation(model, images, layer=None, classes=None):
     return np.maximum((weights * activation).sum(axis=-1), 0).astype(np.float32)
 
 
+def cam_layers(model, at_most=5):
+    """Names of up to `at_most` layers to look at with Grad-CAM, evenly from the first to the last.
+
+    They are activations with 4-D output; in a model that has none as layers, its convolutions. None in a model without
+    convolutions.
+    """
+    four_d = [layer for layer in _flatten(model) if _rank(layer) == 4]
+    activations = [layer for layer in four_d if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]
+    convolutions = [layer for layer in four_d if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
+    names = [layer.name for layer in activations or convolutions]
+    places = np.linspace(0, len(names) - 1, min(at_most, len(names)))
+    return [names[round(place)] for place in places]
+
+
 def _find(model, name):
     layers = {layer.name: layer for layer in _flatten(model)}
     four_d = [key for key, layer in layers.items() if _rank(layer) == 4]

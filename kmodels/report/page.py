@@ -45,6 +45,7 @@ def _run(record, out):
     return {
         "record": record,
         "source": tables.source_name(record.source),
+        "listing": tables.class_listing(record) if record.test else None,
         "recipe": tables.recipe(record.experiment),
         "settings": {name: value for name, value in settings.items() if value is not None},
         "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},

@@ -8,14 +8,21 @@ import numpy as np
 from kmodels import plots
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
+from kmodels.report.tables import percent
 
 # Name of a picture -> its caption.
 PICTURES = {
-    "curves": "Training curves. The dot marks the lowest validation loss, whose weights were kept.",
-    "confusion": "Confusion matrix of the test split: counts, shaded by their share of the true class.",
+    "curves": "Training curves. The dot marks the lowest validation loss, whose weights were kept; a cross, if "
+    "there is one, the epoch after which training was stopped early.",
+    "confusion": "Confusion matrix of the test split: counts and their share of the true class.",
     "classes": "Test accuracy by class.",
+    "reliability": "Is the confidence right? Test images in 15 bins by the probability of the predicted class: where "
+    "the bar stays below the dash, the network is surer than it is right.",
+    "ten": "Ten test images with the predicted class and its probability: the first ten, or, in a set sorted by class, "
+    "ten from the first to the last.",
     "grad_cam": "Grad-CAM for the predicted class of one test image a class, with the network's confidence: the image, "
     "the heat map (red: raised the score), the image masked by the map.",
+    "grad_cam_layers": "Grad-CAM of the same images at several layers, from the first to the last.",
 }
 
 
@@ -25,59 +32,125 @@ def picture_path(record, out, name):
 
 
 def write_pictures(record, out):
-    """Curves, confusion matrix and class accuracies, as far as the record has them; returns their paths."""
+    """What the record alone suffices for: curves, confusion matrix, classes, calibration; returns the paths."""
     figures = {}
+    published = record.experiment.published
     if record.epochs_run:
         figures["curves"] = plots.training_curves([record])
     if record.test:
-        figures["confusion"] = plots.confusion_matrix(record.test.confusion_matrix, record.class_names)
-        figures["classes"] = plots.per_class_accuracy(record.test.per_class_accuracy, record.class_names)
+        figures["confusion"] = plots.confusion_matrix(
+            record.test.confusion_matrix, record.class_names, published and published.confusion_matrix
+        )
+        figures["classes"] = plots.per_class_accuracy(
+            record.test.per_class_accuracy, record.class_names, published and published.per_class_accuracy
+        )
+        if record.test.calibration:
+            figures["reliability"] = plots.reliability_diagram(record.test.calibration)
     return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
 
 def write_comparison(title, records, folder):
     """The curves of several records in one figure, `<folder>/<title>.png`; returns the path."""
-    slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
-    return _save(plots.training_curves(records), Path(folder) / f"{slug}.png")
+    return _save(plots.training_curves(records), _titled(title, folder))
 
 
-def write_grad_cam(record, out, data_dir=None):
-    """Three panels for the first test image of each class; returns the path.
+def write_sweep(title, setting, experiments, summaries, folder):
+    """Test accuracy against a setting, with the published points, `<folder>/<title>.png`; returns the path.
+
+    Args:
+        setting: a field of Experiment that differs between the experiments.
+        experiments: in ascending order of the setting.
+        summaries: {experiment name: Summary} of those that were measured.
+        folder: where the figure goes.
+    """
+    measured = [summaries.get(experiment.name) for experiment in experiments]
+    figure = plots.sweep(
+        [getattr(experiment, setting) for experiment in experiments],
+        [summary and (summary.mean, summary.spread) for summary in measured],
+        [experiment.published and experiment.published.test_accuracy for experiment in experiments],
+        setting=setting.replace("_", " "),
+    )
+    return _save(figure, _titled(title, folder))
+
+
+def write_network_pictures(record, out, data_dir=None, layers=None):
+    """What needs the network and the images: the first ten, and Grad-CAM where the network has convolutions.
 
     Args:
         record: a completed one, whose network lies beside it.
         out: the results folder.
         data_dir: where the dataset's files are; see `load_dataset`.
+        layers: names of the layers for Grad-CAM side by side; None chooses up to five.
+
+    Returns:
+        The paths written.
 
     Raises:
-        InputError: if the network is not there, or the data are not those that the record was measured on.
+        InputError: if the network is not there, the data are not those that the record was measured on, or the network
+            has no such layer.
     """
-    from kmodels.analysis import grad_cam, log_softmax, predict_logits
+    from kmodels.analysis import cam_layers, grad_cam, log_softmax, predict_logits
+
+    network, test = _network_and_test(record, out, data_dir)
+
+    def probabilities(images):
+        return np.exp(log_softmax(predict_logits(network, images)))
+
+    ten = _ten(test.labels)
+    images = np.asarray(test.images[ten])
+    figures = {"ten": plots.predictions(images, probabilities(images), test.labels[ten], record.class_names)}
+    layers = cam_layers(network) if layers is None else layers
+    if layers:
+        places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
+        images, labels = np.asarray(test.images[places]), test.labels[places]
+        titles = _titles(probabilities(images), labels, record.class_names)
+        figures["grad_cam"] = plots.grad_cam_panels(images, grad_cam(network, images), [one for one, _ in titles])
+        maps = {layer: grad_cam(network, images, layer) for layer in layers}
+        figures["grad_cam_layers"] = plots.grad_cam_layers(images, maps, [three for _, three in titles])
+    return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
+
+
+def _network_and_test(record, out, data_dir):
+    """The network of a record, and the test split that it was measured on."""
     from kmodels.data import load_dataset
     from kmodels.models.saving import load_network
 
     if record.status != "completed":
         raise InputError(f"its run was not completed but {record.status}; there is no network")
-    weights = Path(out) / f"{record.stem}.keras"
-    if not weights.is_file():
-        raise InputError(f"its network {weights.name} is not here; running the experiment again makes it")
+    path = Path(out) / f"{record.stem}.keras"
+    if not path.is_file():
+        raise InputError(f"its network {path.name} is not here; running the experiment again makes it")
     dataset = load_dataset(record.experiment.dataset, record.experiment.image_size, data_dir)
     if dataset.source["sha256"] != record.source["sha256"]:
         raise InputError("the images found are not those that the record was measured on (another checksum)")
-    labels = dataset.test.labels
-    places = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
-    images = np.asarray(dataset.test.images[places])
-    network = load_network(weights)
-    logits = predict_logits(network, images)
-    chances = np.exp(log_softmax(logits))
+    return load_network(path), dataset.test
+
+
+def _ten(labels):
+    """Places of the first ten test images; of ten from the first to the last where these are all of one class."""
+    if len(np.unique(labels[:10])) > 1 or len(labels) <= 10:
+        return np.arange(min(10, len(labels)))
+    return np.linspace(0, len(labels) - 1, 10).round().astype(int)
+
+
+def _titles(probabilities, labels, class_names):
+    """For each image a title of one line and one of three: what was predicted, what is true, how sure it was."""
     titles = []
-    for label, row in zip(labels[places], chances, strict=True):
-        guess = int(row.argmax())
-        taken = "" if guess == label else f"taken for {record.class_names[guess]}, "
-        titles.append(f"{record.class_names[label]}: {taken}{100 * row[guess]:.0f} %")
-    return _save(
-        plots.grad_cam_panels(images, grad_cam(network, images), titles), picture_path(record, out, "grad_cam")
-    )
+    for label, row in zip(labels, probabilities, strict=True):
+        guess, truth = class_names[row.argmax()], class_names[label]
+        taken = "" if guess == truth else f"taken for {guess}, "
+        titles.append(
+            (
+                f"{truth}: {taken}{100 * row.max():.0f} %",
+                f"predicted: {guess}\ntruth: {truth}\nscore: {percent(row.max())} %",
+            )
+        )
+    return titles
+
+
+def _titled(title, folder):
+    slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+    return Path(folder) / f"{slug}.png"
 
 
 def _save(figure, path):

@@ -103,6 +103,50 @@ def recipe(experiment):
     return ", ".join([experiment.model, *augmentation, *rest])
 
 
+def record_text(record):
+    """A record for a terminal: settings, data, accuracies beside the published ones, and every class."""
+    experiment, published = record.experiment, record.experiment.published
+    lines = [
+        f"{experiment.name}, seed {record.seed}: {record.status}",
+        *([experiment.description] if experiment.description else []),
+        recipe(experiment),
+        source_name(record.source),
+        f"{record.parameters:,} trainable parameters; {record.epochs_run} epochs, kept: {record.best_epoch or '-'}; "
+        f"{record.device}, {record.backend}, {record.precision}",
+    ]
+    if record.error:
+        lines.append(record.error)
+    if record.test:
+        rows = [("", "images", "loss", "accuracy %", "published %", "calibration error %")]
+        for split in ("train", "val", "test"):
+            result = getattr(record, split)
+            rows.append(
+                (
+                    split,
+                    f"{result.examples:,}",
+                    "-" if result.loss is None else f"{result.loss:.4f}",
+                    percent(result.accuracy),
+                    percent(published and getattr(published, f"{split}_accuracy")),
+                    percent(result.calibration and result.calibration.error),
+                )
+            )
+        lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", class_listing(record)]
+    return "\n".join(lines)
+
+
+def class_listing(record):
+    """Lines as report `cifar10_alexnet` prints them, "Test Accuracy of cat: 48% (487/1000)", the percentage cut off."""
+    matrix = record.test.confusion_matrix
+    rows = [(name, row[i], sum(row)) for i, (name, row) in enumerate(zip(record.class_names, matrix, strict=True))]
+    rows.append(("(Overall)", sum(right for _, right, _ in rows), record.test.examples))
+    return "\n".join(
+        f"Test Accuracy of {name}: {100 * right // total}% ({right}/{total})"
+        if total
+        else f"Test Accuracy of {name}: no image"
+        for name, right, total in rows
+    ).replace("of (Overall)", "(Overall)")
+
+
 def aligned(rows, right=()):
     """Rows of strings as columns two spaces apart; the first row is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

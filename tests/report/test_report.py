@@ -23,7 +23,7 @@ def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
     paths = write_report(two, tmp_path, {"Without and with": two})
     names = {path.relative_to(tmp_path).as_posix() for path in paths}
     for record in records:
-        for picture in ("curves", "confusion", "classes", "grad_cam"):
+        for picture in ("curves", "confusion", "classes", "reliability", "ten", "grad_cam", "grad_cam_layers"):
             assert f"{record.stem}_{picture}.png" in names
     assert {"tests/without_and_with.png", "tests/index.html"} <= names
     for path in paths:
@@ -45,7 +45,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(two, tmp_path, capsy
     (tmp_path / f"{record.stem}.keras").unlink()
     paths = write_report(two, tmp_path, {"Both": two})
     said = capsys.readouterr().out
-    assert re.search(r"no Grad-CAM of .*its network .*\.keras is not here", said)
+    assert re.search(r"no pictures of the network of .*its network .*\.keras is not here", said)
     assert "no figure 'Both': it needs records of tests/one, tests/two" in said
     assert [path.name for path in paths if path.name == "index.html"]
 

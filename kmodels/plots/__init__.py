@@ -1,0 +1,30 @@
+"""Numbers to matplotlib figures. Nothing here trains, or reads or writes a file.
+
+Figures are made without pyplot: no window opens, no global state grows, and the caller says where they go:
+`figure.savefig("curves.png")`.
+
+curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
+images.py: pictures with what a network says of them.
+"""
+
+from importlib import import_module
+
+# Name -> the file it is in; imported when first used.
+_HOME = {
+    "confusion_matrix": "evaluation",
+    "grad_cam_layers": "images",
+    "grad_cam_panels": "images",
+    "per_class_accuracy": "evaluation",
+    "predictions": "images",
+    "reliability_diagram": "evaluation",
+    "sweep": "curves",
+    "training_curves": "curves",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(import_module(f"kmodels.plots.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'kmodels.plots' has no attribute {name!r}")

@@ -1,0 +1,117 @@
+"""Losses and accuracies over the epochs, and accuracy over the values of a setting."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from kmodels.errors import require
+from kmodels.plots.style import COLOURS, plain
+
+# More runs than this would be a tangle of lines in one panel: training and validation get panels of their own.
+TOGETHER = 3
+
+
+def training_curves(records, labels=None):
+    """Loss and accuracy over the epochs, with the kept epoch and early stopping marked.
+
+    Up to three runs share a panel for the loss and one for the accuracy, training dashed and validation solid; for
+    more, training and validation stand in panels of their own.
+
+    Args:
+        records: Records with at least one finished epoch.
+        labels: one for each record; None takes the last part of the experiment's name.
+
+    Raises:
+        InputError: if no record has a finished epoch.
+    """
+    records = list(records)
+    labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
+    require(any(record.epochs_run for record in records), "curves need a record with a finished epoch", len(records))
+    apart = len(records) > TOGETHER
+    figure = Figure(figsize=(10, 7 if apart else 3.8), layout="constrained")
+    grid = figure.subplots(1 + apart, 2, squeeze=False)
+    for record, label, colour in zip(records, labels, _colours(len(records)), strict=True):
+        for row, prefix, title in ((0, "", "training"), (int(apart), "val_", "validation")):
+            style = "--" if not prefix and not apart else "-"
+            name = label if apart else f"{label}, {title}"
+            _curve(grid[row, 0], record, f"{prefix}loss", style, colour, name)
+            _curve(grid[row, 1], record, f"{prefix}accuracy", style, colour, name)
+    for row, part in zip(grid, ("Training ", "Validation ") if apart else ("",), strict=True):
+        row[0].set(title=f"{part}loss".capitalize(), xlabel="epoch", ylabel="cross entropy (nats)")
+        row[1].set(title=f"{part}accuracy".capitalize(), xlabel="epoch", ylabel="accuracy (%)")
+        for axes in row:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            plain(axes)
+    stopped = "; cross: stopped early" if any(map(_stopped_early, records)) else ""
+    grid[0, 0].legend(fontsize=8, frameon=False, title=f"dot: weights kept{stopped}", title_fontsize=8)
+    return figure
+
+
+def _curve(axes, record, name, style, colour, label):
+    values = np.array([np.nan if value is None else value for value in record.history[name]], dtype=float)
+    values *= 100 if name.endswith("accuracy") else 1
+    marker = "o" if len(values) == 1 else None
+    axes.plot(np.arange(1, len(values) + 1), values, style, color=colour, label=label, linewidth=1.4, marker=marker)
+    if name.startswith("val_") and record.best_epoch:
+        axes.plot(record.best_epoch, values[record.best_epoch - 1], "o", color=colour, markersize=6)
+    if name.startswith("val_") and _stopped_early(record):
+        axes.plot(len(values), values[-1], "X", color=colour, markersize=7)
+
+
+def _stopped_early(record):
+    experiment = record.experiment
+    return record.status == "completed" and experiment.patience is not None and record.epochs_run < experiment.epochs
+
+
+def _colours(number):
+    """The named colours; for more runs than there are, as in a sweep, shades from dark to light."""
+    if number <= len(COLOURS):
+        return COLOURS[:number]
+    return [matplotlib.colormaps["viridis"](place) for place in np.linspace(0, 0.92, number)]
+
+
+def sweep(values, measured, published, *, setting):
+    """Test accuracy against the values of a setting, with the published points.
+
+    Args:
+        values: of the setting, numbers in ascending order.
+        measured: for each value (mean, standard deviation) of the test accuracy, fractions of 1; the deviation None for
+            one run, the pair None where nothing was measured.
+        published: for each value the report's test accuracy, fraction of 1, or None.
+        setting: its name, for the axis.
+
+    Raises:
+        InputError: if the three differ in length.
+    """
+    require(
+        len(values) == len(measured) == len(published) > 0,
+        "values, measured and published must be equally many, at least one",
+        (len(values), len(measured), len(published)),
+    )
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    seen = [(value, *pair) for value, pair in zip(values, measured, strict=True) if pair]
+    printed = [(value, number) for value, number in zip(values, published, strict=True) if number is not None]
+    if printed:
+        axes.plot(*_percent_columns(printed), "D--", color=COLOURS[1], linewidth=1, markersize=5, label="published")
+    if seen:
+        places, means, deviations = zip(*seen, strict=True)
+        axes.errorbar(
+            places,
+            100 * np.array(means),
+            100 * np.array([deviation or 0 for deviation in deviations]),
+            fmt="o-",
+            color=COLOURS[0],
+            linewidth=1.4,
+            capsize=3,
+            label="measured (mean, standard deviation over seeds)" if any(deviations) else "measured",
+        )
+    axes.set(xlabel=setting, ylabel="test accuracy (%)", xticks=values)
+    axes.legend(fontsize=8, frameon=False)
+    plain(axes)
+    return figure
+
+
+def _percent_columns(pairs):
+    places, fractions = zip(*pairs, strict=True)
+    return places, 100 * np.array(fractions)
