@@ -156,8 +156,10 @@ def _smoke(selected):
 
 
 def _tiny(experiment, folder):
-    """The experiment on 40 made-up images in ten classes; weights to start from are drawn and written to the folder."""
+    """The experiment on 40 made-up, small images in ten classes; weights to start from are drawn into the folder."""
     changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 16}
+    if experiment.image_size is not None:
+        changes["image_size"] = min(experiment.image_size, 64)
     if experiment.class_fractions is not None:
         changes["class_fractions"] = tuple(islice(cycle(experiment.class_fractions), 10))
     if experiment.weights is not None:

@@ -30,7 +30,7 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("doctor", "data", "models", "convert", "gradcam", "report"):
+    for command in ("doctor", "data", "models", "convert", "show", "gradcam", "report"):
         assert command in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
@@ -64,8 +64,19 @@ def test_gradcam_draws_beside_the_record(kmodels_command, tiny, tmp_path):
     record = run(tiny, 0, tmp_path, verbose=0)
     status, out, _ = kmodels_command("gradcam", str(tmp_path / f"{record.stem}.json"))
     assert status == 0
-    assert out.strip().endswith("_grad_cam.png")
+    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["ten.png", "grad_cam.png", "grad_cam_layers.png"]
     assert (tmp_path / f"{record.stem}_grad_cam.png").is_file()
+    status, _, errors = kmodels_command("gradcam", str(tmp_path / f"{record.stem}.json"), "--layers", "relu1", "relu9")
+    assert status == 2
+    assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
+
+
+def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
+    record = run(tiny, 0, tmp_path, verbose=0)
+    status, out, _ = kmodels_command("show", str(tmp_path / f"{record.stem}.json"))
+    assert status == 0
+    assert out.startswith("tests/tiny, seed 0: completed")
+    assert "Test Accuracy of class 0: " in out
 
 
 @pytest.mark.parametrize(
@@ -74,6 +85,8 @@ def test_gradcam_draws_beside_the_record(kmodels_command, tiny, tmp_path):
         (["data", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
         (["gradcam", "none.json"], "error: cannot read the record none.json"),
+        (["show", "none.json"], "error: cannot read the record none.json"),
+        (["convert", "none.pth", "--model", "alexnet"], "error: the PyTorch weights must be a file that exists"),
         (["report", "--readme", "none.md"], "error: no README at none.md"),
         (["docter"], "doctor"),
     ],

@@ -45,6 +45,15 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"image_size": 4}, "image_size must be at least 8"),
+        (
+            {"class_fractions": (1, 1.2)},
+            "class_fractions must be numbers from 0 to 1, one for each class, not all 0",
+        ),
+        ({"class_fractions": (0, 0)}, "class_fractions must be numbers from 0 to 1, one for each class, not all 0"),
+        ({"class_fractions": "1 1"}, "class_fractions must be numbers or None. Received: '1 1'"),
+        ({"class_fractions": (1, True)}, "class_fractions must be numbers or None"),
+        ({"batch_norm": 1}, "batch_norm must be bool or None. Received: 1"),
+        ({"frozen": True}, "frozen needs weights. Received: None"),
         ({"name": "../escape"}, "name must be <report>/<name>"),
         ({"name": "/absolute"}, "name must be <report>/<name>"),
     ],
@@ -80,3 +89,15 @@ def test_the_fingerprint_of_a_known_experiment_stays():
     # Records are found by it: if this fails, committed records lose their names.
     changed = replace(BASE, dataset="digits", model="conv_net", image_size=32, learning_rate=0.002)
     assert changed.fingerprint == "9a951c35"
+
+
+def test_class_fractions_are_the_same_as_list_or_tuple_of_any_numbers():
+    wanted = replace(BASE, class_fractions=(1.0, 0.5))
+    assert replace(BASE, class_fractions=[1, 0.5]) == wanted
+    assert replace(BASE, class_fractions=[1, 0.5]).fingerprint == wanted.fingerprint != BASE.fingerprint
+
+
+def test_the_options_of_a_network_are_those_that_were_given():
+    assert BASE.model_options == {}
+    options = {"dropout": 0.0, "batch_norm": False, "weights": "imagenet", "frozen": True, "small_stem": False}
+    assert replace(BASE, **options).model_options == options

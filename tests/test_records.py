@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kmodels import Experiment, InputError, Published, Record, read_record, read_records
+from kmodels.analysis import calibration
 from kmodels.records import SCHEMA, Evaluation, summarise, write_record
 
 
@@ -52,6 +53,14 @@ def test_it_reads_back_equal_and_a_repeat_replaces_it(tmp_path):
     assert read_record(path) == make()
     assert write_record(make(accuracy=0.75), tmp_path) == path
     assert read_record(path).test.accuracy == 0.75
+
+
+def test_calibration_and_published_tables_read_back_equal(tmp_path):
+    published = Published(per_class_accuracy=(0.5, 0.75), confusion_matrix=((1, 1), (1, 3)))
+    experiment = replace(make().experiment, published=published, class_fractions=(1, 0.5))
+    evaluation = replace(make().test, calibration=calibration([0.9, 0.2], [True, False]))
+    record = make(experiment=experiment, test=evaluation)
+    assert read_record(write_record(record, tmp_path)) == record
 
 
 def test_the_file_is_strict_json(tmp_path):

@@ -5,12 +5,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
 
+from experiments import cifar10_alexnet as report3
 from experiments import cifar10_small_cnns as report4
+from experiments import intel_scenes as report1
 from kmodels import InputError, read_records, script
+
+# What a run leaves, for tests of what surrounds it.
+RAN = SimpleNamespace(status="completed", parameters=7)
 
 
 def run_script(*arguments, experiments=report4.EXPERIMENTS, **options):
@@ -30,10 +37,57 @@ def test_the_list_shows_every_row_of_the_report_with_its_published_number(capsys
         assert f" {number:.2f} " in line
 
 
-def test_the_list_is_there_within_a_second_and_without_keras():
+def test_the_other_reports_list_every_row_too(capsys):
+    assert run_script("--list", experiments=report1.EXPERIMENTS) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    published = {name: row for name, *row in rows}
+    assert len(published) == 27
+    for name, number in (("mlp", "61.80"), ("adam_3e-2", "17.40"), ("dropout_20", "80.01"), ("first3_02", "79.80")):
+        assert number in published[name]
+    assert run_script("--list", experiments=report3.EXPERIMENTS) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [number in line for line, number in zip(lines, ("67.00", "71.99", "74.30"), strict=True)] == 3 * [True]
+
+
+def test_the_settings_of_the_scenes_are_those_of_the_report():
+    by_name = {experiment.name.split("/")[-1]: experiment for experiment in report1.EXPERIMENTS}
+    assert [by_name[f"dropout_{i}0"].dropout for i in range(10)] == [i / 10 for i in range(10)]
+    for name, optimizer, rate, epochs in (
+        ("adam", "adam", 0.001, 50),
+        ("adamw", "adamw", 0.001, 50),
+        ("sgd_1e-3", "sgd", 0.001, 50),
+        ("sgd_1e-3_150", "sgd", 0.001, 150),
+        ("sgd_3e-2_150", "sgd", 0.03, 150),
+        ("adam_3e-2", "adam", 0.03, 50),
+    ):
+        experiment = by_name[name]
+        assert (experiment.optimizer, experiment.learning_rate, experiment.epochs) == (optimizer, rate, epochs)
+    assert by_name["class2_30"].class_fractions == (1, 1, 0.3, 1, 1, 1)
+    assert [by_name[name].batch_norm for name in ("with_bn", "without_bn", "full")] == [True, None, True]
+    assert by_name["resnet50_frozen"].model_options == {"weights": "imagenet", "frozen": True}
+    for name in ("full", "class2_30", "first3_50", "first3_02"):
+        published = by_name[name].published
+        matrix = published.confusion_matrix
+        # The printed matrices are of the test images: 3,407 of them, and the accuracy is on their diagonal.
+        assert sum(map(sum, matrix)) == 3407
+        assert round(sum(matrix[i][i] for i in range(6)) / 3407, 3) == pytest.approx(
+            published.test_accuracy, abs=0.0011
+        )
+
+
+def test_the_settings_of_the_alexnets_are_those_of_the_report():
+    for experiment in report3.EXPERIMENTS:
+        assert (experiment.batch_size, experiment.epochs, experiment.learning_rate) == (10, 300, 0.0001)
+    for experiment in report3.EXPERIMENTS[1:]:
+        published = experiment.published
+        assert sum(published.per_class_accuracy) / 10 == pytest.approx(published.test_accuracy)
+
+
+@pytest.mark.parametrize("report", ["cifar10_small_cnns", "cifar10_alexnet", "intel_scenes"])
+def test_the_list_is_there_within_a_second_and_without_keras(report):
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(ROOT / "experiments" / "cifar10_small_cnns.py"), "--list"],
+        [sys.executable, "-X", "importtime", str(ROOT / "experiments" / f"{report}.py"), "--list"],
         capture_output=True,
         text=True,
     )
@@ -141,6 +195,28 @@ def test_smoke_tries_the_experiments_and_keeps_nothing(tmp_path, monkeypatch, ca
     assert os.listdir(tmp_path) == []
 
 
+def test_smoke_tries_frozen_weights_and_class_fractions_without_their_files(tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr("kmodels.training.run", lambda experiment, *rest, **options: seen.append(experiment) or RAN)
+    frozen = next(item for item in report1.EXPERIMENTS if item.name.endswith("_frozen"))
+    assert script._smoke([frozen, report1.CLASS2_30]) == 0
+    assert [item.dataset for item in seen] == ["made_up", "made_up"]
+    assert (seen[0].frozen, Path(seen[0].weights).name) == (True, "weights.keras")
+    assert seen[1].class_fractions == (1, 1, 0.3, 1, 1, 1, 1, 1, 0.3, 1)
+
+
+def test_class_fractions_are_given_as_numbers(tiny, tmp_path, capsys):
+    shares = [*5 * ["0.5"], *5 * ["1"]]
+    arguments = ["--class-fractions", *shares, "--epochs", "1", "--batch-size", "8", "--out", str(tmp_path)]
+    assert run_script(*arguments, experiments=[tiny]) == 0
+    (record,) = read_records(tmp_path).values()
+    assert record.experiment.class_fractions == tuple(map(float, shares))
+    assert record.train.examples == 30
+    assert record.val.examples == record.test.examples == 40
+    assert run_script("--class-fractions", "1", "1", "--out", str(tmp_path), experiments=[tiny]) == 2
+    assert "class_fractions must be 10 numbers, one for each of class 0" in capsys.readouterr().err
+
+
 def test_experiments_are_chosen_by_report_by_full_name_or_by_name(tiny, tmp_path):
     one, other = replace(tiny, name="a/m1", epochs=1), replace(tiny, name="b/m1", epochs=1)
     pick = script._select
@@ -158,5 +234,9 @@ def test_all_reports_can_be_run_with_one_command():
 
 
 def test_every_comparison_is_of_experiments_of_the_file():
-    for compared in report4.COMPARISONS.values():
-        assert set(compared) <= set(report4.EXPERIMENTS)
+    for report in (report1, report3, report4):
+        for compared in report.COMPARISONS.values():
+            assert set(compared) <= set(report.EXPERIMENTS)
+    for setting, swept in report1.SWEEPS.values():
+        values = [getattr(experiment, setting) for experiment in swept]
+        assert values == sorted(set(values))

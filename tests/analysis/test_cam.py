@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, build_model
-from kmodels.analysis import grad_cam, predict_logits
+from kmodels.analysis import cam_layers, grad_cam, predict_logits
 from kmodels.analysis.cam import class_activation
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -147,3 +147,11 @@ def test_a_dense_network_has_no_map():
         grad_cam(model, images(8))
     with pytest.raises(InputError, match=r"images must be \(n, height, width, channels\)"):
         grad_cam(model, images(8)[0])
+
+
+def test_layers_to_look_at_are_activations_from_the_first_to_the_last():
+    names = cam_layers(build_model("mobilenet", (32, 32, 3), 3))
+    assert len(names) == 5
+    assert (names[0], names[-1]) == ("stem_relu", "feature_map")
+    assert cam_layers(build_model("model1", (32, 32, 3), 3), at_most=9) == ["relu1", "relu2", "feature_map"]
+    assert cam_layers(build_model("mlp", (32, 32, 3), 3)) == []

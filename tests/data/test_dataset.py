@@ -46,3 +46,23 @@ def test_an_image_size_that_is_no_number_is_refused():
 def test_an_unknown_dataset_offers_the_nearest():
     with pytest.raises(InputError, match="unknown dataset 'digit'; did you mean digits"):
         load_dataset("digit")
+
+
+def test_class_fractions_thin_the_training_images_alone():
+    dataset = load_dataset("digits")
+    thin = dataset.with_class_fractions((0.02, 0, 0.5) + 7 * (1,), seed=1)
+    before = np.bincount(dataset.train.labels)
+    wanted = [round(0.02 * before[0]), 0, round(0.5 * before[2]), *before[3:]]
+    assert np.bincount(thin.train.labels).tolist() == wanted
+    assert thin.source["counts"] == {"train": sum(wanted), "val": 360, "test": 359}
+    assert thin.val is dataset.val
+    assert thin.test is dataset.test
+    places = np.searchsorted(dataset.train.index, thin.train.index)
+    assert np.array_equal(dataset.train.images[places], thin.train.images)
+
+
+def test_another_number_of_fractions_than_classes_is_refused():
+    with pytest.raises(
+        InputError, match=r"class_fractions must be 10 numbers, one for each of 0, 1, .*Received: \(1, 1\)"
+    ):
+        load_dataset("digits").with_class_fractions((1, 1), seed=0)

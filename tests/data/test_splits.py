@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from kmodels.data.splits import stratified_sample, stratified_split
+from kmodels import InputError
+from kmodels.data.splits import keep_of_classes, stratified_sample, stratified_split
 
 LABELS = np.random.RandomState(0).randint(0, 10, 1000)
 
@@ -33,3 +34,21 @@ def test_a_sample_has_exactly_so_many_in_the_shares_of_the_whole(examples):
     shares = np.bincount(LABELS, minlength=10) * examples / 1000
     assert np.abs(np.bincount(LABELS[places], minlength=10) - shares).max() < 1
     assert np.array_equal(places, stratified_sample(LABELS, examples))
+
+
+def test_a_share_of_a_class_is_drawn_by_the_seed_and_the_smaller_lies_within_the_larger():
+    half = keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=3)
+    assert np.array_equal(half, keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=3))
+    assert not np.array_equal(half, keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=4))
+    before, after = np.bincount(LABELS, minlength=10), np.bincount(LABELS[half], minlength=10)
+    assert after.tolist() == [round(n * share) for n, share in zip(before, (0.5, 1) + 8 * (0.25,), strict=True)]
+    tenth = keep_of_classes(LABELS, 10 * (0.1,), seed=3)
+    assert set(tenth) <= set(half)
+
+
+def test_a_small_share_keeps_an_image_and_none_keeps_none():
+    kept = keep_of_classes(LABELS, (0.0001, 0) + 8 * (1,), seed=0)
+    assert np.bincount(LABELS[kept], minlength=10)[:2].tolist() == [1, 0]
+    for shares in ((1.1,) + 9 * (1,), 10 * (0,), (float("nan"),) + 9 * (1,)):
+        with pytest.raises(InputError, match="fractions must be numbers from 0 to 1, not all 0"):
+            keep_of_classes(LABELS, shares, seed=0)

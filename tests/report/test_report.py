@@ -4,13 +4,16 @@ import html.parser
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import InputError, build_model, run
+from kmodels import InputError, Published, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.report import architecture, write_report
+from kmodels.report.pictures import _ten, write_network_pictures
 
 
 @pytest.fixture
@@ -81,3 +84,27 @@ def test_a_drawing_needs_graphviz_and_a_known_ending(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="needs graphviz"):
         architecture.draw(network, tmp_path / "net.png")
+
+
+def test_a_sweep_draws_measured_and_published_points(two, tmp_path):
+    rates = [
+        replace(two[1], name=f"tests/rate_{i}", model="model4", dropout=i / 10, published=Published(test_accuracy=0.1))
+        for i in (0, 5)
+    ]
+    for experiment in rates:
+        run(experiment, 0, tmp_path, verbose=0)
+    paths = write_report(rates, tmp_path, sweeps={"Against dropout": ("dropout", rates)})
+    assert tmp_path / "tests" / "against_dropout.png" in paths
+    assert "Against dropout" in (tmp_path / "tests" / "index.html").read_text()
+
+
+def test_a_network_without_convolutions_has_no_grad_cam(two, tmp_path):
+    record = run(replace(two[0], model="mlp"), 0, tmp_path, verbose=0)
+    names = [path.name for path in write_network_pictures(record, tmp_path)]
+    assert names == [f"{Path(record.stem).name}_ten.png"]
+
+
+def test_ten_test_images_are_the_first_unless_these_are_of_one_class():
+    assert _ten(np.arange(40) % 4).tolist() == list(range(10))
+    assert _ten(np.arange(40) // 20).tolist() == [0, 4, 9, 13, 17, 22, 26, 30, 35, 39]
+    assert _ten(np.zeros(3)).tolist() == [0, 1, 2]

@@ -117,3 +117,23 @@ def test_our_own_readme_shows_the_committed_records(tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, tmp_path / name)
     assert tables.update_readme(root / "README.md", tmp_path, check=True), "run: kmodels report"
+
+
+def test_classes_are_listed_as_the_report_lists_them():
+    matrix = ((487, 513, 0), (0, 0, 0), (1, 0, 999))
+    test = replace(make().test, confusion_matrix=matrix, examples=2000)
+    assert tables.class_listing(make(test=test, class_names=("cat", "dog", "ship"))).splitlines() == [
+        "Test Accuracy of cat: 48% (487/1000)",
+        "Test Accuracy of dog: no image",
+        "Test Accuracy of ship: 99% (999/1000)",
+        "Test Accuracy (Overall): 74% (1486/2000)",
+    ]
+
+
+def test_a_record_as_text_shows_published_beside_measured():
+    text = tables.record_text(make())
+    assert text.startswith("report/one, seed 0: completed\nmodel4, adam 0.001")
+    row = next(line for line in text.splitlines() if line.startswith("test "))
+    assert row.split() == ["test", "4", "0.7000", "50.00", "60.00", "-"]
+    failed = tables.record_text(make(status="failed", error="MemoryError: no", train=None, val=None, test=None))
+    assert failed.endswith("MemoryError: no")
