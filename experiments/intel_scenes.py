@@ -14,8 +14,8 @@ which gives it the report's 667K parameters); no augmentation; SGD without momen
 trains for all epochs without early stopping; so do these, but the weights of the lowest validation loss are kept, and
 the history shows the rest. Some rows are one experiment under two names, because two tables of the report show it.
 
-Cost on two CPU cores: an epoch of the MLP takes seconds, one of AlexNet minutes; all 27 are a night's work of a GPU at
-most. What came out stands in the README, from the records.
+Cost on two CPU cores: an epoch of the MLP takes seconds, one of AlexNet minutes; on a GPU it is not measured yet. What
+came out stands in the README, from the records.
 """
 
 from dataclasses import replace

@@ -4,13 +4,20 @@ From scratch it is torchvision's. Keras' published weights belong to another arr
 differs stands in `Arrangement`, and both are built here, so that whatever the weights, the network has the same names.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import layers
 
-from kmodels.errors import require
+from kmodels.errors import InputError, require
 from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, pixels
+from kmodels.models.saving import load_network
+from kmodels.models.transfer import take_over
+
+KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{KERAS_FILE}"
 
 # Channels and number of blocks of each stage.
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
@@ -50,16 +57,11 @@ def resnet50(input_shape, num_classes, *, weights=None, frozen=False, small_stem
     """
     require(weights or not frozen, "frozen needs weights, or the network would stay as it was drawn", frozen)
     require(not (weights and small_stem), "small_stem must draw its weights; there are none for it", weights)
-    arrangement, source = TORCHVISION, None
-    if weights:
-        from kmodels.models import pretrained
-
-        source = pretrained.resnet50(weights)
-        if any(layer.name == "stage2_block1_conv1" and layer.strides == (2, 2) for layer in source.layers):
-            arrangement = KERAS_APPLICATIONS
+    source = _read(weights) if weights else None
+    arrangement = _arrangement(source) if source else TORCHVISION
     network = assemble(input_shape, num_classes, arrangement, small_stem)
-    if source is not None:
-        pretrained.take_over(network, source)
+    if source:
+        take_over(network, source)
     for layer in network.layers:
         layer.trainable = not frozen or layer.name == "logits"
     return network
@@ -113,3 +115,61 @@ def _conv_norm(x, filters, kernel_size, *, name, norm=None, strides=1, padding=0
     he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     x = conv(x, filters, kernel_size, strides=strides, padding=padding, bias=False, kernel_initializer=he, name=name)
     return batch_norm(x, name=norm or f"{name}_norm")
+
+
+def _read(weights):
+    """A ResNet50 of ours with the weights that `resnet50` was given."""
+    if weights != "imagenet" and not Path(weights).is_file():
+        raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {str(weights)!r}")
+    if weights == "imagenet" or Path(weights).suffix == ".h5":
+        return from_keras_applications(_keras_resnet50(weights))
+    if Path(weights).suffix == ".keras":
+        return load_network(weights)
+    raise InputError(
+        f"weights in a file must be .keras or .h5. Received: {str(weights)!r}; PyTorch's are read by "
+        "kmodels convert FILE.pth --model resnet50"
+    )
+
+
+def _arrangement(source):
+    """The Arrangement of a ResNet50 of ours."""
+    strided = any(layer.name == "stage2_block1_conv1" and layer.strides == (2, 2) for layer in source.layers)
+    return KERAS_APPLICATIONS if strided else TORCHVISION
+
+
+def _keras_resnet50(weights):
+    try:
+        return keras.applications.ResNet50(include_top=False, weights=weights, input_shape=(None, None, 3))
+    except Exception as error:
+        if weights == "imagenet":
+            raise InputError(
+                f"cannot download ResNet50's weights: {error}\n"
+                f"Download {KERAS_URL} yourself and give that file as weights"
+            ) from error
+        raise InputError(
+            f"{weights} does not hold the weights of keras.applications.ResNet50 without top ({KERAS_FILE}): {error}"
+        ) from error
+
+
+def from_keras_applications(theirs):
+    """The same function as Keras' ResNet50 without top, in our layers.
+
+    Theirs takes blue, green, red; its convolutions have biases, which here go into the batch norm that follows; and
+    its epsilon is 1.001e-5, of which the part that ours lacks goes into the variances.
+    """
+    ours = assemble((224, 224, 3), 2, KERAS_APPLICATIONS)
+    pairs = {"stem": ("conv1", "stem_norm")}
+    for stage, (_, blocks) in enumerate(STAGES, start=1):
+        for block in range(1, blocks + 1):
+            name, their_name = f"stage{stage}_block{block}", f"conv{stage + 1}_block{block}"
+            for i in (1, 2, 3):
+                pairs[f"{name}_conv{i}"] = (f"{their_name}_{i}", f"{name}_norm{i}")
+        shortcut = f"stage{stage}_block1_shortcut"
+        pairs[shortcut] = (f"conv{stage + 1}_block1_0", f"{shortcut}_norm")
+    for name, (their_name, norm_name) in pairs.items():
+        kernel, bias = theirs.get_layer(f"{their_name}_conv").get_weights()
+        norm, our_norm = theirs.get_layer(f"{their_name}_bn"), ours.get_layer(norm_name)
+        gamma, beta, mean, variance = norm.get_weights()
+        ours.get_layer(name).set_weights([kernel[:, :, ::-1] if name == "stem" else kernel])
+        our_norm.set_weights([gamma, beta, mean - bias, variance + np.float32(norm.epsilon - our_norm.epsilon)])
+    return ours

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from kmodels import Experiment, InputError, build_model
-from kmodels.models import pretrained, trainable_parameters
-from kmodels.models.resnet import KERAS_APPLICATIONS, assemble
-from kmodels.models.saving import save_network
+from kmodels.models import trainable_parameters
+from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_applications
+from kmodels.models.saving import load_network, save_network
+from kmodels.models.transfer import take_over
 from kmodels.training.runs import build_trainer
 
 SHAPE = (32, 32, 3)
@@ -34,7 +35,7 @@ def file(tmp_path_factory):
 def test_keras_weights_give_the_features_of_keras_network(theirs):
     images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
     network = assemble((64, 64, 3), 6, KERAS_APPLICATIONS)
-    pretrained.take_over(network, pretrained.from_keras_applications(theirs))
+    take_over(network, from_keras_applications(theirs))
     embedding = keras.Model(network.input, network.get_layer("embedding").output)(images, training=False)
     expected = theirs(keras.applications.resnet.preprocess_input(images.copy()), training=False)
     expected = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
@@ -64,7 +65,7 @@ def test_frozen_trains_the_classifier_and_leaves_all_else_statistics_included(fi
 def test_fine_tuned_starts_from_the_file_and_trains_everything(file):
     network = build_model("resnet50", (40, 40, 3), 6, weights=str(file))
     assert trainable_parameters(network) == 23_520_326
-    source = pretrained.load_network(file)
+    source = load_network(file)
     np.testing.assert_array_equal(
         _array(network.get_layer("stem").weights[0]), _array(source.get_layer("stem").weights[0])
     )
