@@ -3,7 +3,7 @@ equal training steps.
 
 In double precision: in single, PyTorch does not even agree with itself. Where two values of a max-pooling window differ
 by a rounding error, the gradient goes to one or the other, and batch normalisation makes much of it (seen: 1e-2 after
-three steps, between PyTorch in single and in double). In double, the deepest agree to 1e-11.
+three steps, between PyTorch in single and in double). In double, the deepest agree to 1e-7.
 """
 
 from collections.abc import Callable
@@ -227,7 +227,7 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     twin.eval()
     with torch.no_grad():
         expected = twin(to_torch(images[0])).numpy()
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(network(images[0], training=False)), expected, atol=1e-8)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(network(images[0], training=False)), expected, atol=1e-6)
 
     twin.train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)
@@ -241,5 +241,5 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     for layer, expected in from_torch(network, state_of(twin)).items():
         for weight, wanted in zip(network.get_layer(layer).weights, expected, strict=True):
             # torch keeps the unbiased variance of a batch, Keras the biased one: n / (n - 1), where n is at least 32.
-            near = {"rtol": 4e-2} if "moving_variance" in weight.path else {"atol": 1e-8}
+            near = {"rtol": 4e-2} if "moving_variance" in weight.path else {"atol": 1e-6}
             np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), wanted, **near, err_msg=weight.path)
