@@ -7,6 +7,7 @@ table or a drawing; page.py: one self-contained HTML page a report.
 from pathlib import Path
 
 from kmodels.errors import InputError
+from kmodels.experiment import deciding_fields
 from kmodels.records import read_records, summarise
 
 
@@ -45,54 +46,76 @@ def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None)
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:
             print(f"no pictures of the network of {record.stem}: {error}")
+    listed = {experiment.name: experiment for experiment in experiments}
     folder = Path(out) / report
     drawn = {}
-    for title, compared in _drawable(comparisons, names).items():
-        wanted = [experiment.name for experiment in compared]
-        chosen = _comparable(wanted, records)
+    for title, compared in _asked_for(comparisons, listed).items():
+        chosen = _comparable([experiment.name for experiment in compared], records, listed)
         if chosen:
             drawn[title] = write_comparison(title, chosen, folder)
         else:
-            print(f"no figure '{title}': it needs records of {', '.join(wanted)} on the same images, with one seed")
-    for title, (setting, swept) in (sweeps or {}).items():
-        summaries = _measured_alike(swept, records)
-        if len(summaries) > 1 and {experiment.name for experiment in swept} <= set(names):
+            _say_missing(title, "records of", compared)
+    for title, (setting, swept) in _asked_for(sweeps, listed).items():
+        summaries = _measured_alike([experiment.name for experiment in swept], records, listed)
+        if len(summaries) > 1:
             drawn[title] = write_sweep(title, setting, swept, summaries, folder)
+        else:
+            _say_missing(title, "records of at least two of", swept)
     return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn)]
 
 
-def _drawable(comparisons, names):
-    """Those comparisons whose experiments were all asked for."""
+def _asked_for(figures, listed):
+    """Those figures whose experiments are all among the listed ones."""
     return {
-        title: compared
-        for title, compared in (comparisons or {}).items()
-        if {experiment.name for experiment in compared} <= set(names)
+        title: figure
+        for title, figure in (figures or {}).items()
+        if {experiment.name for experiment in _members(figure)} <= set(listed)
     }
 
 
-def _comparable(names, records):
-    """One record of each name, all on the same images, backend and seed; None if there are not such."""
+def _members(figure):
+    """The experiments of a comparison, a tuple of them, or of a sweep, a setting and a tuple of them."""
+    return figure[1] if isinstance(figure[0], str) else figure
+
+
+def _say_missing(title, what, experiments):
+    names = ", ".join(experiment.name for experiment in experiments)
+    print(f"no figure '{title}': it needs {what} {names}, measured on the same images with the same seed and changes")
+
+
+def _comparable(names, records, listed):
+    """One record of each name, all under the same conditions and with one seed; None if there are not such."""
     groups = {}
     for record in records:
         if record.epochs_run:
-            key = (*_conditions(record), record.seed)
+            key = (record.seed, _conditions(record, listed))
             groups.setdefault(key, {}).setdefault(record.experiment.name, record)
-    for _, group in sorted(groups.items(), key=lambda item: item[0][-1]):
+    for _, group in sorted(groups.items()):
         if set(names) <= set(group):
             return [group[name] for name in names]
     return None
 
 
-def _measured_alike(experiments, records):
+def _measured_alike(names, records, listed):
     """{name: Summary} of the largest group of these experiments that was measured under one set of conditions."""
     groups = {}
-    names = [experiment.name for experiment in experiments]
     for summary in summarise([record for record in records if record.experiment.name in names]):
         if summary.records:
-            groups.setdefault(_conditions(summary.records[0]), {}).setdefault(summary.experiment.name, summary)
+            key = _conditions(summary.records[0], listed)
+            groups.setdefault(key, {}).setdefault(summary.experiment.name, summary)
     return max(groups.values(), key=len, default={})
 
 
-def _conditions(record):
-    """What must be equal for two records to be compared, their experiments apart."""
-    return record.source["sha256"], record.experiment.subset or 0, record.backend
+def _conditions(record, listed):
+    """What must be equal for two records to be compared: backend, images, and what was changed against the list.
+
+    Images of one source are the same ones at any size, which experiments may choose; their checksum is not.
+    """
+    source, experiment = record.source, record.experiment
+    changed = [
+        f"{item.name}={getattr(experiment, item.name)}"
+        for item in deciding_fields()
+        if getattr(experiment, item.name) != getattr(listed[experiment.name], item.name)
+    ]
+    counts = source["counts"]["val"], source["counts"]["test"]
+    return record.backend, source["kind"], source["name"], *counts, *changed

@@ -49,7 +49,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(two, tmp_path, capsy
     paths = write_report(two, tmp_path, {"Both": two})
     said = capsys.readouterr().out
     assert re.search(r"no pictures of the network of .*its network .*\.keras is not here", said)
-    assert "no figure 'Both': it needs records of tests/one, tests/two" in said
+    assert "no figure 'Both': it needs records of tests/one, tests/two, measured on the same images" in said
     assert [path.name for path in paths if path.name == "index.html"]
 
 
@@ -108,3 +108,13 @@ def test_ten_test_images_are_the_first_unless_these_are_of_one_class():
     assert _ten(np.arange(40) % 4).tolist() == list(range(10))
     assert _ten(np.arange(40) // 20).tolist() == [0, 4, 9, 13, 17, 22, 26, 30, 35, 39]
     assert _ten(np.zeros(3)).tolist() == [0, 1, 2]
+
+
+def test_records_are_compared_across_image_sizes_but_not_across_changed_settings(two, tmp_path, capsys):
+    one, other = two[0], replace(two[1], image_size=24)
+    run(one, 0, tmp_path, verbose=0)
+    run(replace(other, epochs=2), 0, tmp_path, verbose=0)
+    write_report((one, other), tmp_path, {"Both": (one, other)})
+    assert "no figure 'Both'" in capsys.readouterr().out
+    run(other, 0, tmp_path, verbose=0)
+    assert tmp_path / "tests" / "both.png" in write_report((one, other), tmp_path, {"Both": (one, other)})
