@@ -26,6 +26,9 @@ def alexnet(input_shape, num_classes, *, dropout=0.5, batch_norm=False):
     x = _conv_relu(x, 4, 256, 3, padding=1, norm=batch_norm)
     x = _conv_relu(x, 5, 256, 3, padding=1, norm=batch_norm, relu="feature_map")
     x = layers.MaxPooling2D(3, 2, name="pool5")(x)
+    if 1 in x.shape[1:3]:
+        # What adaptive pooling does to a single row or column; Keras' (3.15) cannot do it on TensorFlow.
+        x = layers.UpSampling2D([6 if side == 1 else 1 for side in x.shape[1:3]], name="widen")(x)
     x = layers.AdaptiveAveragePooling2D(6, name="adaptive_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dropout(dropout, name="dropout1")(x)

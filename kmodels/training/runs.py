@@ -1,6 +1,7 @@
 """One run, from data to record. The only place that compiles, fits and evaluates."""
 
 import datetime
+import gc
 import random
 import sys
 import tempfile
@@ -52,6 +53,8 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     )
     seed = int(seed)
     writable_folder(out)
+    # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
+    gc.collect()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     dataset = _open(experiment, seed, data_dir)
     _seed(seed)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 
 import keras
@@ -103,6 +104,19 @@ def test_seeds_make_a_record_each(tiny, tmp_path):
     records = run_seeds(replace(tiny, epochs=1), [0, 1], tmp_path, verbose=0)
     assert [record.seed for record in records] == [0, 1]
     assert len(read_records(tmp_path)) == 2
+
+
+def test_a_run_lets_go_of_the_networks_of_those_before(tiny, tmp_path, monkeypatch):
+    built, build = [], runs.build_model
+
+    def remember(*arguments, **options):
+        network = build(*arguments, **options)
+        built.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr(runs, "build_model", remember)
+    run_seeds(replace(tiny, epochs=1), [0, 1, 2], tmp_path, verbose=0)
+    assert [reference() is None for reference in built[:2]] == [True, True]
 
 
 def test_early_stopping_ends_the_run(tiny, tmp_path):
