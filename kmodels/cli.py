@@ -149,8 +149,9 @@ def convert(
 ) -> int:
     """Turn a PyTorch state_dict (.pth) of one of our networks into a .keras file.
 
-    Layers are matched by their order and shapes, whatever the PyTorch code calls them. Strides, pooling and
-    normalisation of the pixels are in no state_dict: that they agree is yours to know.
+    Layers are matched by their order and shapes, whatever the PyTorch code calls them: it must define its layers in the
+    order in which it uses them. Strides, pooling and normalisation of the pixels are in no state_dict: that they agree
+    is yours to know.
 
     Args:
         file: what torch.save(model.state_dict(), FILE) wrote; needs torch.
@@ -165,10 +166,10 @@ def convert(
     from kmodels.models.saving import save_network
     from kmodels.models.torch_weights import class_count, load_torch_weights, read_state_dict
 
+    state_dict = read_state_dict(file)
     path = out or file.with_suffix(".keras")
     if path.suffix != ".keras":
         raise InputError(f"the file to write must end in .keras. Received: {str(path)!r}")
-    state_dict = read_state_dict(file)
     options = {name: True for name, given in (("batch_norm", batch_norm), ("small_stem", small_stem)) if given}
     network = build_model(model, (image_size, image_size, 3), class_count(state_dict), **options)
     load_torch_weights(network, state_dict)

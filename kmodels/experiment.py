@@ -132,6 +132,7 @@ class Experiment:
             f"momentum belongs to sgd and rmsprop, not to {self.optimizer}",
             self.momentum,
         )
+        require(self.weights != "", "weights must be None, 'imagenet' or a file", self.weights)
         require(self.weights or not self.frozen, "frozen needs weights", self.weights)
         if self.feed == "stream":
             require(

@@ -57,6 +57,7 @@ class Record:
         images_per_second: training images over train_seconds.
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
+        weights_sha256: of the file that the network started from; None where there was none.
     """
 
     experiment: Experiment
@@ -81,10 +82,18 @@ class Record:
     commit: str | None
     started: str
     error: str | None = None
+    weights_sha256: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self):
         require(self.status in STATUSES, f"status must be one of {', '.join(STATUSES)}", self.status)
+        for name, kind in (("source", Mapping), ("history", Mapping), ("parameters", int), ("class_names", tuple)):
+            require(isinstance(getattr(self, name), kind), f"{name} must be a {kind.__name__}", getattr(self, name))
+        missing = {"kind", "name", "counts", "sha256"} - set(self.source)
+        require(not missing, f"source must have {', '.join(sorted(missing))}", sorted(self.source))
+        if self.status == "completed":
+            evaluated = all((self.train, self.val, self.test))
+            require(evaluated, "a completed run must have train, val and test evaluated", self.status)
 
     @property
     def epochs_run(self):
@@ -95,10 +104,12 @@ class Record:
     def stem(self):
         """Where the record lies under the results folder, without suffix; its pictures lie beside it.
 
-        Equal for a repeat of the same run (experiment, data, backend and seed), different for any other. A run that was
-        not completed has a stem of its own, so that it never takes the place of one that was.
+        Equal for a repeat of the same run (experiment, data, first weights, backend and seed), different for any other.
+        A run that was not completed has a stem of its own, so that it never takes the place of one that was.
         """
         what = f"{self.experiment.fingerprint}-{self.source['sha256'][:8]}"
+        if self.weights_sha256:
+            what += f"-{self.weights_sha256[:8]}"
         ending = "" if self.status == "completed" else f"-{self.status}"
         return f"{self.experiment.name}/{self.backend}-{what}-seed{self.seed}{ending}"
 
@@ -117,7 +128,7 @@ def read_record(path):
     """
     try:
         content = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the record {path}: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:

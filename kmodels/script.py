@@ -129,13 +129,23 @@ def _check(selected, arguments):
     writable_folder(arguments.out)
     for experiment in selected:
         builder(experiment.model, experiment.model_options)
+        weights = experiment.weights
+        if weights not in (None, "imagenet") and not Path(weights).is_file():
+            raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {weights!r}")
 
 
 def _draw(selected, arguments, figures):
     print("\nfigures and page:")
-    for report in dict.fromkeys(experiment.name.split("/")[0] for experiment in selected):
+    reports = list(dict.fromkeys(experiment.name.split("/")[0] for experiment in selected))
+    for report in reports:
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
-        *pictures, page = write_report(experiments, arguments.out, data_dir=arguments.data_dir, **figures)
+        try:
+            *pictures, page = write_report(experiments, arguments.out, data_dir=arguments.data_dir, **figures)
+        except InputError as error:
+            if len(reports) == 1:
+                raise
+            print(error)
+            continue
         for path in pictures:
             print(f"  {path}")
         print(f"  {page.resolve().as_uri()}")
@@ -147,6 +157,8 @@ def _smoke(selected):
 
     failed = 0
     for experiment in selected:
+        builder(experiment.model, experiment.model_options)
+    for experiment in selected:
         # A folder for each: the network of one would be the largest file here, and there may be fifty.
         with tempfile.TemporaryDirectory() as out:
             record = run(_tiny(experiment, out), 0, out, verbose=0)
@@ -157,7 +169,7 @@ def _smoke(selected):
 
 def _tiny(experiment, folder):
     """The experiment on 40 made-up, small images in ten classes; weights to start from are drawn into the folder."""
-    changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 16}
+    changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 8}
     if experiment.image_size is not None:
         changes["image_size"] = min(experiment.image_size, 64)
     if experiment.class_fractions is not None:
@@ -198,7 +210,7 @@ class _Common:
     out: Path = Path("results")
     """the folder for records"""
     data_dir: Path | None = None
-    """the folder of images, or of the archive you already have; None: download"""
+    """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False

@@ -86,6 +86,7 @@ def test_what_differs_has_another_file():
         ("[]", f"not a record of schema {SCHEMA}. Received schema: None"),
         ('{"schema": 99}', "Received schema: 99"),
         (f'{{"schema": {SCHEMA}}}', "is not a whole record: KeyError: 'experiment'"),
+        (100_000 * "[", "cannot read the record"),
     ],
 )
 def test_what_is_no_record_is_named(tmp_path, content, message):
@@ -125,3 +126,16 @@ def test_nothing_completed_is_none_and_one_record_has_no_spread():
     assert (nothing.mean, nothing.spread, nothing.records) == (None, None, ())
     (one,) = summarise([make()])
     assert (one.mean, one.spread) == (0.5, None)
+
+
+@pytest.mark.parametrize("change", [{"history": None}, {"source": {}}, {"parameters": "x"}, {"val": None}])
+def test_a_record_with_a_part_that_cannot_be_is_refused(tmp_path, change):
+    path = write_record(make(), tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match="is not a whole record: InputError"):
+        read_record(path)
+
+
+def test_other_first_weights_are_another_file():
+    stems = {make(weights_sha256=digest).stem for digest in (None, "ab" * 32, "cd" * 32)}
+    assert len(stems) == 3

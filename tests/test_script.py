@@ -133,6 +133,13 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--figures"], "error: the results folder must exist. Received: 'results'"),
         (["model5", "--dropout", "0.3"], "error: model 'model5' has no option 'dropout'; it has: none"),
         (["model4", "--seeds"], "error: --seeds needs one or more numbers from 0 up. Received: ()"),
+        (["model4", "--weights", "none.keras"], "error: model 'model4' has no option 'weights'; it has: dropout"),
+        (["model4", "--model", "resnet50", "--weights", "none.keras"], "error: weights must be 'imagenet' or a file"),
+        (["model4", "--model", "resnet50", "--frozen", "True"], "error: frozen needs weights. Received: None"),
+        (
+            ["model4", "--dataset", "made_up", "--batch-size", "8", "--image-size", "8"],
+            "at least 12x12 pixels. Received",
+        ),
         (["model4", "--dataset", "folder"], "error: dataset 'folder' needs data_dir"),
     ],
 )
@@ -170,6 +177,15 @@ def test_a_diverged_run_is_exit_status_1(tiny, tmp_path, capsys):
 def test_smoke_fails_where_an_experiment_does(tiny, capsys):
     assert run_script("--smoke", experiments=[tiny]) == 1
     assert "tests/tiny: diverged" in capsys.readouterr().out
+
+
+def test_figures_of_one_report_are_drawn_where_another_has_no_record(tiny, tmp_path, capsys):
+    assert run_script("--epochs", "1", "--out", str(tmp_path), experiments=[tiny]) == 0
+    other = replace(tiny, name="other/tiny")
+    assert run_script("--figures", "--out", str(tmp_path), experiments=[other, tiny]) == 0
+    said = capsys.readouterr().out
+    assert f"no record of other/tiny under {tmp_path}" in said
+    assert "tests/index.html" in said
 
 
 def test_a_repeated_seed_is_run_once(tiny, tmp_path, capsys):

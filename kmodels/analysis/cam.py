@@ -73,8 +73,8 @@ def class_activation(model, images, layer=None, classes=None):
 def cam_layers(model, at_most=5):
     """Names of up to `at_most` layers to look at with Grad-CAM, evenly from the first to the last.
 
-    They are activations with 4-D output; in a model that has none as layers, its convolutions. None in a model without
-    convolutions.
+    They are activations with 4-D output; in a model that has none as layers, its convolutions. An empty list for a
+    model without convolutions.
     """
     four_d = [layer for layer in _flatten(model) if _rank(layer) == 4]
     activations = [layer for layer in four_d if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]

@@ -47,7 +47,7 @@ def load(name, image_size, data_dir):
             "notes": notes,
         }
 
-    key = {"root": str(place.path), "image_size": image_size, "files": place.stamp(folders)}
+    key = {"root": str(place.path), "image_size": image_size, "files": place.stamp(lambda: folders)}
     return prepared(name, key, prepare)
 
 

@@ -43,8 +43,10 @@ def _copies(plan, hashes):
     # Those under different labels first: they are the worse ones.
     spread.sort(key=_labels, reverse=True)
     relabelled = sum(_labels(copies) > 1 for copies in spread)
-    # One file of each split is enough of an example.
-    examples = [" = ".join({split: entry.name for split, entry in copies}.values()) for copies in spread[:3]]
+    # One file of each split and label is enough of an example.
+    examples = [
+        " = ".join({(split, entry.label): entry.name for split, entry in copies}.values()) for copies in spread[:3]
+    ]
     return [
         f"the same picture, pixel for pixel, in different splits: {len(spread)}, "
         f"with different labels: {relabelled} ({'; '.join(examples)})"

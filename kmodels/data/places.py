@@ -10,6 +10,8 @@ import threading
 import zlib
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import cached_property
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -59,7 +61,7 @@ class Folder:
             return file.read()
 
     @_readable()
-    def stamp(self, class_folders):
+    def stamp(self, list_class_folders):
         """A digest that changes when the files do.
 
         It takes in every name, the time of change of every folder, and the size and time of change of up to STAMPED
@@ -67,8 +69,9 @@ class Folder:
         prepared folder then, or `touch` the class folder.
 
         Args:
-            class_folders: (folder, names of its files in a fixed order) of each class.
+            list_class_folders: returns (folder, names of its files in a fixed order) of each class.
         """
+        class_folders = list_class_folders()
         digest = hashlib.sha256()
         step = math.ceil(sum(len(names) for _, names in class_folders) / STAMPED)
         for folder, names in class_folders:
@@ -83,38 +86,52 @@ class Folder:
 
 
 class Zip:
-    """The files in a zip file.
+    """The files in a zip file, which is opened when one of them is asked for.
 
     Raises:
-        InputError: if the file is no zip, or has a member that would be unpacked outside the folder it is unpacked in.
+        InputError: then, if the file is no zip, or has a member that would be unpacked outside the folder it is
+            unpacked in.
     """
 
-    @_readable()
     def __init__(self, path):
         self.path = Path(path).resolve()
-        try:
-            self._zip = ZipFile(self.path)
-        except (BadZipFile, NotImplementedError) as error:
-            raise InputError(f"{path} is no zip file, or only part of one: {error}") from error
         # ZipFile does not promise that threads may share it.
         self._lock = threading.Lock()
-        self._members = {}
-        self._names = defaultdict(set)
-        for member in self._zip.infolist():
-            if not member.is_dir():
-                self._add(member)
 
-    def _add(self, member):
-        # Some programs on Windows write "\".
-        name = member.filename.replace("\\", "/")
-        if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
-            self.close()
-            raise InputError(f"{self.path} has a member that leads out of it, so it is not read: {member.filename!r}")
-        self._members[name] = member
-        while name:
-            folder, _, last = name.rpartition("/")
-            self._names[folder].add(last)
-            name = folder
+    @cached_property
+    @_readable()
+    def _zip(self):
+        try:
+            return ZipFile(self.path)
+        except (BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path} is no zip file, or only part of one: {error}") from error
+
+    @cached_property
+    def _members(self):
+        """{name: member} of all files."""
+        members = {}
+        for member in self._zip.infolist():
+            # Some programs on Windows write "\".
+            name = member.filename.replace("\\", "/")
+            if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
+                self.close()
+                raise InputError(
+                    f"{self.path} has a member that leads out of it, so it is not read: {member.filename!r}"
+                )
+            if not member.is_dir():
+                members[name] = member
+        return members
+
+    @cached_property
+    def _names(self):
+        """{folder: names in it}."""
+        names = defaultdict(set)
+        for name in self._members:
+            while name:
+                folder, _, last = name.rpartition("/")
+                names[folder].add(last)
+                name = folder
+        return names
 
     def where(self, name):
         """The path as if the zip were a folder, for messages."""
@@ -138,15 +155,16 @@ class Zip:
         try:
             with self._lock:
                 return self._zip.read(self._members[name])
-        except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+        except (BadZipFile, EOFError, RuntimeError, zlib.error, LZMAError) as error:
             raise OSError(str(error)) from error
 
     @_readable()
-    def stamp(self, class_folders):
-        """Size and time of change of the zip file itself, whichever of its files are used."""
+    def stamp(self, list_class_folders):
+        """Size and time of change of the zip file itself, whichever of its files are used; it need not be opened."""
         status = os.stat(self.path)
         return [status.st_size, status.st_mtime_ns]
 
     def close(self):
-        """Closes the zip file."""
-        self._zip.close()
+        """Closes the zip file, if it was opened."""
+        if "_zip" in vars(self):
+            self._zip.close()

@@ -86,7 +86,8 @@ def batch_norm(x, *, name):
     """Batch normalisation with PyTorch's constants (its momentum 0.1 is 0.9 here).
 
     One difference is left: PyTorch adds n / (n - 1) times the variance of a batch to its running variance, Keras the
-    variance itself; n is the number of values a channel has in a batch, thousands.
+    variance itself; n is the number of values a channel has in a batch, thousands but for the
+    smallest maps.
     """
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 

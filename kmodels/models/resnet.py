@@ -14,7 +14,7 @@ from keras import layers
 from kmodels.errors import InputError, require
 from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, pixels
 from kmodels.models.saving import load_network
-from kmodels.models.transfer import take_over
+from kmodels.models.transfer import freeze, take_over
 
 KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{KERAS_FILE}"
@@ -62,8 +62,8 @@ def resnet50(input_shape, num_classes, *, weights=None, frozen=False, small_stem
     network = assemble(input_shape, num_classes, arrangement, small_stem)
     if source:
         take_over(network, source)
-    for layer in network.layers:
-        layer.trainable = not frozen or layer.name == "logits"
+    if frozen:
+        freeze(network)
     return network
 
 

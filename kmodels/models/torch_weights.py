@@ -2,7 +2,8 @@
 
 PyTorch code names its modules as it likes, so names cannot say which belongs where. Order can: the convolutions of a
 state_dict, its batch norms and its dense layers, each kind taken by itself, stand in the order in which the network
-uses them, and so do those of our networks. Every shape is checked before anything is changed.
+uses them, if its code defines them in that order, and so do those of our networks. Every shape is checked before
+anything is changed.
 """
 
 from pathlib import Path
@@ -42,10 +43,17 @@ def read_state_dict(path):
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(f"{path} holds no state_dict, a dict of tensors. Received: {type(content).__name__}")
+    if not isinstance(content, dict) or not all(map(_is_weight, content, content.values())):
+        raise InputError(f"{path} holds no state_dict, a dict of dense tensors. Received: {type(content).__name__}")
     # DataParallel puts "module." before every name.
     return {name.removeprefix("module."): value.detach().float().numpy() for name, value in content.items()}
+
+
+def _is_weight(name, value):
+    import torch
+
+    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided
+    return isinstance(name, str) and dense and not value.is_complex()
 
 
 def class_count(state_dict):

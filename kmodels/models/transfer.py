@@ -1,4 +1,4 @@
-"""Weights of one network taken over by another of the same layers."""
+"""Weights of one network taken over by another of the same layers, and frozen there."""
 
 from kmodels.errors import InputError
 
@@ -23,3 +23,9 @@ def take_over(network, source, drawn_anew=("logits",)):
         raise InputError(f"the weights are of another network than {network.name}: {', '.join(differing[:5])}{more}")
     for name in ours:
         network.get_layer(name).set_weights(source.get_layer(name).get_weights())
+
+
+def freeze(network):
+    """Leaves only the classifier to be trained; batch-norm statistics stay as they are, too."""
+    for layer in network.layers:
+        layer.trainable = layer.name == "logits"

@@ -35,7 +35,7 @@ def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None)
     everything = [r for r in read_records(out).values() if r.experiment.name.startswith(f"{report}/")]
     records = [record for record in everything if record.experiment.name in names]
     if not records:
-        raise InputError(f"no record of {', '.join(names)} under {out}; run the experiments first")
+        raise InputError(f"no record of {_few(names)} under {out}; run the experiments first")
     # As they are given, if there are records of just these settings; else all that go by these names.
     exactly = {experiment.fingerprint for experiment in experiments}
     records = [record for record in records if record.experiment.fingerprint in exactly] or records
@@ -51,16 +51,16 @@ def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None)
     drawn = {}
     for title, compared in _asked_for(comparisons, listed).items():
         chosen = _comparable([experiment.name for experiment in compared], records, listed)
-        if chosen:
+        if len(chosen) > 1:
             drawn[title] = write_comparison(title, chosen, folder)
         else:
-            _say_missing(title, "records of", compared)
+            _say_missing(title, compared)
     for title, (setting, swept) in _asked_for(sweeps, listed).items():
         summaries = _measured_alike([experiment.name for experiment in swept], records, listed)
         if len(summaries) > 1:
             drawn[title] = write_sweep(title, setting, swept, summaries, folder)
         else:
-            _say_missing(title, "records of at least two of", swept)
+            _say_missing(title, swept)
     return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn)]
 
 
@@ -78,22 +78,25 @@ def _members(figure):
     return figure[1] if isinstance(figure[0], str) else figure
 
 
-def _say_missing(title, what, experiments):
-    names = ", ".join(experiment.name for experiment in experiments)
-    print(f"no figure '{title}': it needs {what} {names}, measured on the same images with the same seed and changes")
+def _say_missing(title, experiments):
+    names = _few([experiment.name for experiment in experiments])
+    print(f"no figure '{title}': it needs records of at least two of {names}, on the same images and seed")
+
+
+def _few(names):
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _comparable(names, records, listed):
-    """One record of each name, all under the same conditions and with one seed; None if there are not such."""
+    """One record of each name, as many as were measured under one set of conditions and with one seed."""
     groups = {}
     for record in records:
-        if record.epochs_run:
+        if record.epochs_run and record.experiment.name in names:
             key = (record.seed, _conditions(record, listed))
             groups.setdefault(key, {}).setdefault(record.experiment.name, record)
-    for _, group in sorted(groups.items()):
-        if set(names) <= set(group):
-            return [group[name] for name in names]
-    return None
+    # The lowest seed of those with the most.
+    group = max((groups[key] for key in sorted(groups)), key=len, default={})
+    return [group[name] for name in names if name in group]
 
 
 def _measured_alike(names, records, listed):

@@ -9,10 +9,14 @@ import jinja2
 from kmodels.experiment import deciding_fields
 from kmodels.files import write_atomically
 from kmodels.models import build_model
+from kmodels.models.transfer import freeze
 from kmodels.records import summarise
 from kmodels.report import tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.pictures import PICTURES, picture_path
+
+# The options of a network that say what its weights are, not what it is made of.
+WEIGHTS = ("weights", "frozen")
 
 
 def write_page(records, out, path, comparisons=None):
@@ -60,18 +64,22 @@ def _networks(records):
         title = f"{record.experiment.model}, {size} pixels, {len(record.class_names)} classes"
         title += "".join(f", {name} {value}" for name, value in record.experiment.model_options.items())
         if title not in networks:
-            network = build_model(
-                record.experiment.model,
-                record.image_shape,
-                len(record.class_names),
-                **record.experiment.model_options,
-            )
+            network = _untrained(record)
             drawing = None
             if can_draw():
                 with tempfile.TemporaryDirectory() as folder:
                     drawing = _embedded(draw(network, Path(folder) / "network.png"))
             networks[title] = (layer_table(network), drawing)
     return networks
+
+
+def _untrained(record):
+    """The network of a record without the weights it started from, which need not be at hand."""
+    options = {name: value for name, value in record.experiment.model_options.items() if name not in WEIGHTS}
+    network = build_model(record.experiment.model, record.image_shape, len(record.class_names), **options)
+    if record.experiment.frozen:
+        freeze(network)
+    return network
 
 
 def _embedded(path):

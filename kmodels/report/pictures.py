@@ -34,19 +34,24 @@ def picture_path(record, out, name):
 def write_pictures(record, out):
     """What the record alone suffices for: curves, confusion matrix, classes, calibration; returns the paths."""
     figures = {}
-    published = record.experiment.published
     if record.epochs_run:
         figures["curves"] = plots.training_curves([record])
     if record.test:
         figures["confusion"] = plots.confusion_matrix(
-            record.test.confusion_matrix, record.class_names, published and published.confusion_matrix
+            record.test.confusion_matrix, record.class_names, _published(record, "confusion_matrix")
         )
         figures["classes"] = plots.per_class_accuracy(
-            record.test.per_class_accuracy, record.class_names, published and published.per_class_accuracy
+            record.test.per_class_accuracy, record.class_names, _published(record, "per_class_accuracy")
         )
         if record.test.calibration:
             figures["reliability"] = plots.reliability_diagram(record.test.calibration)
     return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
+
+
+def _published(record, name):
+    """What the report printed class by class; None if it did not, or for other classes than the record's."""
+    values = getattr(record.experiment.published, name, None)
+    return values if values is not None and len(values) == len(record.class_names) else None
 
 
 def write_comparison(title, records, folder):
@@ -104,8 +109,9 @@ def write_network_pictures(record, out, data_dir=None, layers=None):
         places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
         images, labels = np.asarray(test.images[places]), test.labels[places]
         titles = _titles(probabilities(images), labels, record.class_names)
-        figures["grad_cam"] = plots.grad_cam_panels(images, grad_cam(network, images), [one for one, _ in titles])
         maps = {layer: grad_cam(network, images, layer) for layer in layers}
+        last = maps["feature_map"] if "feature_map" in maps else grad_cam(network, images)
+        figures["grad_cam"] = plots.grad_cam_panels(images, last, [one for one, _ in titles])
         figures["grad_cam_layers"] = plots.grad_cam_layers(images, maps, [three for _, three in titles])
     return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 

@@ -83,7 +83,7 @@ def published_against_measured(records):
 def source_name(source):
     """Where the pixels came from, in a few words."""
     kind = "image folder" if source["kind"] == "folder" else source["kind"]
-    kind += "" if source.get("original", True) or source["kind"] == "folder" else ", not the original"
+    kind += ", not the original" if source["kind"] == "image files" and not source["original"] else ""
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
     return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
 
@@ -98,9 +98,14 @@ def recipe(experiment):
     optimizer = f"{experiment.optimizer} {experiment.learning_rate:g}"
     if experiment.momentum:
         optimizer += f", momentum {experiment.momentum:g}"
+    if experiment.weight_decay is not None:
+        optimizer += f", weight decay {experiment.weight_decay:g}"
+    options = [f"{name.replace('_', ' ')} {value}" for name, value in experiment.model_options.items()]
     augmentation = [] if experiment.augmentation == "none" else [experiment.augmentation]
+    if experiment.class_fractions is not None:
+        augmentation.append(f"class fractions {' '.join(f'{share:g}' for share in experiment.class_fractions)}")
     rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs"]
-    return ", ".join([experiment.model, *augmentation, *rest])
+    return ", ".join([experiment.model, *options, *augmentation, *rest])
 
 
 def record_text(record):
@@ -138,13 +143,12 @@ def class_listing(record):
     """Lines as report `cifar10_alexnet` prints them, "Test Accuracy of cat: 48% (487/1000)", the percentage cut off."""
     matrix = record.test.confusion_matrix
     rows = [(name, row[i], sum(row)) for i, (name, row) in enumerate(zip(record.class_names, matrix, strict=True))]
+    rows = [(f"of {name}", right, total) for name, right, total in rows]
     rows.append(("(Overall)", sum(right for _, right, _ in rows), record.test.examples))
     return "\n".join(
-        f"Test Accuracy of {name}: {100 * right // total}% ({right}/{total})"
-        if total
-        else f"Test Accuracy of {name}: no image"
-        for name, right, total in rows
-    ).replace("of (Overall)", "(Overall)")
+        f"Test Accuracy {what}: {f'{100 * right // total}% ({right}/{total})' if total else 'no image'}"
+        for what, right, total in rows
+    )
 
 
 def aligned(rows, right=()):

@@ -2,6 +2,7 @@
 
 import datetime
 import gc
+import hashlib
 import random
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
     _seed(seed)
     network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
 
+    weights_sha256 = _checksum(experiment.weights)
     watch = Watch(experiment.patience or experiment.epochs)
     status, evaluations, failure = _train_and_evaluate(experiment, seed, dataset, network, watch, verbose)
     if status == "interrupted" and not watch.epochs:
@@ -75,6 +77,7 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         **evaluations,
         **watch.seen(len(dataset.train), experiment.batch_size),
         started=started,
+        weights_sha256=weights_sha256,
         error=None if failure is None else f"{type(failure).__name__}: {failure}",
         **environment(),
     )
@@ -145,6 +148,14 @@ def _open(experiment, seed, data_dir):
         experiment.batch_size,
     )
     return dataset
+
+
+def _checksum(weights):
+    """SHA-256 of a file of weights; None where there is none."""
+    if weights is None or not Path(weights).is_file():
+        return None
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fit(experiment, seed, dataset, network, callbacks, verbose):

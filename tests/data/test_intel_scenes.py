@@ -115,9 +115,13 @@ def test_it_is_the_original_when_all_images_are_there_in_their_size(kaggle, monk
     assert source["original"] is False
     assert source["notes"] == ["not the original set: 30 of its 17,034 labelled images, mostly 150x150 pixels"]
     monkeypatch.setattr(intel_scenes, "IMAGES", 30)
+    assert load(kaggle, 40).source["original"] is False, "the original images are JPEG"
+    for file in kaggle.rglob("*.png"):
+        Image.open(file).save(file.with_suffix(".jpg"), quality=100, subsampling=0)
+        file.unlink()
     source = load(kaggle, 32).source
     assert source["original"] is True
-    assert source["notes"] == ["scaled to cover 32x32 pixels, what hung over was cut off: 30"]
+    assert source["notes"][0] == "scaled to cover 32x32 pixels, what hung over was cut off: 30"
 
 
 def test_images_of_another_size_are_scaled_and_make_it_another_set(kaggle, monkeypatch):

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def stamp(folder):
-    return Folder(folder).stamp([("cat", sorted(os.listdir(folder / "cat")))])
+    return Folder(folder).stamp(lambda: [("cat", sorted(os.listdir(folder / "cat")))])
 
 
 def write_zip(path, *names):
@@ -81,13 +81,13 @@ def test_a_zip_is_read_like_the_folder_that_it_was_made_of(tmp_path):
 def test_a_zip_that_leads_out_of_itself_is_refused(tmp_path, name):
     write_zip(tmp_path / "a.zip", "train/cat/1.png", name)
     with pytest.raises(InputError, match=r"a\.zip has a member that leads out of it, so it is not read: '.*cat\.png'"):
-        Zip(tmp_path / "a.zip")
+        Zip(tmp_path / "a.zip").names("")
 
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>please log in</html>")
     with pytest.raises(InputError, match=r"a\.zip is no zip file, or only part of one"):
-        Zip(tmp_path / "a.zip")
+        Zip(tmp_path / "a.zip").names("")
 
 
 def test_a_damaged_member_is_an_os_error_as_it_is_in_a_folder(tmp_path):

@@ -1,14 +1,18 @@
 """ResNet50: frozen is frozen, and ImageNet's weights do here what they do in Keras' own network."""
 
+import hashlib
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, InputError, build_model
+from kmodels import Experiment, InputError, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_applications
 from kmodels.models.saving import load_network, save_network
 from kmodels.models.transfer import take_over
+from kmodels.report.page import write_page
 from kmodels.training.runs import build_trainer
 
 SHAPE = (32, 32, 3)
@@ -69,6 +73,20 @@ def test_fine_tuned_starts_from_the_file_and_trains_everything(file):
     np.testing.assert_array_equal(
         _array(network.get_layer("stem").weights[0]), _array(source.get_layer("stem").weights[0])
     )
+
+
+def test_a_record_names_the_content_of_the_weights_file_and_its_page_needs_it_no_more(file, tmp_path):
+    experiment = Experiment(
+        name="tests/frozen", dataset="made_up", image_size=32, model="resnet50", weights=str(file), frozen=True,
+        batch_size=20, epochs=1,
+    )  # fmt: skip
+    record = run(experiment, 0, tmp_path, verbose=0)
+    assert record.parameters == 20_490
+    assert record.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    gone = replace(record, experiment=replace(experiment, weights="gone.keras"))
+    page = write_page([gone], tmp_path, tmp_path / "page.html").read_text()
+    assert "resnet50, 32x32 pixels, 10 classes" in page
+    assert "20,490" in page
 
 
 def test_what_cannot_be_is_refused(file, tmp_path):

@@ -156,7 +156,7 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 NO_DROPOUT = {"dropout": 0.0}
 NORMS = {"batch_norm": True, "dropout": 0.0}
 TWINS = {
-    "alexnet": Twin(alexnet, NO_DROPOUT, 64, **IMAGENET),
+    "alexnet": Twin(alexnet, NO_DROPOUT, 127, **IMAGENET),
     "alexnet, batch norm": Twin(lambda: alexnet(norm=True), NORMS, 71, **IMAGENET),
     "alexnet_cifar": Twin(alexnet_cifar, **HALF),
     "basic_cnn": Twin(lambda: lenet(nn.MaxPool2d), **HALF),

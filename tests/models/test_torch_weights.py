@@ -60,7 +60,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"is no file of weights alone .*torch.save\(model.state_dict\(\), FILE\)"):
         read_state_dict(tmp_path / "pickled.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(InputError, match=r"holds no state_dict, a dict of tensors. Received: list"):
+    with pytest.raises(InputError, match=r"holds no state_dict, a dict of dense tensors. Received: list"):
         read_state_dict(tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(InputError, match="is no file of weights alone"):

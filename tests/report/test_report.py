@@ -13,7 +13,7 @@ from PIL import Image
 from kmodels import InputError, Published, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.report import architecture, write_report
-from kmodels.report.pictures import _ten, write_network_pictures
+from kmodels.report.pictures import _ten, write_network_pictures, write_pictures
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(two, tmp_path, capsy
     paths = write_report(two, tmp_path, {"Both": two})
     said = capsys.readouterr().out
     assert re.search(r"no pictures of the network of .*its network .*\.keras is not here", said)
-    assert "no figure 'Both': it needs records of tests/one, tests/two, measured on the same images" in said
+    assert "no figure 'Both': it needs records of at least two of tests/one, tests/two, on the same images" in said
     assert [path.name for path in paths if path.name == "index.html"]
 
 
@@ -118,3 +118,16 @@ def test_records_are_compared_across_image_sizes_but_not_across_changed_settings
     assert "no figure 'Both'" in capsys.readouterr().out
     run(other, 0, tmp_path, verbose=0)
     assert tmp_path / "tests" / "both.png" in write_report((one, other), tmp_path, {"Both": (one, other)})
+
+
+def test_a_comparison_is_drawn_of_those_that_were_measured(two, tmp_path):
+    third = replace(two[0], name="tests/three")
+    for experiment in two:
+        run(experiment, 0, tmp_path, verbose=0)
+    assert tmp_path / "tests" / "three.png" in write_report((*two, third), tmp_path, {"Three": (*two, third)})
+
+
+def test_a_published_matrix_of_other_classes_is_left_out(two, tmp_path):
+    published = Published(confusion_matrix=((1, 0), (0, 1)), per_class_accuracy=(1.0, 1.0))
+    record = run(replace(two[0], published=published), 0, tmp_path, verbose=0)
+    assert len(write_pictures(record, tmp_path)) == 4

@@ -34,6 +34,8 @@ def test_the_settings_stand_beside_every_result():
     sgd = replace(make().experiment, optimizer="sgd", momentum=0.9, augmentation="crop", batch_size=512)
     assert tables.recipe(sgd) == "model4, crop, sgd 0.001, momentum 0.9, batch 512, at most 50 epochs"
     assert tables.recipe(sgd) in tables.results_section([make(experiment=sgd)])
+    thin = replace(make().experiment, model="alexnet", dropout=0.0, batch_norm=True, class_fractions=(1, 0.02))
+    assert tables.recipe(thin).startswith("alexnet, dropout 0.0, batch norm True, class fractions 1 0.02, adam 0.001")
 
 
 def test_percentages_and_spreads():
