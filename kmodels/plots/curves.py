@@ -28,7 +28,7 @@ def training_curves(records, labels=None):
     labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
     require(any(record.epochs_run for record in records), "curves need a record with a finished epoch", len(records))
     apart = len(records) > TOGETHER
-    figure = Figure(figsize=(10, 7 if apart else 3.8), layout="constrained")
+    figure = Figure(figsize=(11.5, 7) if apart else (10, 3.8), layout="constrained")
     grid = figure.subplots(1 + apart, 2, squeeze=False)
     for record, label, colour in zip(records, labels, _colours(len(records)), strict=True):
         for row, prefix, title in ((0, "", "training"), (int(apart), "val_", "validation")):
@@ -43,7 +43,11 @@ def training_curves(records, labels=None):
             axes.xaxis.get_major_locator().set_params(integer=True)
             plain(axes)
     stopped = "; cross: stopped early" if any(map(_stopped_early, records)) else ""
-    grid[0, 0].legend(fontsize=8, frameon=False, title=f"dot: weights kept{stopped}", title_fontsize=8)
+    legend = {"fontsize": 8, "frameon": False, "title": f"dot: weights kept{stopped}", "title_fontsize": 8}
+    if apart:
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", **legend)
+    else:
+        grid[0, 0].legend(**legend)
     return figure
 
 
@@ -70,7 +74,7 @@ def _colours(number):
     return [matplotlib.colormaps["viridis"](place) for place in np.linspace(0, 0.92, number)]
 
 
-def sweep(values, measured, published, *, setting):
+def sweep(values, measured, published, *, setting, measured_on=""):
     """Test accuracy against the values of a setting, with the published points.
 
     Args:
@@ -79,6 +83,7 @@ def sweep(values, measured, published, *, setting):
             one run, the pair None where nothing was measured.
         published: for each value the report's test accuracy, fraction of 1, or None.
         setting: its name, for the axis.
+        measured_on: what the measured points were measured on, for the legend.
 
     Raises:
         InputError: if the three differ in length.
@@ -104,7 +109,9 @@ def sweep(values, measured, published, *, setting):
             color=COLOURS[0],
             linewidth=1.4,
             capsize=3,
-            label="measured (mean, standard deviation over seeds)" if any(deviations) else "measured",
+            label="measured"
+            + (f" on {measured_on}" if measured_on else "")
+            + (", mean and standard deviation over seeds" if any(deviations) else ""),
         )
     axes.set(xlabel=setting, ylabel="test accuracy (%)", xticks=values)
     axes.legend(fontsize=8, frameon=False)

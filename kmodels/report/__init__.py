@@ -33,12 +33,16 @@ def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None)
     names = [experiment.name for experiment in experiments]
     report = names[0].split("/")[0]
     everything = [r for r in read_records(out).values() if r.experiment.name.startswith(f"{report}/")]
+    # In the order of the report; what is not asked for comes last.
+    everything.sort(key=lambda r: names.index(r.experiment.name) if r.experiment.name in names else len(names))
     records = [record for record in everything if record.experiment.name in names]
     if not records:
         raise InputError(f"no record of {_few(names)} under {out}; run the experiments first")
-    # As they are given, if there are records of just these settings; else all that go by these names.
-    exactly = {experiment.fingerprint for experiment in experiments}
-    records = [record for record in records if record.experiment.fingerprint in exactly] or records
+    # Of each as it is given, if there are records of just these settings; else all that go by its name.
+    listed = {experiment.name: experiment for experiment in experiments}
+    as_listed = [r for r in records if r.experiment.fingerprint == listed[r.experiment.name].fingerprint]
+    found = {record.experiment.name for record in as_listed}
+    records = [record for record in records if record in as_listed or record.experiment.name not in found]
     paths = []
     for record in records:
         paths += write_pictures(record, out)
@@ -46,7 +50,6 @@ def write_report(experiments, out, comparisons=None, sweeps=None, data_dir=None)
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:
             print(f"no pictures of the network of {record.stem}: {error}")
-    listed = {experiment.name: experiment for experiment in experiments}
     folder = Path(out) / report
     drawn = {}
     for title, compared in _asked_for(comparisons, listed).items():

@@ -1,10 +1,12 @@
 """One self-contained HTML page: results against published numbers, every run with its pictures, settings and origin."""
 
 import base64
+import io
 import tempfile
 from pathlib import Path
 
 import jinja2
+from PIL import Image
 
 from kmodels.experiment import deciding_fields
 from kmodels.files import write_atomically
@@ -83,4 +85,8 @@ def _untrained(record):
 
 
 def _embedded(path):
-    return f"data:image/png;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+    # As PNG, photographs under heat maps would make a page of many runs too heavy to open.
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(buffer, "WEBP", quality=88)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

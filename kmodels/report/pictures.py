@@ -8,7 +8,7 @@ import numpy as np
 from kmodels import plots
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
-from kmodels.report.tables import percent
+from kmodels.report.tables import percent, source_name
 
 # Name of a picture -> its caption.
 PICTURES = {
@@ -74,6 +74,7 @@ def write_sweep(title, setting, experiments, summaries, folder):
         [summary and (summary.mean, summary.spread) for summary in measured],
         [experiment.published and experiment.published.test_accuracy for experiment in experiments],
         setting=setting.replace("_", " "),
+        measured_on=source_name(next(iter(summaries.values())).source),
     )
     return _save(figure, _titled(title, folder))
 

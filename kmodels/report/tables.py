@@ -88,6 +88,11 @@ def source_name(source):
     return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
 
 
+def size_name(image_shape):
+    """(64, 64, 3) -> "64x64 pixels"."""
+    return f"{image_shape[0]}x{image_shape[1]} pixels"
+
+
 def on_published_data(source):
     """Whether these are the pixels that the published numbers were measured on: the original set, all of it."""
     return source.get("original", False) and not source.get("subset")
@@ -115,7 +120,7 @@ def record_text(record):
         f"{experiment.name}, seed {record.seed}: {record.status}",
         *([experiment.description] if experiment.description else []),
         recipe(experiment),
-        source_name(record.source),
+        f"{source_name(record.source)}, {size_name(record.image_shape)}",
         f"{record.parameters:,} trainable parameters; {record.epochs_run} epochs, kept: {record.best_epoch or '-'}; "
         f"{record.device}, {record.backend}, {record.precision}",
     ]
@@ -197,7 +202,7 @@ def _results_table(summaries):
             (
                 f"`{summary.experiment.name}`",
                 recipe(summary.experiment),
-                source_name(summary.source),
+                f"{source_name(summary.source)}, {size_name(first.image_shape)}",
                 mean_and_spread(summary),
                 percent(published and published.test_accuracy),
                 ", ".join(str(record.epochs_run) for record in summary.records),

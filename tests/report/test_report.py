@@ -37,7 +37,7 @@ def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
     html.parser.HTMLParser().feed(page)
     # Self-contained: whatever it shows is in it.
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert page.count("data:image/png;base64,") >= 9
+    assert page.count("data:image/webp;base64,") >= 9
     for record in records:
         assert record.source["sha256"] in page
         assert f"{record.stem}.json" in page
@@ -131,3 +131,11 @@ def test_a_published_matrix_of_other_classes_is_left_out(two, tmp_path):
     published = Published(confusion_matrix=((1, 0), (0, 1)), per_class_accuracy=(1.0, 1.0))
     record = run(replace(two[0], published=published), 0, tmp_path, verbose=0)
     assert len(write_pictures(record, tmp_path)) == 4
+
+
+def test_changed_runs_are_drawn_beside_one_that_ran_as_listed(two, tmp_path):
+    one, other = two
+    run(one, 0, tmp_path, verbose=0)
+    record = run(replace(other, epochs=2), 0, tmp_path, verbose=0)
+    names = [path.name for path in write_report(two, tmp_path)]
+    assert f"{Path(record.stem).name}_curves.png" in names
