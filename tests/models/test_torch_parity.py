@@ -220,24 +220,26 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     images = rng.integers(0, 256, (3, 8, size, size, 3), np.uint8)
     labels = rng.integers(0, 10, (3, 8))
 
-    def to_torch(batch):
-        centred = torch.tensor(batch).double() / 255 - torch.tensor(mean, dtype=torch.double)
-        return (centred / torch.tensor(std, dtype=torch.double)).permute(0, 3, 1, 2)
+    normalise = keras.Model(network.input, network.get_layer("scale").output)
+    normalised = [keras.ops.convert_to_numpy(normalise(batch)) for batch in images]
+    # TensorFlow takes the constants of a Rescaling in single precision; from here on both compute in double.
+    np.testing.assert_allclose(normalised, (images / 255 - mean) / std, atol=1e-6)
+    batches = [torch.tensor(batch).permute(0, 3, 1, 2) for batch in normalised]
 
     twin.eval()
     with torch.no_grad():
-        expected = twin(to_torch(images[0])).numpy()
+        expected = twin(batches[0]).numpy()
     np.testing.assert_allclose(keras.ops.convert_to_numpy(network(images[0], training=False)), expected, atol=1e-6)
 
     twin.train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)
     settings = Experiment(name="tests/parity", model=model, optimizer="sgd", learning_rate=RATE, momentum=0.9)
     trainer = runs.build_trainer(settings, network, seed=0)
-    for batch, target in zip(images, labels, strict=True):
+    for batch, image, target in zip(batches, images, labels, strict=True):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(twin(to_torch(batch)), torch.tensor(target)).backward()
+        nn.functional.cross_entropy(twin(batch), torch.tensor(target)).backward()
         optimizer.step()
-        trainer.train_on_batch(batch, target)
+        trainer.train_on_batch(image, target)
     for layer, expected in from_torch(network, state_of(twin)).items():
         for weight, wanted in zip(network.get_layer(layer).weights, expected, strict=True):
             # torch keeps the unbiased variance of a batch, Keras the biased one: n / (n - 1), where n is at least 32.
