@@ -70,7 +70,8 @@ def _networks(records):
             drawing = None
             if can_draw():
                 with tempfile.TemporaryDirectory() as folder:
-                    drawing = _embedded(draw(network, Path(folder) / "network.png"))
+                    # Drawings are lines, small as PNG, and too tall for WebP where a network is deep.
+                    drawing = _data_url("png", draw(network, Path(folder) / "network.png").read_bytes())
             networks[title] = (layer_table(network), drawing)
     return networks
 
@@ -89,4 +90,8 @@ def _embedded(path):
     buffer = io.BytesIO()
     with Image.open(path) as picture:
         picture.convert("RGB").save(buffer, "WEBP", quality=88)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return _data_url("webp", buffer.getvalue())
+
+
+def _data_url(kind, content):
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
