@@ -14,8 +14,15 @@ which gives it the report's 667K parameters); no augmentation; SGD without momen
 trains for all epochs without early stopping; so do these, but the weights of the lowest validation loss are kept, and
 the history shows the rest. Some rows are one experiment under two names, because two tables of the report show it.
 
-Cost on two CPU cores: an epoch of the MLP takes seconds, one of AlexNet minutes; on a GPU it is not measured yet. What
-came out stands in the README, from the records.
+Run so far, all on two busy CPU cores, from part of the images at 128x128 (the README has the results):
+
+    mlp --seeds 0 1 2                                                       half a minute each
+    mobilenet --image-size 64 --epochs 20                                   19 minutes, KERAS_BACKEND=tensorflow
+    without_bn with_bn first3_02 --image-size 64 --subset 3000 --epochs 12  4 to 9 minutes each
+    dropout_00 ... dropout_90 --image-size 64 --subset 1500 --epochs 8      2 minutes each
+
+On a CPU, JAX is several times as slow as TensorFlow at MobileNet's depthwise convolutions. At 64x64, AlexNet's last map
+is one cell, repeated 36 times before the dense layers: such runs try the code and say little of AlexNet at 150x150.
 """
 
 from dataclasses import replace
