@@ -163,7 +163,8 @@ def _read(place, name):
                     f"{place.where(name)} has more than 8 bits a channel (mode {image.mode}); save it with 8"
                 )
             # Cameras store pictures lying and a note on which side is up.
-            return ImageOps.exif_transpose(image).convert("RGB"), image.format, image.mode
+            ImageOps.exif_transpose(image, in_place=True)
+            return image.convert("RGB"), image.format, image.mode
     except InputError:
         raise
     except UnidentifiedImageError as error:

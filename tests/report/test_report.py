@@ -21,6 +21,13 @@ def two(tiny):
     return replace(tiny, name="tests/one", epochs=1), replace(tiny, name="tests/two", epochs=1, augmentation="none")
 
 
+def run_without_network(experiment, out):
+    """A record whose network is gone, so that nothing is drawn with it: for tests of what is drawn of records alone."""
+    record = run(experiment, 0, out, verbose=0)
+    (out / f"{record.stem}.keras").unlink()
+    return record
+
+
 def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
     records = [run(experiment, 0, tmp_path, verbose=0) for experiment in two]
     paths = write_report(two, tmp_path, {"Without and with": two})
@@ -92,7 +99,7 @@ def test_a_sweep_draws_measured_and_published_points(two, tmp_path):
         for i in (0, 5)
     ]
     for experiment in rates:
-        run(experiment, 0, tmp_path, verbose=0)
+        run_without_network(experiment, tmp_path)
     paths = write_report(rates, tmp_path, sweeps={"Against dropout": ("dropout", rates)})
     assert tmp_path / "tests" / "against_dropout.png" in paths
     assert "Against dropout" in (tmp_path / "tests" / "index.html").read_text()
@@ -112,18 +119,18 @@ def test_ten_test_images_are_the_first_unless_these_are_of_one_class():
 
 def test_records_are_compared_across_image_sizes_but_not_across_changed_settings(two, tmp_path, capsys):
     one, other = two[0], replace(two[1], image_size=24)
-    run(one, 0, tmp_path, verbose=0)
-    run(replace(other, epochs=2), 0, tmp_path, verbose=0)
+    run_without_network(one, tmp_path)
+    run_without_network(replace(other, epochs=2), tmp_path)
     write_report((one, other), tmp_path, {"Both": (one, other)})
     assert "no figure 'Both'" in capsys.readouterr().out
-    run(other, 0, tmp_path, verbose=0)
+    run_without_network(other, tmp_path)
     assert tmp_path / "tests" / "both.png" in write_report((one, other), tmp_path, {"Both": (one, other)})
 
 
 def test_a_comparison_is_drawn_of_those_that_were_measured(two, tmp_path):
     third = replace(two[0], name="tests/three")
     for experiment in two:
-        run(experiment, 0, tmp_path, verbose=0)
+        run_without_network(experiment, tmp_path)
     assert tmp_path / "tests" / "three.png" in write_report((*two, third), tmp_path, {"Three": (*two, third)})
 
 
@@ -135,7 +142,7 @@ def test_a_published_matrix_of_other_classes_is_left_out(two, tmp_path):
 
 def test_changed_runs_are_drawn_beside_one_that_ran_as_listed(two, tmp_path):
     one, other = two
-    run(one, 0, tmp_path, verbose=0)
-    record = run(replace(other, epochs=2), 0, tmp_path, verbose=0)
+    run_without_network(one, tmp_path)
+    record = run_without_network(replace(other, epochs=2), tmp_path)
     names = [path.name for path in write_report(two, tmp_path)]
     assert f"{Path(record.stem).name}_curves.png" in names
