@@ -38,6 +38,28 @@ def option(default, text):
     return field(default=default, metadata={"help": text})
 
 
+# Field -> what its value must be, in words and as a test; None is left alone.
+_RANGES = (
+    ("image_size", "at least 8", lambda value: value >= 8),
+    ("subset", "at least 1", lambda value: value >= 1),
+    (
+        "class_fractions",
+        "numbers from 0 to 1, one for each class, not all 0",
+        lambda value: all(0 <= share <= 1 for share in value) and any(value),
+    ),
+    ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
+    ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
+    ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("batch_size", "at least 1", lambda value: value >= 1),
+    ("epochs", "at least 1", lambda value: value >= 1),
+    ("patience", "at least 1", lambda value: value >= 1),
+    ("plateau_patience", "at least 1", lambda value: value >= 1),
+    ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training run, seed apart. A variant is a difference: `replace(BASE, name=..., optimizer="sgd")`.
@@ -106,27 +128,13 @@ class Experiment:
         ):
             if getattr(self, kind) not in known:
                 raise unknown(kind, getattr(self, kind), known)
-        for name, rule, holds in (
-            ("image_size", "at least 8", lambda value: value >= 8),
-            ("subset", "at least 1", lambda value: value >= 1),
-            (
-                "class_fractions",
-                "numbers from 0 to 1, one for each class, not all 0",
-                lambda value: all(0 <= share <= 1 for share in value) and any(value),
-            ),
-            ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
-            ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
-            ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
-            ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
-            ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
-            ("batch_size", "at least 1", lambda value: value >= 1),
-            ("epochs", "at least 1", lambda value: value >= 1),
-            ("patience", "at least 1", lambda value: value >= 1),
-            ("plateau_patience", "at least 1", lambda value: value >= 1),
-            ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
-        ):
+        for name, rule, holds in _RANGES:
             value = getattr(self, name)
             require(value is None or holds(value), f"{name} must be {rule}", value)
+        self._check_together()
+
+    def _check_together(self):
+        """Refuses values that are possible by themselves and not with each other."""
         require(
             not self.momentum or self.optimizer in ("sgd", "rmsprop"),
             f"momentum belongs to sgd and rmsprop, not to {self.optimizer}",
