@@ -72,3 +72,32 @@ def _torch_gpu():
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def compute_capability():
+    """The major number of the GPU's CUDA compute capability (8 for 8.6); None on a CPU or another kind of device."""
+    import keras
+
+    version = {"jax": _jax_capability, "tensorflow": _tensorflow_capability, "torch": _torch_capability}
+    return version[keras.backend.backend()]()
+
+
+def _jax_capability():
+    import jax
+
+    version = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return int(version.split(".")[0]) if version[:1].isdigit() else None
+
+
+def _tensorflow_capability():
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    version = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability") if gpus else None
+    return version[0] if version else None
+
+
+def _torch_capability():
+    import torch
+
+    return torch.cuda.get_device_capability(0)[0] if torch.cuda.is_available() else None

@@ -15,6 +15,7 @@ from kmodels.models import MODELS
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 FEEDS = ("arrays", "stream")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # The fields that are options of a network's builder.
 MODEL_OPTIONS = ("dropout", "batch_norm", "weights", "frozen", "small_stem")
 
@@ -96,6 +97,10 @@ class Experiment:
         None, "added to the gradient, decoupled for adamw; None: PyTorch's default (adamw 0.01, others 0)"
     )
     label_smoothing: float = option(0.0, "share of the target spread evenly over all classes")
+    precision: str = option(
+        "auto",
+        "what the network computes in: float32, bfloat16, float16, or auto: the fastest that the device has units for",
+    )
     batch_size: int = option(128, "images a training step")
     epochs: int = option(50, "most epochs to train")
     patience: int | None = option(10, "stop after this many epochs without a lower val_loss; None: never")
@@ -125,6 +130,7 @@ class Experiment:
             ("augmentation", POLICIES),
             ("optimizer", OPTIMIZERS),
             ("feed", FEEDS),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, kind) not in known:
                 raise unknown(kind, getattr(self, kind), known)

@@ -52,9 +52,11 @@ class Record:
             seconds; None where a value is not finite.
         best_epoch: the epoch whose weights were kept, from 1: the lowest val_loss.
         train, val, test: None unless the run completed. Test is evaluated once, after everything was chosen.
-        compile_seconds: the first training step, nearly all of it compilation.
-        train_seconds: all training steps but that one; validation excluded.
+        compile_seconds: on JAX tracing and compiling the training step, next to nothing where an earlier run in the
+            same process or the cache on disk had it; elsewhere the first training step.
+        train_seconds: all training steps without that; validation excluded.
         images_per_second: training images over train_seconds.
+        precision: what the network computed in: float32, bfloat16 or float16.
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
         weights_sha256: of the file that the network started from; None where there was none.
@@ -104,14 +106,24 @@ class Record:
     def stem(self):
         """Where the record lies under the results folder, without suffix; its pictures lie beside it.
 
-        Equal for a repeat of the same run (experiment, data, first weights, backend and seed), different for any other.
         A run that was not completed has a stem of its own, so that it never takes the place of one that was.
         """
-        what = f"{self.experiment.fingerprint}-{self.source['sha256'][:8]}"
-        if self.weights_sha256:
-            what += f"-{self.weights_sha256[:8]}"
         ending = "" if self.status == "completed" else f"-{self.status}"
-        return f"{self.experiment.name}/{self.backend}-{what}-seed{self.seed}{ending}"
+        stem = record_stem(self.experiment, self.seed, self.source, self.weights_sha256, self.backend, self.precision)
+        return f"{stem}{ending}"
+
+
+def record_stem(experiment, seed, source, weights_sha256, backend, precision):
+    """`Record.stem` of a completed run, before there is a record.
+
+    Equal for a repeat of the same run (experiment, data, first weights, backend, precision and seed), different for any
+    other.
+    """
+    how = backend if precision == "float32" else f"{backend}-{precision}"
+    what = f"{experiment.fingerprint}-{source['sha256'][:8]}"
+    if weights_sha256:
+        what += f"-{weights_sha256[:8]}"
+    return f"{experiment.name}/{how}-{what}-seed{seed}"
 
 
 def write_record(record, out):
@@ -177,7 +189,7 @@ def read_records(out):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Test accuracy over the seeds of one experiment on one set of pixels and one backend.
+    """Test accuracy over the seeds of one experiment on one set of pixels, one backend and one precision.
 
     Attributes:
         records: the completed ones, by seed.
@@ -193,10 +205,11 @@ class Summary:
 
 
 def summarise(records):
-    """Groups records by experiment, pixels and backend, in the order given, and averages over the seeds."""
+    """Groups records by experiment, pixels, backend and precision, in the order given, and averages over the seeds."""
     groups = {}
     for record in records:
-        key = (record.experiment.name, record.experiment.fingerprint, record.source["sha256"], record.backend)
+        experiment = record.experiment
+        key = (experiment.name, experiment.fingerprint, record.source["sha256"], record.backend, record.precision)
         groups.setdefault(key, []).append(record)
     summaries = []
     for group in groups.values():

@@ -103,22 +103,26 @@ def _changed(experiment, given, data_dir):
 
 def _run(selected, arguments):
     _check(selected, arguments)
-    from kmodels.training import run
+    from kmodels.training.sweeps import failures, sweep
 
-    records, seeds = [], dict.fromkeys(arguments.seeds)
+    outcomes, seeds = [], dict.fromkeys(arguments.seeds)
+    options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir")}
     try:
-        for number, experiment in enumerate(selected, start=1):
-            for seed in seeds:
-                what = f"[{number}/{len(selected)}] {experiment.name}, seed {seed}"
-                print(f"\n{what}: {experiment.description}", flush=True)
-                records.append(run(experiment, seed, arguments.out, data_dir=arguments.data_dir))
+        for outcome in sweep(selected, seeds, arguments.out, **options):
+            outcomes.append(outcome)
     finally:
-        # Also when a later one fails: what was finished is shown.
+        # Also when a later one is interrupted: what was finished is shown.
+        records = [outcome.record for outcome in outcomes if outcome.record]
         if records:
             print(f"\n{tables.published_against_measured(records)}\n\nrecords:")
             for record in records:
                 print(f"  {arguments.out / record.stem}.json")
-    return 0 if all(record.status == "completed" for record in records) else 1
+    failed = [outcome.error for outcome in outcomes if outcome.error]
+    for line in failures(outcomes):
+        print(f"error: {line}", file=sys.stderr)
+    if failed and all(isinstance(error, InputError) for error in failed):
+        return 2
+    return 0 if not failed and all(record.status == "completed" for record in records) else 1
 
 
 def _check(selected, arguments):
@@ -154,14 +158,15 @@ def _draw(selected, arguments, figures):
 def _smoke(selected):
     """Runs every experiment for one epoch on 40 made-up images; nothing is kept."""
     from kmodels.training import run
+    from kmodels.training.shelf import Shelf
 
-    failed = 0
+    failed, shelf = 0, Shelf()
     for experiment in selected:
         builder(experiment.model, experiment.model_options)
     for experiment in selected:
         # A folder for each: the network of one would be the largest file here, and there may be fifty.
         with tempfile.TemporaryDirectory() as out:
-            record = run(_tiny(experiment, out), 0, out, verbose=0)
+            record = run(_tiny(experiment, out), 0, out, verbose=0, shelf=shelf)
         print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
         failed += record.status != "completed"
     return 1 if failed else 0
@@ -211,6 +216,10 @@ class _Common:
     """the folder for records"""
     data_dir: Path | None = None
     """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
+    again: bool = False
+    """run also what --out has a record of; otherwise that is kept and shown"""
+    resume: bool = False
+    """let a run that was killed or interrupted go on where it was; it ends as if it had not been"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False

@@ -31,13 +31,13 @@ def backend():
 @pytest.fixture
 def nan_loss(monkeypatch):
     """Makes every loss NaN. (A huge learning rate does not, on every backend: TensorFlow's ReLU turns NaN into 0.)"""
-    from kmodels.training import runs
+    from kmodels.training import trainer
 
-    class NaN(runs.CrossEntropy):
+    class NaN(trainer.CrossEntropy):
         def call(self, labels, logits):
             return super().call(labels, logits) * float("nan")
 
-    monkeypatch.setattr(runs, "CrossEntropy", NaN)
+    monkeypatch.setattr(trainer, "CrossEntropy", NaN)
 
 
 @pytest.fixture

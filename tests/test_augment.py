@@ -7,7 +7,7 @@ import pytest
 from kmodels import POLICIES, Experiment, InputError, build_model
 from kmodels.augment import build_augmentation
 from kmodels.augment.layers import RandomShiftCrop, RandomTurn
-from kmodels.training.runs import build_trainer
+from kmodels.training.trainer import build_trainer
 
 acting = pytest.mark.parametrize("policy", [policy for policy, layers in POLICIES.items() if layers])
 

@@ -17,6 +17,14 @@ from kmodels.errors import InputError
 STREAM_BYTES = 2**30
 
 
+def epoch_order(examples, seed, epoch):
+    """The places of the examples in the order of this epoch, int64 (examples,); a `seed` of None keeps their own."""
+    order = np.arange(examples)
+    if seed is not None:
+        np.random.default_rng((seed, epoch)).shuffle(order)
+    return order
+
+
 class ArraysFeed(keras.utils.PyDataset):
     """Batches of a split, in a new order each epoch; the last one may be smaller.
 
@@ -33,9 +41,7 @@ class ArraysFeed(keras.utils.PyDataset):
 
     def start_epoch(self, epoch):
         """Draws the order of this epoch."""
-        self.order = np.arange(len(self.split))
-        if self.seed is not None:
-            np.random.default_rng((self.seed, epoch)).shuffle(self.order)
+        self.order = epoch_order(len(self.split), self.seed, epoch)
 
     def __len__(self):
         return math.ceil(len(self.split) / self.batch_size)
@@ -56,14 +62,15 @@ class EpochOrder(keras.callbacks.Callback):
         self.feed.start_epoch(epoch)
 
 
-def stream_feed(dataset, batch_size, seed, epochs):
-    """The training images as an endless-enough tf.data.Dataset: `epochs` epochs, one after the other.
+def stream_feed(dataset, batch_size, seed, epochs, first_epoch=0):
+    """The training images as an endless-enough tf.data.Dataset: the epochs one after the other.
 
     Args:
         dataset: a Dataset whose source can stream.
         batch_size: images a batch; the last one of each epoch may be smaller.
         seed: of the order.
-        epochs: how many to provide.
+        epochs: the first epoch that is not provided.
+        first_epoch: where to begin, counted from 0.
 
     Returns:
         The tf.data.Dataset of (uint8 images, labels) and the number of batches an epoch.
@@ -95,5 +102,5 @@ def stream_feed(dataset, batch_size, seed, epochs):
         )
         return order.batch(batch_size)
 
-    batches = tf.data.Dataset.range(epochs).flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
     return batches, math.ceil(len(dataset.train) / batch_size)

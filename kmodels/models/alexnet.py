@@ -7,7 +7,7 @@ Source: Krizhevsky, One weird trick for parallelizing convolutional neural netwo
 import keras
 from keras import layers
 
-from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, pixels
+from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, drop, logits, pixels
 
 
 def alexnet(input_shape, num_classes, *, dropout=0.5, batch_norm=False):
@@ -31,11 +31,11 @@ def alexnet(input_shape, num_classes, *, dropout=0.5, batch_norm=False):
         x = layers.UpSampling2D([6 if side == 1 else 1 for side in x.shape[1:3]], name="widen")(x)
     x = layers.AdaptiveAveragePooling2D(6, name="adaptive_pool")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(dropout, name="dropout1")(x)
+    x = drop(x, dropout, name="dropout1")
     x = layers.ReLU(name="relu6")(dense(x, 4096, name="dense1"))
-    x = layers.Dropout(dropout, name="dropout2")(x)
+    x = drop(x, dropout, name="dropout2")
     x = layers.ReLU(name="embedding")(dense(x, 4096, name="dense2"))
-    return keras.Model(image, dense(x, num_classes, name="logits"), name="alexnet")
+    return keras.Model(image, logits(x, num_classes), name="alexnet")
 
 
 def alexnet_cifar(input_shape, num_classes, *, dropout=0.0):
@@ -55,10 +55,10 @@ def alexnet_cifar(input_shape, num_classes, *, dropout=0.0):
     x = layers.MaxPooling2D(2, name="pool5")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.ReLU(name="relu6")(dense(x, 4096, name="dense1"))
-    x = layers.Dropout(dropout, name="dropout1")(x)
+    x = drop(x, dropout, name="dropout1")
     x = layers.ReLU(name="relu7")(dense(x, 4096, name="dense2"))
-    x = layers.Dropout(dropout, name="embedding")(x)
-    return keras.Model(image, dense(x, num_classes, name="logits"), name="alexnet_cifar")
+    x = drop(x, dropout, name="embedding")
+    return keras.Model(image, logits(x, num_classes), name="alexnet_cifar")
 
 
 def _conv_relu(x, number, filters, kernel_size, *, strides=1, padding, norm=False, relu=None):

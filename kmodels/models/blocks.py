@@ -3,7 +3,7 @@
 import math
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from kmodels.errors import require
 
@@ -42,7 +42,12 @@ def pixels(input_shape, *, smallest, mean=0.0, std=1.0):
         offset = [-m / s for m, s in zip(mean, std, strict=True)]
     else:
         scale, offset = 1 / (255 * std), -mean / std
-    return image, layers.Rescaling(scale, offset, name="scale")(image)
+    return image, layers.Rescaling(scale, offset, dtype=full_precision(), name="scale")(image)
+
+
+def full_precision():
+    """What layers compute in that half precision would harm: float32 there, elsewhere what all compute in."""
+    return keras.config.dtype_policy().variable_dtype
 
 
 def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kernel_initializer=None):
@@ -80,6 +85,34 @@ def _padded(x, kernel_size, strides, padding, name):
 def dense(x, units, *, name):
     """Fully connected layer."""
     return layers.Dense(units, name=name, **_torch_initializers(x.shape[-1]))(x)
+
+
+def logits(x, num_classes):
+    """The classifier; in single precision also where the network computes in half."""
+    return layers.Dense(num_classes, dtype=full_precision(), name="logits", **_torch_initializers(x.shape[-1]))(x)
+
+
+def drop(x, rate, *, name):
+    """Dropout: while training, sets values to 0 with probability `rate` and divides the others by 1 - rate."""
+    return Dropout(rate, name=name)(x)
+
+
+class Dropout(layers.Dropout):
+    """Keras' dropout, at a rate that may be a value of the compiled step instead of a constant in it.
+
+    Attributes:
+        rate_of_step: a function without arguments that returns the rate as a tensor; None for the layer's own rate.
+    """
+
+    rate_of_step = None
+
+    def call(self, inputs, training=False):
+        # A rate of 0 costs no draws, and is not one of the values.
+        if not training or not self.rate:
+            return inputs
+        keep = 1 - ops.cast(self.rate if self.rate_of_step is None else self.rate_of_step(), "float32")
+        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
+        return ops.where(draws < keep, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
 
 
 def batch_norm(x, *, name):

@@ -5,7 +5,7 @@ shares, is taken for it."""
 import keras
 from keras import layers
 
-from kmodels.models.blocks import conv, dense, pixels
+from kmodels.models.blocks import conv, dense, logits, pixels
 
 
 def conv_net(input_shape, num_classes):
@@ -27,4 +27,4 @@ def _lenet(input_shape, num_classes, pooling, *, name):
     x = layers.Flatten(name="flatten")(x)
     x = layers.ReLU(name="relu3")(dense(x, 120, name="dense1"))
     x = layers.ReLU(name="embedding")(dense(x, 84, name="dense2"))
-    return keras.Model(image, dense(x, num_classes, name="logits"), name=name)
+    return keras.Model(image, logits(x, num_classes), name=name)

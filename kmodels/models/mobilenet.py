@@ -8,7 +8,7 @@ classes: a reconstruction.
 import keras
 from keras import layers
 
-from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, depthwise_conv, pixels
+from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, depthwise_conv, logits, pixels
 
 # Channels and stride of each depthwise-separable block.
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (256, 1), (256, 1), (256, 1), (512, 2), (512, 1))
@@ -23,7 +23,7 @@ def mobilenet(input_shape, num_classes):
         relu = "feature_map" if number == len(BLOCKS) else None
         x = _separable(x, filters, strides, name=f"block{number}", relu=relu)
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
-    return keras.Model(image, dense(x, num_classes, name="logits"), name="mobilenet")
+    return keras.Model(image, logits(x, num_classes), name="mobilenet")
 
 
 def _separable(x, filters, strides, *, name, relu):

@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from kmodels.errors import InputError, require
-from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, dense, pixels
+from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, logits, pixels
 from kmodels.models.saving import load_network
 from kmodels.models.transfer import freeze, take_over
 
@@ -92,7 +92,7 @@ def assemble(input_shape, num_classes, arrangement, small_stem=False):
                 relu="feature_map" if last else None,
             )
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
-    return keras.Model(image, dense(x, num_classes, name="logits"), name="resnet50")
+    return keras.Model(image, logits(x, num_classes), name="resnet50")
 
 
 def _bottleneck(x, filters, *, strides, strided, name, relu):

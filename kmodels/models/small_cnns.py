@@ -9,7 +9,7 @@ dropout 0.2; model 6 as its docstring says.
 import keras
 from keras import layers
 
-from kmodels.models.blocks import batch_norm, conv, dense, pixels
+from kmodels.models.blocks import batch_norm, conv, dense, drop, logits, pixels
 
 
 def model1(input_shape, num_classes):
@@ -22,7 +22,7 @@ def model1(input_shape, num_classes):
     x = layers.Flatten(name="flatten")(x)
     x = layers.ReLU(name="relu4")(dense(x, 64, name="dense1"))
     x = layers.ReLU(name="embedding")(dense(x, 32, name="dense2"))
-    return keras.Model(image, dense(x, num_classes, name="logits"), name="model1")
+    return keras.Model(image, logits(x, num_classes), name="model1")
 
 
 def model2(input_shape, num_classes, *, dropout=0.2):
@@ -80,7 +80,7 @@ def _five_convolutions(input_shape, num_classes, *, name, norm_after=(), dropout
         if place in norm_after:
             x = batch_norm(x, name=f"{place}_norm")
         if place in dropout_after:
-            x = layers.Dropout(dropout, name=f"{place}_dropout")(x)
+            x = drop(x, dropout, name=f"{place}_dropout")
         return x
 
     image, x = pixels(input_shape, smallest=12)
@@ -96,4 +96,4 @@ def _five_convolutions(input_shape, num_classes, *, name, norm_after=(), dropout
     x = extras(x, "pool2")
     x = layers.ReLU(name="feature_map")(conv(x, 16, 3, name="conv5"))
     x = layers.Flatten(name="embedding")(x)
-    return keras.Model(image, dense(x, num_classes, name="logits"), name=name)
+    return keras.Model(image, logits(x, num_classes), name=name)

@@ -1,13 +1,16 @@
 """Training: an experiment and a seed in, a record out.
 
-runs.py does one run from data to record; optimizers.py and losses.py hold PyTorch's arithmetic; callbacks.py what
-happens between epochs; environment.py what the record says of the machine.
+runs.py does one run from data to record, sweeps.py many; trainer.py compiles a network as an experiment says;
+epoch_program.py is the fast way on a GPU; checkpoint.py is exact resume; optimizers.py and losses.py hold PyTorch's
+arithmetic; precision.py, compilation.py and shelf.py what makes runs cheap; callbacks.py what happens between epochs;
+environment.py what the record says of the machine.
 """
 
 from kmodels.backend import check_backend
 
 check_backend()
 
-from kmodels.training.runs import run, run_seeds  # noqa: E402 (a clear error instead of one of Keras)
+from kmodels.training.runs import run  # noqa: E402 (a clear error instead of one of Keras)
+from kmodels.training.sweeps import run_seeds, sweep  # noqa: E402
 
-__all__ = ["run", "run_seeds"]
+__all__ = ["run", "run_seeds", "sweep"]

@@ -5,6 +5,9 @@ import time
 
 import keras
 
+from kmodels.training.checkpoint import Checkpoint
+from kmodels.training.compilation import compile_seconds
+
 
 def finite(value):
     """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
@@ -15,17 +18,32 @@ class Watch:
     """The callbacks that every run has, and what they saw.
 
     Args:
-        patience: epochs without a lower val_loss before training stops.
+        experiment: an Experiment; says when training stops and when its learning rate falls.
+        path: of the checkpoint.
+        saved: the checkpoint to go on from; None to start at the beginning.
 
     Attributes:
         callbacks: for `fit`, in this order.
+        checkpoint: the last of them.
     """
 
-    def __init__(self, patience):
+    def __init__(self, experiment, path, saved=None):
         self._clock, self._nan, self._history = Clock(), StopOnNaN(), keras.callbacks.History()
         # Keeps the best weights also where it never stops the run.
+        patience = experiment.patience or experiment.epochs
         self._best = keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
         self.callbacks = [self._clock, self._best, self._nan, self._history]
+        if experiment.plateau_patience is not None:
+            self.callbacks.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    monitor="val_loss",
+                    factor=experiment.plateau_factor,
+                    patience=experiment.plateau_patience,
+                    min_delta=0,
+                )
+            )
+        self.checkpoint = Checkpoint(path, self.callbacks, saved)
+        self.callbacks.append(self.checkpoint)
 
     @property
     def epochs(self):
@@ -38,9 +56,9 @@ class Watch:
         return self._nan.diverged
 
     def seen(self, train_images, batch_size):
-        """The fields of a Record that tell how training went; throughput leaves the first step out."""
+        """The fields of a Record that tell how training went."""
         seconds = self._clock.train_seconds
-        images = train_images * self.epochs - batch_size
+        images = train_images * self.epochs - (batch_size if self._clock.leaves_first_step_out else 0)
         return {
             "history": {name: tuple(map(finite, values)) for name, values in self._history.history.items()},
             "best_epoch": self._best.best_epoch + 1 if self.epochs and math.isfinite(self._best.best) else None,
@@ -71,8 +89,9 @@ class Clock(keras.callbacks.Callback):
     """Tells compilation, training and the rest apart, and writes learning_rate and seconds into the logs.
 
     Attributes:
-        compile_seconds: the first training step.
-        train_seconds: all later steps, validation excluded.
+        compile_seconds: tracing and compiling the training step on JAX; elsewhere the whole first step.
+        train_seconds: all training steps without that, validation excluded.
+        leaves_first_step_out: whether train_seconds is without the first step, for want of anything finer.
     """
 
     # Only reads the time in batch hooks, so that steps on JAX need not wait for it.
@@ -82,14 +101,16 @@ class Clock(keras.callbacks.Callback):
         super().__init__()
         self.compile_seconds = None
         self.train_seconds = 0.0
+        self.leaves_first_step_out = compile_seconds() is None
         self._training = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start = self._lap = time.perf_counter()
+        self._compiled_before = compile_seconds()
         self._training = True
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.compile_seconds is None:
+        if self.leaves_first_step_out and self.compile_seconds is None:
             now = time.perf_counter()
             self.compile_seconds, self._lap = now - self._lap, now
 
@@ -102,8 +123,13 @@ class Clock(keras.callbacks.Callback):
         logs["seconds"] = time.perf_counter() - self._epoch_start
 
     def _end_training(self):
-        if self._training:
-            # Reading a variable waits for the steps that are still under way on the device.
-            keras.ops.convert_to_numpy(self.model.optimizer.iterations)
-            self.train_seconds += time.perf_counter() - self._lap
-            self._training = False
+        if not self._training:
+            return
+        # Reading a variable waits for the steps that are still under way on the device.
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
+        self.train_seconds += time.perf_counter() - self._lap
+        if not self.leaves_first_step_out:
+            compiled = compile_seconds() - self._compiled_before
+            self.train_seconds -= compiled
+            self.compile_seconds = (self.compile_seconds or 0.0) + compiled
+        self._training = False

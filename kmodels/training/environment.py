@@ -12,7 +12,7 @@ from kmodels.backend import device_name
 
 
 def environment():
-    """The record's fields backend, device, precision, versions and commit."""
+    """The record's fields backend, device, versions and commit."""
     backend = keras.backend.backend()
     versions = {"python": platform.python_version(), "kmodels": kmodels.__version__}
     for package in ("keras", "numpy", backend):
@@ -20,7 +20,6 @@ def environment():
     return {
         "backend": backend,
         "device": device_name(),
-        "precision": keras.config.dtype_policy().name,
         "versions": versions,
         "commit": _commit(),
     }

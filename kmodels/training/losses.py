@@ -9,7 +9,8 @@ class CrossEntropy(keras.losses.Loss):
     """Mean over the batch of -sum(target * log softmax(logits)), in nats.
 
     Args:
-        label_smoothing: the share of the target that is spread evenly over all classes, 0 to below 1.
+        label_smoothing: the share of the target that is spread evenly over all classes, 0 to below 1; a number or a
+            variable.
     """
 
     def __init__(self, label_smoothing=0.0, name="cross_entropy", **kwargs):
@@ -22,7 +23,8 @@ class CrossEntropy(keras.losses.Loss):
         index = ops.expand_dims(ops.cast(ops.reshape(labels, (-1,)), "int32"), -1)
         true = ops.take_along_axis(log_probabilities, index, axis=-1)[:, 0]
         even = ops.mean(log_probabilities, axis=-1)
-        return -(1 - self.label_smoothing) * true - self.label_smoothing * even
+        smoothing = ops.cast(self.label_smoothing, log_probabilities.dtype)
+        return -(1 - smoothing) * true - smoothing * even
 
     def get_config(self):
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+        return {**super().get_config(), "label_smoothing": float(ops.convert_to_numpy(self.label_smoothing))}

@@ -5,6 +5,8 @@ stock Keras: where epsilon is added (Adam, RMSprop, Adagrad), that the learning 
 buffer (SGD; visible once the rate changes), and that weight decay is decoupled for every optimizer (PyTorch adds it
 to the gradient, except for AdamW).
 
+Weight decay and momentum are variables, as the learning rate is: a compiled step serves all their values.
+
 Source: the update rules in the documentation of torch.optim.
 """
 
@@ -16,7 +18,7 @@ from kmodels.errors import unknown
 TORCH_WEIGHT_DECAY = {"adamw": 0.01}
 
 
-def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None):
+def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None, loss_scale=None):
     """An optimizer with PyTorch's defaults.
 
     Args:
@@ -24,56 +26,73 @@ def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None):
         learning_rate: above 0.
         momentum: of sgd and rmsprop.
         weight_decay: None for PyTorch's default: 0.01 for adamw, 0 for the others.
+        loss_scale: what the loss is multiplied by before the gradients are taken, and they divided by after; for
+            float16, in which small gradients vanish.
 
     Raises:
         InputError: for an unknown name.
     """
     decay = TORCH_WEIGHT_DECAY.get(name, 0.0) if weight_decay is None else weight_decay
+    settings = {"torch_decay": decay, "loss_scale_factor": loss_scale}
     if name == "adam":
-        return Adam(learning_rate, epsilon=1e-8, coupled_decay=decay)
+        return Adam(learning_rate, epsilon=1e-8, **settings)
     if name == "adamw":
-        return Adam(learning_rate, epsilon=1e-8, weight_decay=decay or None)
+        return Adam(learning_rate, epsilon=1e-8, decoupled=True, **settings)
     if name == "sgd":
-        return SGD(learning_rate, momentum=momentum, coupled_decay=decay)
+        return SGD(learning_rate, momentum=momentum, **settings)
     if name == "rmsprop":
-        return RMSprop(learning_rate, rho=0.99, momentum=momentum, epsilon=1e-8, coupled_decay=decay)
+        return RMSprop(learning_rate, rho=0.99, momentum=momentum, epsilon=1e-8, **settings)
     if name == "adagrad":
-        return Adagrad(learning_rate, initial_accumulator_value=0.0, epsilon=1e-10, coupled_decay=decay)
+        return Adagrad(learning_rate, initial_accumulator_value=0.0, epsilon=1e-10, **settings)
     raise unknown("optimizer", name, ("adam", "adamw", "sgd", "rmsprop", "adagrad"))
 
 
-class _CoupledDecay:
-    """Adds `coupled_decay * variable` to the gradient before the update, PyTorch's `weight_decay`."""
+class _TorchOptimizer:
+    """Takes weight decay off as PyTorch does, then leaves the update of one variable to `torch_step`.
 
-    def __init__(self, *args, coupled_decay=0.0, **kwargs):
+    Args:
+        torch_decay: PyTorch's `weight_decay`: this times the variable is added to the gradient.
+        decoupled: take this times the rate times the variable from the variable instead, as AdamW does.
+    """
+
+    def __init__(self, *args, torch_decay=0.0, decoupled=False, **kwargs):
         super().__init__(*args, **kwargs)
-        self.coupled_decay = coupled_decay
+        self.decoupled = decoupled
+        self.torch_decay = self._value(torch_decay, "torch_decay")
+        self.torch_momentum = self._value(getattr(self, "momentum", 0.0), "torch_momentum")
+
+    def _value(self, number, name):
+        return self.add_variable((), keras.initializers.Constant(number), name=name)
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate, decay = ops.cast(learning_rate, variable.dtype), ops.cast(self.torch_decay, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_decay:
-            gradient = gradient + self.coupled_decay * ops.convert_to_tensor(variable)
+        if self.decoupled:
+            self.assign_sub(variable, rate * decay * variable)
+        else:
+            gradient = gradient + decay * variable
         self.torch_step(gradient, variable, rate, self._get_variable_index(variable))
 
     def get_config(self):
-        return {**super().get_config(), "coupled_decay": self.coupled_decay}
+        decay = float(ops.convert_to_numpy(self.torch_decay))
+        return {**super().get_config(), "torch_decay": decay, "decoupled": self.decoupled}
 
 
 @keras.saving.register_keras_serializable("kmodels")
-class SGD(_CoupledDecay, keras.optimizers.SGD):
+class SGD(_TorchOptimizer, keras.optimizers.SGD):
     """buffer = momentum * buffer + g; w -= rate * buffer."""
 
     def torch_step(self, gradient, variable, rate, index):
         step = gradient
+        # Without momentum there is no buffer; with it, its value is a variable.
         if self.momentum:
-            step = self.momentum * self.momentums[index] + gradient
+            step = ops.cast(self.torch_momentum, variable.dtype) * self.momentums[index] + gradient
             self.assign(self.momentums[index], step)
         self.assign_sub(variable, rate * step)
 
 
 @keras.saving.register_keras_serializable("kmodels")
-class Adam(_CoupledDecay, keras.optimizers.Adam):
+class Adam(_TorchOptimizer, keras.optimizers.Adam):
     """w -= rate * m' / (sqrt(v') + epsilon), with the bias-corrected moments m' and v'."""
 
     def torch_step(self, gradient, variable, rate, index):
@@ -87,7 +106,7 @@ class Adam(_CoupledDecay, keras.optimizers.Adam):
 
 
 @keras.saving.register_keras_serializable("kmodels")
-class RMSprop(_CoupledDecay, keras.optimizers.RMSprop):
+class RMSprop(_TorchOptimizer, keras.optimizers.RMSprop):
     """v = rho * v + (1 - rho) * g^2; step = g / (sqrt(v) + epsilon), through a momentum buffer if there is one."""
 
     def torch_step(self, gradient, variable, rate, index):
@@ -95,13 +114,13 @@ class RMSprop(_CoupledDecay, keras.optimizers.RMSprop):
         self.assign(square, self.rho * square + (1 - self.rho) * ops.square(gradient))
         step = gradient / (ops.sqrt(square) + self.epsilon)
         if self.momentum:
-            step = self.momentum * self._momentums[index] + step
+            step = ops.cast(self.torch_momentum, variable.dtype) * self._momentums[index] + step
             self.assign(self._momentums[index], step)
         self.assign_sub(variable, rate * step)
 
 
 @keras.saving.register_keras_serializable("kmodels")
-class Adagrad(_CoupledDecay, keras.optimizers.Adagrad):
+class Adagrad(_TorchOptimizer, keras.optimizers.Adagrad):
     """sum += g^2; w -= rate * g / (sqrt(sum) + epsilon)."""
 
     def torch_step(self, gradient, variable, rate, index):

@@ -1,4 +1,4 @@
-"""One run, from data to record. The only place that compiles, fits and evaluates."""
+"""One run, from data to record. The only place that fits and evaluates."""
 
 import datetime
 import gc
@@ -6,6 +6,8 @@ import hashlib
 import random
 import sys
 import tempfile
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -13,31 +15,37 @@ import numpy as np
 
 from kmodels.analysis.metrics import calibration, confusion_matrix, log_softmax, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
-from kmodels.augment import build_augmentation
-from kmodels.data import load_dataset
 from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.models.saving import save_network
-from kmodels.records import Evaluation, Record, write_record
+from kmodels.records import Evaluation, Record, read_record, record_stem, write_record
+from kmodels.training import checkpoint
 from kmodels.training.callbacks import Watch, finite
+from kmodels.training.compilation import keep_compiled
 from kmodels.training.environment import environment
-from kmodels.training.losses import CrossEntropy
-from kmodels.training.optimizers import build_optimizer
+from kmodels.training.precision import computing_in, resolve
+from kmodels.training.shelf import Shelf
+from kmodels.training.trainer import build_state
 
 EVALUATION_BATCH = 512
 
 
-def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
+def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None, resume=False, resident=None, shelf=None):
     """Trains on train, keeps the weights of the lowest val_loss, evaluates test once, writes a record.
 
     Args:
         experiment: an Experiment.
         seed: decides initial weights, order and augmentation; at least 0. Python's and NumPy's generators are reseeded.
-        out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras.
+        out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras, and
+            until then what a killed run needs to go on as .checkpoint.
         data_dir: where the dataset's files are; see `load_dataset`.
         verbose: as in Keras: 0 silent, 1 a bar, 2 a line an epoch; None: a bar on a terminal, else lines.
+        resume: go on from the checkpoint of an earlier, killed or interrupted run of the same experiment and seed, and
+            end as that one would have; without a checkpoint, begin.
+        resident: hold the images on the device and train an epoch in one call (JAX only); None: where that is faster.
+        shelf: a Shelf, for runs in a row: they share open data and compiled programs.
 
     Returns:
         The Record. Its status is "diverged" if the loss stopped being a number.
@@ -47,81 +55,222 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None):
         KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
         Exception: whatever else ended the training (memory, say), after a record marked "failed".
     """
-    require(
-        isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0,
-        "seed must be an integer of at least 0",
-        seed,
-    )
-    seed = int(seed)
-    writable_folder(out)
-    # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
-    gc.collect()
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    dataset = _open(experiment, seed, data_dir)
-    _seed(seed)
-    network = build_model(experiment.model, dataset.image_shape, len(dataset.class_names), **experiment.model_options)
-
-    weights_sha256 = _checksum(experiment.weights)
-    watch = Watch(experiment.patience or experiment.epochs)
-    status, evaluations, failure = _train_and_evaluate(experiment, seed, dataset, network, watch, verbose)
-    if status == "interrupted" and not watch.epochs:
-        raise KeyboardInterrupt("no epoch was finished, nothing is recorded")
-    record = Record(
-        experiment=experiment,
-        seed=seed,
-        status=status,
-        source=dict(dataset.source),
-        class_names=dataset.class_names,
-        image_shape=dataset.image_shape,
-        parameters=trainable_parameters(network),
-        **evaluations,
-        **watch.seen(len(dataset.train), experiment.batch_size),
-        started=started,
-        weights_sha256=weights_sha256,
-        error=None if failure is None else f"{type(failure).__name__}: {failure}",
-        **environment(),
-    )
-    if status == "completed":
-        # Before the record: a record that says completed always has its own network beside it.
-        save_network(network, Path(out) / f"{record.stem}.keras")
-    path = _write(record, out)
-    if status == "interrupted":
-        raise KeyboardInterrupt(f"the {watch.epochs} finished epochs are in {path}")
-    if failure is not None:
-        failure.add_note(f"the {watch.epochs} finished epochs are in {path}")
-        raise failure
-    if status == "completed" and verbose != 0:
-        print(
-            f"{watch.epochs} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest; "
-            f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images"
-        )
-    return record
+    options = Options(data_dir=data_dir, verbose=verbose, resume=resume, resident=resident)
+    return Run(experiment, seed, out, options, shelf or Shelf())()
 
 
-def run_seeds(experiment, seeds, out="results", **options):
-    """`run` once for each seed; returns the list of records.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run, not what: none of it changes what comes out. See `run`."""
 
-    Raises:
-        InputError: if a seed is given twice, which would count one run as two.
+    data_dir: Path | None = None
+    verbose: int | None = None
+    resume: bool = False
+    resident: bool | None = None
+
+
+class Run:
+    """One experiment with one seed on its way to a record. Called, it goes all the way.
+
+    Attributes:
+        dataset: the Dataset, train reduced as the experiment says.
+        network: what is trained; there after `build`.
+        trainer: `network` as it is compiled.
+        watch: its callbacks.
     """
-    seeds = list(seeds)
-    require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
-    return [run(experiment, seed, out, **options) for seed in seeds]
 
+    def __init__(self, experiment, seed, out, options, shelf):
+        is_seed = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
+        require(is_seed, "seed must be an integer of at least 0", seed)
+        require(
+            not options.resident or (keras.backend.backend() == "jax" and experiment.feed == "arrays"),
+            "resident must be None or False but on JAX with feed 'arrays'",
+            options.resident,
+        )
+        self.experiment, self.seed, self.out, self.options = experiment, int(seed), writable_folder(out), options
+        self._shelf = shelf
+        # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
+        gc.collect()
+        keep_compiled()
+        self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.dataset = shelf.dataset(experiment, self.seed, options.data_dir)
+        require(
+            experiment.batch_size <= len(self.dataset.train),
+            f"batch_size must be at most {len(self.dataset.train)}, the size of the train split",
+            experiment.batch_size,
+        )
+        self._weights_sha256 = _checksum(experiment.weights)
+        self._environment = {**environment(), "precision": resolve(experiment.precision)}
 
-def _train_and_evaluate(experiment, seed, dataset, network, watch, verbose):
-    """Returns the status, the evaluations by split (none unless completed), and what a failed run failed on."""
-    try:
-        _fit(experiment, seed, dataset, network, watch.callbacks, verbose)
-        if watch.diverged:
-            return "diverged", {}, None
-        return "completed", {split: _evaluate(network, dataset, split) for split in ("train", "val", "test")}, None
-    except KeyboardInterrupt:
-        return "interrupted", {}, None
-    except InputError:
-        raise
-    except Exception as error:
-        return "failed", {}, error
+    def __call__(self):
+        self.build()
+        try:
+            self.train()
+        except BaseException as error:
+            self.give_up(error)
+            raise
+        return self.finish()
+
+    def path(self, suffix):
+        """A file of this run, once completed: its record (.json), network (.keras) or checkpoint (.checkpoint)."""
+        stem = record_stem(
+            self.experiment,
+            self.seed,
+            self.dataset.source,
+            self._weights_sha256,
+            self._environment["backend"],
+            self._environment["precision"],
+        )
+        return self.out / f"{stem}{suffix}"
+
+    def completed(self):
+        """The record of an earlier run of the same, if that was completed; None otherwise."""
+        return read_record(self.path(".json")) if self.path(".json").exists() else None
+
+    def build(self):
+        """Makes network, trainer and callbacks, in the state that training begins or goes on from."""
+        experiment, dataset = self.experiment, self.dataset
+        saved = None
+        if self.options.resume:
+            saved = checkpoint.load(self.path(".checkpoint"))
+        elif self.path(".checkpoint").exists() and self.options.verbose != 0:
+            print("begins anew, though a checkpoint of an earlier run is there: resume would go on from it", flush=True)
+        _seed(self.seed)
+        with computing_in(self._environment["precision"]):
+            classes = len(dataset.class_names)
+            network = build_model(experiment.model, dataset.image_shape, classes, **experiment.model_options)
+        self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed)
+        build_state(self.trainer)
+        self.watch = Watch(experiment, self.path(".checkpoint"), saved)
+        self.watch.checkpoint.restore(self.trainer)
+
+    @cached_property
+    def resident(self):
+        """Whether the images are held on the device."""
+        if self.options.resident is not None or keras.backend.backend() != "jax" or self.experiment.feed != "arrays":
+            return bool(self.options.resident)
+        from kmodels.training.epoch_program import fits_on_device
+
+        return fits_on_device(self.dataset)
+
+    def feed(self, split, batch_size, seed=None):
+        """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps."""
+        split = getattr(self.dataset, split)
+        if not self.resident:
+            return ArraysFeed(split, batch_size, seed)
+        from kmodels.training.epoch_program import ResidentFeed
+
+        return ResidentFeed(*self._shelf.on_device(split), batch_size, seed)
+
+    def train(self):
+        """Fits the network, from the checkpoint's epoch on."""
+        experiment, saver = self.experiment, self.watch.checkpoint
+        first, verbose = saver.epochs_done, self.options.verbose
+        if first:
+            print(f"goes on after epoch {first}", flush=True)
+        callbacks, steps = self.watch.callbacks, None
+        if experiment.feed == "stream":
+            feed, steps = stream_feed(self.dataset, experiment.batch_size, self.seed, experiment.epochs, first)
+        else:
+            feed = self.feed("train", experiment.batch_size, self.seed)
+            callbacks = [EpochOrder(feed), *callbacks]
+        self.trainer.fit(
+            feed,
+            steps_per_epoch=steps,
+            initial_epoch=first,
+            # A run that was killed after its last epoch has nothing left to train.
+            epochs=first if saver.stopped else experiment.epochs,
+            validation_data=self.feed("val", EVALUATION_BATCH),
+            callbacks=callbacks,
+            # Our feeds decide the order; Keras would shuffle the batches once more.
+            shuffle=False,
+            verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+        )
+
+    def finish(self):
+        """Evaluates, and writes network and record; returns the record."""
+        if self.watch.diverged:
+            record, path = self._write("diverged")
+            self.watch.checkpoint.remove()
+            return record
+        try:
+            evaluations = {split: self._evaluate(split) for split in ("train", "val", "test")}
+        except BaseException as error:
+            self.give_up(error)
+            raise
+        # Before the record: a record that says completed always has its own network beside it.
+        save_network(self.network, self.path(".keras"))
+        record, path = self._write("completed", **evaluations)
+        self.watch.checkpoint.remove()
+        for status in ("interrupted", "failed"):
+            path.with_name(f"{path.stem}-{status}.json").unlink(missing_ok=True)
+        if self.options.verbose != 0:
+            print(
+                f"{self.watch.epochs} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest;"
+                f" test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images"
+            )
+        return record
+
+    def give_up(self, error):
+        """Records what was finished before the error, and tells the error where."""
+        self.watch.checkpoint.close()
+        if isinstance(error, InputError):
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted and not self.watch.epochs:
+            error.args = ("no epoch was finished, nothing is recorded",)
+            return
+        said = None if interrupted else f"{type(error).__name__}: {error}"
+        _, path = self._write("interrupted" if interrupted else "failed", error=said)
+        where = f"the {self.watch.epochs} finished epochs are in {path}"
+        if self.path(".checkpoint").exists():
+            where += "; the run can be resumed"
+        if interrupted:
+            error.args = (where,)
+        else:
+            error.add_note(where)
+
+    def _evaluate(self, name):
+        split, num_classes = getattr(self.dataset, name), len(self.dataset.class_names)
+        if self.resident:
+            logits = self.trainer.predict(self.feed(name, EVALUATION_BATCH), verbose=0)
+        else:
+            logits = predict_logits(self.trainer, split.images, EVALUATION_BATCH)
+        log_probabilities = log_softmax(logits)
+        predictions = log_probabilities.argmax(axis=1)
+        matrix = confusion_matrix(split.labels, predictions, num_classes)
+        return Evaluation(
+            examples=len(split),
+            loss=finite(-np.mean(log_probabilities[np.arange(len(split)), split.labels])),
+            accuracy=float(np.trace(matrix) / len(split)),
+            per_class_accuracy=tuple(per_class_accuracy(matrix)),
+            confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
+            calibration=calibration(np.exp(log_probabilities.max(axis=1)), predictions == split.labels),
+        )
+
+    def _write(self, status, error=None, **evaluations):
+        """Writes the record, to a temporary folder where `out` has become unwritable; returns it and its path."""
+        record = Record(
+            experiment=self.experiment,
+            seed=self.seed,
+            status=status,
+            source=dict(self.dataset.source),
+            class_names=self.dataset.class_names,
+            image_shape=self.dataset.image_shape,
+            parameters=trainable_parameters(self.network),
+            **evaluations,
+            **self.watch.seen(len(self.dataset.train), self.experiment.batch_size),
+            started=self._started,
+            weights_sha256=self._weights_sha256,
+            error=error,
+            **self._environment,
+        )
+        try:
+            return record, write_record(record, self.out)
+        except InputError as unwritable:
+            path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
+            print(f"{unwritable}; the record is in {path}")
+            return record, path
 
 
 def _seed(seed):
@@ -129,25 +278,6 @@ def _seed(seed):
     # import TensorFlow, on every backend, and let it take the GPU.
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    if keras.backend.backend() == "torch":
-        # Its dropout does not ask Keras for a seed.
-        import torch
-
-        torch.manual_seed(seed)
-
-
-def _open(experiment, seed, data_dir):
-    dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir)
-    if experiment.subset is not None:
-        dataset = dataset.subset(experiment.subset)
-    if experiment.class_fractions is not None:
-        dataset = dataset.with_class_fractions(experiment.class_fractions, seed)
-    require(
-        experiment.batch_size <= len(dataset.train),
-        f"batch_size must be at most {len(dataset.train)}, the size of the train split",
-        experiment.batch_size,
-    )
-    return dataset
 
 
 def _checksum(weights):
@@ -156,75 +286,3 @@ def _checksum(weights):
         return None
     with Path(weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fit(experiment, seed, dataset, network, callbacks, verbose):
-    trainer = build_trainer(experiment, network, seed)
-    if experiment.plateau_patience is not None:
-        plateau = keras.callbacks.ReduceLROnPlateau(
-            monitor="val_loss",
-            factor=experiment.plateau_factor,
-            patience=experiment.plateau_patience,
-            min_delta=0,
-        )
-        callbacks = [*callbacks, plateau]
-    if experiment.feed == "stream":
-        feed, steps = stream_feed(dataset, experiment.batch_size, seed, experiment.epochs)
-    else:
-        feed, steps = ArraysFeed(dataset.train, experiment.batch_size, seed), None
-        callbacks = [*callbacks, EpochOrder(feed)]
-    trainer.fit(
-        feed,
-        steps_per_epoch=steps,
-        epochs=experiment.epochs,
-        validation_data=ArraysFeed(dataset.val, EVALUATION_BATCH),
-        callbacks=callbacks,
-        # Our feeds decide the order; Keras would shuffle the batches once more.
-        shuffle=False,
-        verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
-    )
-
-
-def build_trainer(experiment, network, seed):
-    """The network with its augmentation in front, compiled as the experiment says.
-
-    Training it trains `network`, whose weights it shares; augmentation acts only while training.
-    """
-    image = keras.Input(network.input_shape[1:], name="image")
-    augmentation = build_augmentation(experiment.augmentation, network.input_shape[1:], seed)
-    trainer = keras.Model(image, network(augmentation(image)), name="trainer")
-    trainer.compile(
-        optimizer=build_optimizer(
-            experiment.optimizer,
-            experiment.learning_rate,
-            momentum=experiment.momentum,
-            weight_decay=experiment.weight_decay,
-        ),
-        loss=CrossEntropy(experiment.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-    return trainer
-
-
-def _evaluate(network, dataset, name):
-    split, num_classes = getattr(dataset, name), len(dataset.class_names)
-    log_probabilities = log_softmax(predict_logits(network, split.images, EVALUATION_BATCH))
-    predictions = log_probabilities.argmax(axis=1)
-    matrix = confusion_matrix(split.labels, predictions, num_classes)
-    return Evaluation(
-        examples=len(split),
-        loss=finite(-np.mean(log_probabilities[np.arange(len(split)), split.labels])),
-        accuracy=float(np.trace(matrix) / len(split)),
-        per_class_accuracy=tuple(per_class_accuracy(matrix)),
-        confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
-        calibration=calibration(np.exp(log_probabilities.max(axis=1)), predictions == split.labels),
-    )
-
-
-def _write(record, out):
-    try:
-        return write_record(record, out)
-    except InputError as error:
-        path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
-        print(f"{error}; the record is in {path}")
-        return path

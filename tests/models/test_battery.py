@@ -9,7 +9,7 @@ import pytest
 from kmodels import MODELS, Experiment, InputError, build_model
 from kmodels.models import trainable_parameters
 from kmodels.models.saving import load_network, save_network
-from kmodels.training.runs import build_trainer
+from kmodels.training.trainer import build_trainer
 
 # Trainable parameters for ten classes at the size in SIZES, else 32x32. Models 2 to 4 as the report prints them.
 PARAMETERS = {

@@ -13,7 +13,7 @@ from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_appli
 from kmodels.models.saving import load_network, save_network
 from kmodels.models.transfer import take_over
 from kmodels.report.page import write_page
-from kmodels.training.runs import build_trainer
+from kmodels.training.trainer import build_trainer
 
 SHAPE = (32, 32, 3)
 

@@ -17,7 +17,7 @@ from keras.src.backend.common import dtypes
 
 from kmodels import MODELS, Experiment, build_model
 from kmodels.models.torch_weights import from_torch, load_torch_weights
-from kmodels.training import runs
+from kmodels.training import trainer as trainers
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -183,7 +183,7 @@ def double_precision(backend, monkeypatch):
     # Batch normalisation computes in the result type of its input and float32, which Keras cuts to 32 bits.
     monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
     # A loss has a precision of its own.
-    monkeypatch.setattr(runs, "CrossEntropy", partial(runs.CrossEntropy, dtype="float64"))
+    monkeypatch.setattr(trainers, "CrossEntropy", partial(trainers.CrossEntropy, dtype="float64"))
     if backend == "jax":
         import jax
 
@@ -234,7 +234,7 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     twin.train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)
     settings = Experiment(name="tests/parity", model=model, optimizer="sgd", learning_rate=RATE, momentum=0.9)
-    trainer = runs.build_trainer(settings, network, seed=0)
+    trainer = trainers.build_trainer(settings, network, seed=0)
     for batch, image, target in zip(batches, images, labels, strict=True):
         optimizer.zero_grad()
         nn.functional.cross_entropy(twin(batch), torch.tensor(target)).backward()

@@ -21,9 +21,15 @@ def test_a_loss_that_is_no_number_stops_training(logs, capsys):
     assert "epoch 2:" in capsys.readouterr().out
 
 
-def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch):
-    times = iter([0.0, 5.0, 7.0, 10.0, 20.0, 23.0, 30.0])
+@pytest.mark.parametrize(
+    ("backend_tells", "times"),
+    [(False, [0, 5, 7, 10, 20, 23, 30]), (True, [0, 7, 10, 20, 23, 30])],
+    ids=["first step", "compile time"],
+)
+def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch, backend_tells, times):
+    times, compiled = iter(times), iter([2.0, 2.0, 7.0, 7.0, 7.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(callbacks, "compile_seconds", lambda: next(compiled) if backend_tells else None)
     clock = Clock()
     clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=np.array(1), learning_rate=np.array(0.5))))
     clock.on_epoch_begin(0)  # 0

@@ -115,7 +115,8 @@ def test_a_run_lets_go_of_the_networks_of_those_before(tiny, tmp_path, monkeypat
         return network
 
     monkeypatch.setattr(runs, "build_model", remember)
-    run_seeds(replace(tiny, epochs=1), [0, 1, 2], tmp_path, verbose=0)
+    for seed in (0, 1, 2):
+        run(replace(tiny, epochs=1), seed, tmp_path, verbose=0)
     assert [reference() is None for reference in built[:2]] == [True, True]
 
 
@@ -218,7 +219,7 @@ def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
 
 
 def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "_fit", lambda *arguments: pytest.fail("it trained"))
+    monkeypatch.setattr(runs.Run, "train", lambda self: pytest.fail("it trained"))
     for seed in (-1, True, 0.5, "0"):
         with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: "):
             run(tiny, seed, tmp_path)

@@ -1,0 +1,79 @@
+"""What one run leaves for the next in the same process: open data, data on the device, a compiled trainer."""
+
+import gc
+
+from kmodels.data import load_dataset
+from kmodels.errors import InputError
+from kmodels.training.trainer import build_trainer, program_key, start_over
+
+
+class Shelf:
+    """Holds the last of each. Runs of a sweep that share a shelf open a set once and compile a program once."""
+
+    def __init__(self):
+        self._opened = {}
+        self._reduced = {}
+        self._on_device = {}
+        self._trainers = {}
+
+    def dataset(self, experiment, seed, data_dir):
+        """The experiment's dataset, reduced as it says.
+
+        Raises:
+            InputError: if it cannot be opened; at once where it could not be before.
+        """
+        key = (experiment.dataset, experiment.image_size, data_dir)
+        if key not in self._opened:
+            self._keep(self._opened, key, _opened(*key))
+        found = self._opened[key]
+        if isinstance(found, InputError):
+            raise found
+        drawn_by = seed if experiment.class_fractions is not None else None
+        key = (key, experiment.subset, experiment.class_fractions, drawn_by)
+        if key not in self._reduced:
+            self._keep(self._reduced, key, _reduced(found, experiment, seed))
+        return self._reduced[key]
+
+    def on_device(self, split):
+        """The images and labels of a split as arrays on JAX's device."""
+        import jax
+
+        dataset = next(iter(self._reduced.values()))
+        mine = {id(part): part for part in (dataset.train, dataset.val, dataset.test)}
+        for key in set(self._on_device) - set(mine):
+            del self._on_device[key]
+        if id(split) not in self._on_device:
+            self._on_device[id(split)] = (jax.device_put(split.images), jax.device_put(split.labels))
+        return self._on_device[id(split)]
+
+    def trainer(self, experiment, network, seed):
+        """A trainer in its first state, and the network that it trains: this one, or an older one with its weights."""
+        key = program_key(experiment, network)
+        trainer = build_trainer(experiment, network, seed)
+        if key in self._trainers:
+            start_over(self._trainers[key][0], trainer)
+        else:
+            self._keep(self._trainers, key, (trainer, network))
+        return self._trainers[key]
+
+    @staticmethod
+    def _keep(place, key, value):
+        place.clear()
+        # A trainer refers to itself; only this frees the old one before the new one grows.
+        gc.collect()
+        place[key] = value
+
+
+def _opened(name, image_size, data_dir):
+    try:
+        return load_dataset(name, image_size, data_dir)
+    except InputError as error:
+        return error
+
+
+def _reduced(dataset, experiment, seed):
+    if experiment.subset is not None:
+        dataset = dataset.subset(experiment.subset)
+    if experiment.class_fractions is not None:
+        dataset = dataset.with_class_fractions(experiment.class_fractions, seed)
+    return dataset

@@ -1,0 +1,240 @@
+"""A run that stopped and was resumed ends as one that did not stop."""
+
+import errno
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from kmodels import read_records, run
+from kmodels.data.feeds import EpochOrder
+from kmodels.models.saving import load_network
+from kmodels.training import checkpoint
+
+# What tells when and how long, or of which commit, and not what came out.
+TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
+
+
+def outcome(record):
+    """All of a record that must not depend on interruptions."""
+    content = {name: value for name, value in asdict(record).items() if name not in TIMES}
+    content["history"] = {name: values for name, values in record.history.items() if name != "seconds"}
+    return content
+
+
+def network_weights(record, out):
+    return load_network(out / f"{record.stem}.keras").get_weights()
+
+
+def same_weights(record, out, other, other_out):
+    pairs = zip(network_weights(record, out), network_weights(other, other_out), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def eventful(tiny):
+    """Dropout, batch norm and augmentation; the learning rate falls, and training stops by itself."""
+    return replace(
+        tiny,
+        dataset="digits",
+        subset=200,
+        model="model4",
+        epochs=12,
+        learning_rate=0.01,
+        plateau_patience=1,
+        patience=3,
+        plateau_factor=0.5,
+    )
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Interrupts a run when the given epoch, from 0, begins; everything is saved after every epoch."""
+    monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
+    begin = EpochOrder.on_epoch_begin
+
+    def stop_at(stop):
+        def interrupt(self, epoch, logs=None):
+            for thread in checkpoint.threading.enumerate():
+                if thread.name == "checkpoint":
+                    thread.join()
+            if epoch == stop:
+                raise KeyboardInterrupt
+            begin(self, epoch, logs)
+
+        monkeypatch.setattr(EpochOrder, "on_epoch_begin", interrupt)
+
+    return stop_at
+
+
+@pytest.mark.parametrize("feed", ["arrays", "resident"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(eventful, tmp_path, stop_at, backend, feed):
+    if feed == "resident":
+        if backend != "jax":
+            pytest.skip("the epoch program is JAX's")
+        eventful = replace(eventful, model="mlp")
+    options = {"verbose": 0, "resident": feed == "resident" or None}
+    whole = run(eventful, 3, tmp_path / "whole", **options)
+    assert min(whole.history["learning_rate"]) < eventful.learning_rate
+    assert whole.epochs_run > 5
+    out = tmp_path / "pieces"
+    for stop in (2, 5):
+        stop_at(stop)
+        with pytest.raises(KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; the run can be resumed"):
+            run(eventful, 3, out, resume=True, **options)
+    stop_at(None)
+    pieces = run(eventful, 3, out, resume=True, **options)
+    assert outcome(pieces) == outcome(whole)
+    assert same_weights(pieces, out, whole, tmp_path / "whole")
+    assert [path.suffix for path in sorted(out.rglob("*seed*"))] == [".json", ".keras"]
+
+
+def test_without_resume_a_run_begins_anew(eventful, tmp_path, stop_at, capsys):
+    stop_at(2)
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(eventful, epochs=3), 0, tmp_path, verbose=0)
+    stop_at(None)
+    record = run(replace(eventful, epochs=3), 0, tmp_path, verbose=0)
+    assert record.epochs_run == 3
+    assert "goes on" not in capsys.readouterr().out
+
+
+def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path, stop_at, monkeypatch):
+    stop_at(None)
+    eventful = replace(eventful, patience=2, epochs=30)
+    whole = run(eventful, 0, tmp_path / "whole", verbose=0)
+    assert whole.epochs_run < 30
+    # Killed while it evaluates: training had ended by itself.
+    from kmodels.training.runs import Run
+
+    evaluate = Run._evaluate
+    monkeypatch.setattr(Run, "_evaluate", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(eventful, 0, tmp_path, verbose=0)
+    monkeypatch.setattr(Run, "_evaluate", evaluate)
+    resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(eventful, tmp_path, stop_at, capsys):
+    stop_at(None)
+    whole = run(eventful, 0, tmp_path / "whole", verbose=0)
+    stop_at(4)
+    with pytest.raises(KeyboardInterrupt):
+        run(eventful, 0, tmp_path, verbose=0)
+    (path,) = tmp_path.rglob("*.checkpoint")
+    data = path.read_bytes()
+    assert checkpoint.load(path)["meta"]["epochs_done"] == 4
+    middle = len(data) // 2
+    for damaged in (b"", data[:middle], data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]):
+        path.write_bytes(damaged)
+        assert checkpoint.load(path)["meta"]["epochs_done"] == 3
+        assert f"the checkpoint {path} is damaged" in capsys.readouterr().out
+    stop_at(None)
+    resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
+    assert "goes on after epoch 3" in capsys.readouterr().out
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, stop_at, monkeypatch, capsys):
+    save, calls = np.savez, []
+
+    def full_from_the_third(file, **arrays):
+        calls.append(arrays)
+        if len(calls) > 2:
+            file.write(b"half of")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(file, **arrays)
+
+    monkeypatch.setattr(checkpoint.np, "savez", full_from_the_third)
+    stop_at(5)
+    with pytest.raises(KeyboardInterrupt):
+        run(eventful, 0, tmp_path, verbose=0)
+    assert len(calls) == 5
+    said = capsys.readouterr().out
+    assert said.count("cannot write the checkpoint") == 1
+    assert "No space left on device; training goes on" in said
+    (path,) = tmp_path.rglob("*.checkpoint")
+    assert checkpoint.load(path)["meta"]["epochs_done"] == 2
+    assert not list(tmp_path.rglob("*.new"))
+
+
+def test_saving_takes_a_small_share_of_the_time(monkeypatch, tmp_path):
+    clock = iter([10.0, 10.0, 11.0, 30.0, 211.0, 211.0, 211.0, 212.0])
+    saver = checkpoint.Checkpoint(tmp_path / "a.checkpoint", [])
+    monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(saver, "_state", lambda epoch: {})
+    written = []
+    monkeypatch.setattr(saver, "_write", written.append)
+    for epoch in range(3):
+        saver.on_epoch_end(epoch)
+        saver.close()
+    # Copying took 1 s, at 10: nothing at 30, and the next one from 11 + 200 on.
+    assert len(written) == 2
+
+
+SCRIPT = """
+import sys
+from kmodels import Experiment, run
+from kmodels.training import checkpoint
+checkpoint.COPY_EVERY = checkpoint.WRITE_EVERY = 0
+experiment = Experiment(
+    name="tests/killed", dataset="made_up", image_size=16, model="model4", augmentation="rotate_flip", batch_size=16,
+    learning_rate=0.03, plateau_patience=6, patience=60, plateau_factor=0.5, epochs=60,
+)
+print("ready", flush=True)
+run(experiment, 1, sys.argv[1], verbose=0, resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_leave_no_trace(tmp_path, backend):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+
+    def start(out):
+        return subprocess.Popen([sys.executable, str(script), str(out)], stdout=subprocess.PIPE, text=True)
+
+    process = start(tmp_path / "whole")
+    process.communicate()
+    assert process.returncode == 0
+    (whole,) = read_records(tmp_path / "whole").values()
+    draws, during_save, out = random.Random(0), 0, tmp_path / "pieces"
+    for kill in range(20):
+        process = start(out)
+        process.stdout.readline()
+        # Every other one comes while a checkpoint is written.
+        during_save += _kill(process, out, draws.uniform(0.5, 5), while_saving=kill % 2)
+        if list(out.rglob("*seed1.json")):
+            # It had come to its end before the kill: the same must hold, and the next one begins anew.
+            (record,) = read_records(out).values()
+            assert outcome(record) == outcome(whole)
+            for path in out.rglob("*seed1*"):
+                path.unlink()
+    process = start(out)
+    process.communicate()
+    assert process.returncode == 0
+    (record,) = read_records(out).values()
+    assert outcome(record) == outcome(whole)
+    assert same_weights(record, out, whole, tmp_path / "whole")
+    assert during_save > 1
+    assert sorted(path.suffix for path in out.rglob("*seed1*")) == [".json", ".keras"]
+
+
+def _kill(process, out, seconds, while_saving):
+    """Kills after some seconds, and then `while_saving` as soon as a save begins; returns whether one was under way."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        saving = bool(list(out.rglob("*.new")))
+        if time.monotonic() > deadline and (saving or not while_saving):
+            break
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return bool(list(out.rglob("*.new")))
