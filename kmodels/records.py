@@ -59,6 +59,7 @@ class Record:
         precision: what the network computed in: float32, bfloat16 or float16.
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
+        seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
         weights_sha256: of the file that the network started from; None where there was none.
     """
 
@@ -85,6 +86,7 @@ class Record:
     started: str
     error: str | None = None
     weights_sha256: str | None = None
+    seeds_at_once: int = 1
     schema: int = SCHEMA
 
     def __post_init__(self):

@@ -76,6 +76,7 @@ class Run:
         dataset: the Dataset, train reduced as the experiment says.
         network: what is trained; there after `build`.
         trainer: `network` as it is compiled.
+        seeds_at_once: how many seeds it is trained with in one program.
         watch: its callbacks.
     """
 
@@ -92,6 +93,7 @@ class Run:
         # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
         gc.collect()
         keep_compiled()
+        self.seeds_at_once = 1
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.dataset = shelf.dataset(experiment, self.seed, options.data_dir)
         require(
@@ -127,8 +129,17 @@ class Run:
         """The record of an earlier run of the same, if that was completed; None otherwise."""
         return read_record(self.path(".json")) if self.path(".json").exists() else None
 
-    def build(self):
-        """Makes network, trainer and callbacks, in the state that training begins or goes on from."""
+    @property
+    def epochs_done(self):
+        """How many epochs the checkpoint holds that `train` goes on from."""
+        return self.watch.checkpoint.epochs_done
+
+    def build(self, place=0):
+        """Makes network, trainer and callbacks, in the state that training begins or goes on from.
+
+        Args:
+            place: of the trainer on the shelf; runs that are under way at the same time need different ones.
+        """
         experiment, dataset = self.experiment, self.dataset
         saved = None
         if self.options.resume:
@@ -139,7 +150,7 @@ class Run:
         with computing_in(self._environment["precision"]):
             classes = len(dataset.class_names)
             network = build_model(experiment.model, dataset.image_shape, classes, **experiment.model_options)
-        self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed)
+        self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed, place)
         build_state(self.trainer)
         self.watch = Watch(experiment, self.path(".checkpoint"), saved)
         self.watch.checkpoint.restore(self.trainer)
@@ -153,7 +164,7 @@ class Run:
 
         return fits_on_device(self.dataset)
 
-    def feed(self, split, batch_size, seed=None):
+    def feed(self, split, batch_size=EVALUATION_BATCH, seed=None):
         """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps."""
         split = getattr(self.dataset, split)
         if not self.resident:
@@ -165,7 +176,7 @@ class Run:
     def train(self):
         """Fits the network, from the checkpoint's epoch on."""
         experiment, saver = self.experiment, self.watch.checkpoint
-        first, verbose = saver.epochs_done, self.options.verbose
+        first, verbose = self.epochs_done, self.options.verbose
         if first:
             print(f"goes on after epoch {first}", flush=True)
         callbacks, steps = self.watch.callbacks, None
@@ -180,7 +191,7 @@ class Run:
             initial_epoch=first,
             # A run that was killed after its last epoch has nothing left to train.
             epochs=first if saver.stopped else experiment.epochs,
-            validation_data=self.feed("val", EVALUATION_BATCH),
+            validation_data=self.feed("val"),
             callbacks=callbacks,
             # Our feeds decide the order; Keras would shuffle the batches once more.
             shuffle=False,
@@ -233,7 +244,7 @@ class Run:
     def _evaluate(self, name):
         split, num_classes = getattr(self.dataset, name), len(self.dataset.class_names)
         if self.resident:
-            logits = self.trainer.predict(self.feed(name, EVALUATION_BATCH), verbose=0)
+            logits = self.trainer.predict(self.feed(name), verbose=0)
         else:
             logits = predict_logits(self.trainer, split.images, EVALUATION_BATCH)
         log_probabilities = log_softmax(logits)
@@ -262,6 +273,7 @@ class Run:
             **self.watch.seen(len(self.dataset.train), self.experiment.batch_size),
             started=self._started,
             weights_sha256=self._weights_sha256,
+            seeds_at_once=self.seeds_at_once,
             error=error,
             **self._environment,
         )

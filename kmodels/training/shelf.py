@@ -14,6 +14,7 @@ class Shelf:
         self._opened = {}
         self._reduced = {}
         self._on_device = {}
+        self._program = None
         self._trainers = {}
 
     def dataset(self, experiment, seed, data_dir):
@@ -46,21 +47,27 @@ class Shelf:
             self._on_device[id(split)] = (jax.device_put(split.images), jax.device_put(split.labels))
         return self._on_device[id(split)]
 
-    def trainer(self, experiment, network, seed):
-        """A trainer in its first state, and the network that it trains: this one, or an older one with its weights."""
-        key = program_key(experiment, network)
+    def trainer(self, experiment, network, seed, place=0):
+        """A trainer in its first state, and the network that it trains: this one, or an older one with its weights.
+
+        Runs that are under way at the same time take trainers from different places.
+        """
+        program = program_key(experiment, network)
+        if program != self._program:
+            self._trainers.clear()
+            # A trainer refers to itself; only this frees the old one before the new one grows.
+            gc.collect()
+            self._program = program
         trainer = build_trainer(experiment, network, seed)
-        if key in self._trainers:
-            start_over(self._trainers[key][0], trainer)
+        if place in self._trainers:
+            start_over(self._trainers[place][0], trainer)
         else:
-            self._keep(self._trainers, key, (trainer, network))
-        return self._trainers[key]
+            self._trainers[place] = (trainer, network)
+        return self._trainers[place]
 
     @staticmethod
     def _keep(place, key, value):
         place.clear()
-        # A trainer refers to itself; only this frees the old one before the new one grows.
-        gc.collect()
         place[key] = value
 
 

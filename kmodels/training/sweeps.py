@@ -3,11 +3,15 @@
 import time
 from dataclasses import dataclass
 
+import keras
+
 from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
 from kmodels.training.runs import Options, Run
 from kmodels.training.shelf import Shelf
+
+MOST_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,34 +31,38 @@ class Outcome:
     recorded: bool = False
 
 
-def run_seeds(experiment, seeds, out="results", *, again=False, **options):
-    """Runs an experiment once for each seed and returns the list of records.
+def run_seeds(experiment, seeds, out="results", *, again=False, together=None, **options):
+    """Runs an experiment once for each seed and returns the list of records, in the order of the seeds.
 
     Args:
         experiment: an Experiment.
         seeds: integers of at least 0.
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
+        together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
         **options: data_dir, verbose, resume and resident, as in `run`.
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
         Exception: what the first failed run failed on, after the others were done.
     """
-    outcomes = list(sweep([experiment], seeds, out, again=again, **options))
-    for outcome in outcomes:
+    seeds = list(seeds)
+    outcomes = {}
+    for outcome in sweep([experiment], seeds, out, again=again, together=together, **options):
+        outcomes[outcome.seed] = outcome
+    for outcome in outcomes.values():
         if outcome.error is not None:
             raise outcome.error
-    return [outcome.record for outcome in outcomes]
+    return [outcomes[seed].record for seed in seeds]
 
 
-def sweep(experiments, seeds=(0,), out="results", *, again=False, **options):
+def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None, **options):
     """Runs every experiment with every seed; a run that fails does not keep the others from running.
 
     Args:
         experiments: Experiments; those that differ in values only (learning rate, weight decay, momentum, dropout
             rate, label smoothing, seed) share one compiled program, best one after the other.
-        seeds, out, again, **options: as in `run_seeds`.
+        seeds, out, again, together, **options: as in `run_seeds`.
 
     Yields:
         An Outcome for each run, when it has ended.
@@ -65,24 +73,72 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, **options):
     """
     seeds = list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
-    options, shelf = Options(**options), Shelf()
-    progress = _Progress(len(experiments) * len(seeds), silent=options.verbose == 0)
+    if together:
+        options["resident"] = True
+    settings, shelf = Options(**options), Shelf()
+    progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)
     for experiment in experiments:
+        waiting = []
         for seed in seeds:
-            progress.begin(experiment, seed)
-            outcome = _one(experiment, seed, out, options, shelf, again)
-            progress.end(outcome)
-            yield outcome
+            try:
+                run = Run(experiment, seed, out, settings, shelf)
+                record = None if again else run.completed()
+            except Exception as error:
+                yield progress.end(Outcome(experiment=experiment, seed=seed, error=error))
+                continue
+            if record:
+                yield progress.end(Outcome(experiment=experiment, seed=seed, record=record, recorded=True))
+            else:
+                waiting.append(run)
+        while waiting:
+            progress.begin(waiting[0])
+            crew = _crew(waiting, together)
+            waiting = waiting[len(crew) :]
+            for outcome in _trained(crew):
+                yield progress.end(outcome)
 
 
-def _one(experiment, seed, out, options, shelf, again):
+def _crew(waiting, together):
+    """The runs to train next: built runs of several seeds that share a program, or the first run alone."""
+    crew = waiting[:MOST_AT_ONCE]
+    lead = crew[0]
+    if together is False or len(crew) == 1 or keras.backend.backend() != "jax" or not lead.resident:
+        return crew[:1]
+    from kmodels.training.together import worth_it
+
+    for place, run in enumerate(crew):
+        run.build(place)
+    if any(run.epochs_done for run in crew):
+        return crew[:1]
+    return crew if together or worth_it(crew) else crew[:1]
+
+
+def _trained(crew):
+    """Trains the runs of a crew; yields their Outcomes."""
+
+    def outcome(run, train):
+        try:
+            return Outcome(experiment=run.experiment, seed=run.seed, record=train())
+        except Exception as error:
+            return Outcome(experiment=run.experiment, seed=run.seed, error=error)
+
+    if len(crew) == 1:
+        yield outcome(crew[0], crew[0])
+        return
+    from kmodels.training.together import train_together
+
     try:
-        prepared = Run(experiment, seed, out, options, shelf)
-        if not again and (record := prepared.completed()):
-            return Outcome(experiment=experiment, seed=seed, record=record, recorded=True)
-        return Outcome(experiment=experiment, seed=seed, record=prepared())
-    except Exception as error:
-        return Outcome(experiment=experiment, seed=seed, error=error)
+        train_together(crew)
+    except BaseException as error:
+        for run in crew:
+            run.give_up(error)
+        if not isinstance(error, Exception):
+            raise
+        for run in crew:
+            yield Outcome(experiment=run.experiment, seed=run.seed, error=error)
+        return
+    for run in crew:
+        yield outcome(run, run.finish)
 
 
 class _Progress:
@@ -93,26 +149,29 @@ class _Progress:
 
     def __init__(self, total, silent):
         self._total, self._silent = total, silent
-        self._begun = self._timed = 0
-        self._seconds = 0.0
+        self._ended = self._timed = 0
+        self._start = self._seconds = 0.0
 
-    def begin(self, experiment, seed):
-        self._begun += 1
-        self._start = time.perf_counter()
+    def begin(self, run):
         left = ""
         if self._timed:
-            left = f" (about {_duration(self._seconds / self._timed * (self._total - self._begun + 1))} left)"
-        description = f": {experiment.description}" if experiment.description else ""
-        self._say(f"\n[{self._begun}/{self._total}] {experiment.name}, seed {seed}{left}{description}")
+            left = f" (about {_duration(self._seconds / self._timed * (self._total - self._ended))} left)"
+        description = f": {run.experiment.description}" if run.experiment.description else ""
+        self._say(f"\n[{self._ended + 1}/{self._total}] {run.experiment.name}, seed {run.seed}{left}{description}")
+        self._start = time.perf_counter()
 
     def end(self, outcome):
+        self._ended += 1
+        what = f"[{self._ended}/{self._total}] {outcome.experiment.name}, seed {outcome.seed}"
         if outcome.recorded:
-            self._say("is recorded already")
-            return
+            self._say(f"{what} is recorded already")
+            return outcome
+        now = time.perf_counter()
         self._timed += 1
-        self._seconds += time.perf_counter() - self._start
+        self._seconds, self._start = self._seconds + now - (self._start or now), now
         if outcome.error is not None and self._total > 1:
-            self._say(f"failed: {_said(outcome.error)}")
+            self._say(f"{what} failed: {_said(outcome.error)}")
+        return outcome
 
     def _say(self, line):
         if not self._silent:
@@ -124,9 +183,9 @@ def _said(error):
 
 
 def _duration(seconds):
-    minutes = round(seconds / 60)
-    if minutes < 1:
+    if seconds < 60:
         return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 

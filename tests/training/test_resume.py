@@ -6,34 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kmodels import read_records, run
 from kmodels.data.feeds import EpochOrder
-from kmodels.models.saving import load_network
 from kmodels.training import checkpoint
-
-# What tells when and how long, or of which commit, and not what came out.
-TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
-
-
-def outcome(record):
-    """All of a record that must not depend on interruptions."""
-    content = {name: value for name, value in asdict(record).items() if name not in TIMES}
-    content["history"] = {name: values for name, values in record.history.items() if name != "seconds"}
-    return content
-
-
-def network_weights(record, out):
-    return load_network(out / f"{record.stem}.keras").get_weights()
-
-
-def same_weights(record, out, other, other_out):
-    pairs = zip(network_weights(record, out), network_weights(other, other_out), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.fixture
@@ -74,7 +54,9 @@ def stop_at(monkeypatch):
 
 
 @pytest.mark.parametrize("feed", ["arrays", "resident"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(eventful, tmp_path, stop_at, backend, feed):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    eventful, tmp_path, stop_at, backend, feed, outcome, same_weights
+):
     if feed == "resident":
         if backend != "jax":
             pytest.skip("the epoch program is JAX's")
@@ -105,7 +87,7 @@ def test_without_resume_a_run_begins_anew(eventful, tmp_path, stop_at, capsys):
     assert "goes on" not in capsys.readouterr().out
 
 
-def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path, stop_at, monkeypatch):
+def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path, stop_at, monkeypatch, outcome):
     stop_at(None)
     eventful = replace(eventful, patience=2, epochs=30)
     whole = run(eventful, 0, tmp_path / "whole", verbose=0)
@@ -122,7 +104,7 @@ def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path,
     assert outcome(resumed) == outcome(whole)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(eventful, tmp_path, stop_at, capsys):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(eventful, tmp_path, stop_at, capsys, outcome):
     stop_at(None)
     whole = run(eventful, 0, tmp_path / "whole", verbose=0)
     stop_at(4)
@@ -194,7 +176,7 @@ run(experiment, 1, sys.argv[1], verbose=0, resume=True)
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_no_trace(tmp_path, backend):
+def test_twenty_kills_leave_no_trace(tmp_path, backend, outcome, same_weights):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
 

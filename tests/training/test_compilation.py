@@ -1,0 +1,40 @@
+"""What is compiled is kept for the next process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from kmodels import Experiment, run
+experiment = Experiment(
+    name="tests/compiled", dataset="made_up", image_size=16, model="model1", epochs=1, batch_size=16
+)
+print(run(experiment, 0, sys.argv[1], verbose=0).compile_seconds)
+"""
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_second_process_compiles_nothing_anew(tmp_path, backend, chosen):
+    if backend != "jax":
+        pytest.skip("the cache is JAX's")
+    environment = {**os.environ, "KMODELS_CACHE": str(tmp_path / "cache")}
+    folder = tmp_path / "cache" / "compiled"
+    if chosen:
+        folder = tmp_path / "users"
+        environment |= {
+            "JAX_COMPILATION_CACHE_DIR": str(folder),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+
+    def programs():
+        subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, check=True)
+        return sorted(path.name for path in folder.glob("*-cache"))
+
+    first = programs()
+    assert any("train_step" in name for name in first)
+    assert programs() == first
+    assert (tmp_path / "cache" / "compiled").exists() != chosen

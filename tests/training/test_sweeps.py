@@ -1,0 +1,122 @@
+"""Many runs in a row share what they can, skip what is there, and do not stop at a failure."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kmodels import InputError, run, run_seeds
+from kmodels.training import runs, sweeps
+from kmodels.training.sweeps import Outcome, failures, sweep
+
+
+def test_runs_that_differ_in_values_share_a_program_and_equal_the_run_alone(
+    tiny, tmp_path, backend, outcome, same_weights
+):
+    base = replace(tiny, model="model4", optimizer="sgd", momentum=0.5, epochs=1, augmentation="crop")
+    changes = ({}, {"learning_rate": 0.1}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"label_smoothing": 0.1})
+    experiments = [
+        replace(base, name=f"tests/sweep{i}", **change)
+        for i, change in enumerate((*changes, {"dropout": 0.7}), start=1)
+    ]
+    records = [done.record for done in sweep(experiments, (1,), tmp_path / "sweep", verbose=0)]
+    assert len({record.test.loss for record in records}) == len(records)
+    if backend == "jax":
+        assert records[0].compile_seconds > 0
+        assert [record.compile_seconds for record in records[1:]] == [0] * 5
+    for experiment, record in list(zip(experiments, records, strict=True))[-2:]:
+        alone = run(experiment, 1, tmp_path / "alone", verbose=0)
+        assert outcome(record) == outcome(alone)
+        assert same_weights(record, tmp_path / "sweep", alone, tmp_path / "alone")
+
+
+def test_what_is_recorded_is_skipped_unless_asked_for_again(tiny, tmp_path, monkeypatch, capsys):
+    trained, train = [], runs.Run.train
+    monkeypatch.setattr(runs.Run, "train", lambda self: trained.append(self.seed) or train(self))
+    first = run_seeds(replace(tiny, epochs=1), [0], tmp_path, verbose=2)
+    both = run_seeds(replace(tiny, epochs=1), [1, 0], tmp_path, verbose=2)
+    assert [record.seed for record in both] == [1, 0]
+    assert both[1] == first[0]
+    assert trained == [0, 1]
+    assert "[1/2] tests/tiny, seed 0 is recorded already" in capsys.readouterr().out
+    run_seeds(replace(tiny, epochs=1), [0], tmp_path, verbose=0, again=True)
+    assert trained == [0, 1, 0]
+
+
+def test_a_failed_run_is_told_and_does_not_keep_the_next_from_running(tiny, tmp_path, monkeypatch, capsys):
+    train = runs.Run.train
+
+    def fail(self):
+        if self.seed == 1:
+            raise MemoryError("out of memory")
+        train(self)
+
+    monkeypatch.setattr(runs.Run, "train", fail)
+    bad = replace(tiny, name="tests/bad", batch_size=41)
+    outcomes = list(sweep([replace(tiny, epochs=1), bad], (0, 1, 2), tmp_path, verbose=2))
+    assert [done.record is not None for done in outcomes] == [True, False, True, False, False, False]
+    said = capsys.readouterr().out
+    assert "[2/6] tests/tiny, seed 1 failed: MemoryError: out of memory" in said
+    assert "left)" in said
+    first, second = failures(outcomes)
+    assert first == "tests/tiny seed 1: MemoryError: out of memory"
+    assert second.startswith("tests/bad seed 0, tests/bad seed 1, tests/bad seed 2: batch_size must be at most 40")
+
+
+def test_the_first_error_of_seeds_is_raised_after_the_others_are_done(tiny, tmp_path, monkeypatch):
+    train, trained = runs.Run.train, []
+
+    def fail(self):
+        if self.seed == 0:
+            raise MemoryError("out of memory")
+        trained.append(self.seed)
+        train(self)
+
+    monkeypatch.setattr(runs.Run, "train", fail)
+    with pytest.raises(MemoryError):
+        run_seeds(replace(tiny, epochs=1), [0, 1], tmp_path, verbose=0)
+    assert trained == [1]
+
+
+def test_data_that_cannot_be_opened_are_tried_once(tiny, tmp_path, monkeypatch):
+    from kmodels.training import shelf
+
+    calls = []
+
+    def refuse(*arguments):
+        calls.append(arguments)
+        raise InputError("no such data")
+
+    monkeypatch.setattr(shelf, "load_dataset", refuse)
+    outcomes = list(sweep([tiny, replace(tiny, name="tests/other")], (0, 1), tmp_path, verbose=0))
+    assert [str(done.error) for done in outcomes] == ["no such data"] * 4
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 s"), (44, "44 s"), (90, "2 min"), (3600, "1 h 0 min"), (9000, "2 h 30 min")]
+)
+def test_time_left_is_said_in_a_unit_that_fits(seconds, said):
+    assert sweeps._duration(seconds) == said
+
+
+def test_one_failure_is_its_message_alone(tiny):
+    assert failures([Outcome(experiment=tiny, seed=0, error=InputError("bad"))]) == ["bad"]
+
+
+def test_seeds_trained_together_are_the_seeds_trained_alone(tiny, tmp_path, backend):
+    if backend != "jax":
+        pytest.skip("vmap is JAX's")
+    # They stop after different numbers of epochs.
+    experiment = replace(tiny, dataset="digits", subset=200, model="mlp", epochs=6, learning_rate=0.03, patience=1)
+    seeds = [0, 1, 5]
+    together = run_seeds(experiment, seeds, tmp_path / "together", verbose=0, together=True)
+    alone = run_seeds(experiment, seeds, tmp_path / "alone", verbose=0, together=False)
+    assert [record.seeds_at_once for record in together] == [3, 3, 3]
+    assert [record.seeds_at_once for record in alone] == [1, 1, 1]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert (ours.seed, ours.epochs_run, ours.best_epoch) == (theirs.seed, theirs.epochs_run, theirs.best_epoch)
+        for name in ("loss", "val_loss", "learning_rate"):
+            np.testing.assert_allclose(ours.history[name], theirs.history[name], rtol=1e-4)
+        assert ours.test.accuracy == pytest.approx(theirs.test.accuracy, abs=0.01)
+    assert len({record.epochs_run for record in alone}) > 1
