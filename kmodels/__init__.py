@@ -29,6 +29,7 @@ _HOME = {
     "build_model": "kmodels.models",
     "POLICIES": "kmodels.augment",
     "Record": "kmodels.records",
+    "make_deterministic": "kmodels.backend",
     "read_record": "kmodels.records",
     "read_records": "kmodels.records",
     "run": "kmodels.training",

@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import sys
 
 from kmodels.errors import InputError, unknown
 
 BACKENDS = ("jax", "tensorflow", "torch")
+_XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 def check_backend():
@@ -43,6 +45,48 @@ def import_tensorflow():
     if keras.backend.backend() != "tensorflow":
         tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def make_deterministic():
+    """Makes repeats on a GPU equal bit for bit, at some cost in speed (`kmodels bench --sections deterministic`).
+
+    To be called first, before anything computes. On a CPU repeats are equal anyway.
+
+    Raises:
+        InputError: if JAX is loaded already, which reads the choice only once.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "jax")
+    if backend == "jax" and not deterministic():
+        if "jax" in sys.modules:
+            raise InputError(
+                "repeatable results must be chosen before JAX is loaded: call make_deterministic first, or set "
+                f"XLA_FLAGS={_XLA_DETERMINISTIC} in the environment"
+            )
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_DETERMINISTIC}".strip()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+
+
+def deterministic():
+    """Whether repeats on a GPU are made equal."""
+    backend = os.environ.get("KERAS_BACKEND", "jax")
+    if backend == "jax":
+        return _XLA_DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
+    if backend == "torch":
+        import torch
+
+        return torch.are_deterministic_algorithms_enabled()
+    from tensorflow.python.framework import config
+
+    return config.is_op_determinism_enabled()
 
 
 def device_name():

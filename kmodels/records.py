@@ -60,6 +60,7 @@ class Record:
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
         seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
+        deterministic: whether the GPU was made to repeat results bit for bit.
         weights_sha256: of the file that the network started from; None where there was none.
     """
 
@@ -87,6 +88,7 @@ class Record:
     error: str | None = None
     weights_sha256: str | None = None
     seeds_at_once: int = 1
+    deterministic: bool = False
     schema: int = SCHEMA
 
     def __post_init__(self):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kmodels.backend import check_backend
+from kmodels.backend import check_backend, make_deterministic
 from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
@@ -71,6 +71,8 @@ def _main(experiments, doc, figures, draw, closing):
         print(tables.experiment_list(selected))
         return 0
     check_backend()
+    if arguments.deterministic:
+        make_deterministic()
     given = {
         item.name: getattr(arguments, item.name)
         for item in deciding_fields()
@@ -220,6 +222,8 @@ class _Common:
     """run also what --out has a record of; otherwise that is kept and shown"""
     resume: bool = False
     """let a run that was killed or interrupted go on where it was; it ends as if it had not been"""
+    deterministic: bool = False
+    """let a repeat on a GPU be equal bit for bit, somewhat slower; on a CPU it is anyway"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False

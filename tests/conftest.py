@@ -2,8 +2,10 @@
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kmodels
@@ -11,6 +13,8 @@ import kmodels
 ROOT = Path(__file__).parents[1]
 # Experiment files and the tests that start them are run from the checkout, not from an installed package.
 sys.path.insert(0, str(ROOT))
+# What tells when and how long, or of which commit, and not what came out.
+TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +56,34 @@ def tiny():
         epochs=2,
         batch_size=16,
     )
+
+
+@pytest.fixture
+def outcome():
+    """Returns all of a record that must not depend on how the run came about."""
+
+    def outcome(record):
+        content = {name: value for name, value in asdict(record).items() if name not in TIMES}
+        content["history"] = {name: values for name, values in record.history.items() if name != "seconds"}
+        return content
+
+    return outcome
+
+
+@pytest.fixture
+def network_weights():
+    """Returns the weights that lie beside a record."""
+    from kmodels.models.saving import load_network
+
+    return lambda record, out: load_network(out / f"{record.stem}.keras").get_weights()
+
+
+@pytest.fixture
+def same_weights(network_weights):
+    """Tells whether the networks of two records, each with its results folder, are equal bit for bit."""
+
+    def same_weights(record, out, other, other_out):
+        pairs = zip(network_weights(record, out), network_weights(other, other_out), strict=True)
+        return all(np.array_equal(a, b) for a, b in pairs)
+
+    return same_weights

@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 
 import kmodels
-from kmodels.backend import device_name
+from kmodels.backend import deterministic, device_name
 
 
 def environment():
-    """The record's fields backend, device, versions and commit."""
+    """The record's fields backend, device, deterministic, versions and commit."""
     backend = keras.backend.backend()
     versions = {"python": platform.python_version(), "kmodels": kmodels.__version__}
     for package in ("keras", "numpy", backend):
@@ -20,6 +20,7 @@ def environment():
     return {
         "backend": backend,
         "device": device_name(),
+        "deterministic": deterministic(),
         "versions": versions,
         "commit": _commit(),
     }

@@ -39,13 +39,14 @@ class Shelf:
         """The images and labels of a split as arrays on JAX's device."""
         import jax
 
-        dataset = next(iter(self._reduced.values()))
-        mine = {id(part): part for part in (dataset.train, dataset.val, dataset.test)}
-        for key in set(self._on_device) - set(mine):
-            del self._on_device[key]
-        if id(split) not in self._on_device:
-            self._on_device[id(split)] = (jax.device_put(split.images), jax.device_put(split.labels))
-        return self._on_device[id(split)]
+        held = self._on_device.pop(id(split), None)
+        while len(self._on_device) > 2:
+            # Those of a dataset that is no longer in use, longest ago first.
+            del self._on_device[next(iter(self._on_device))]
+        # With the split itself, whose id is not given to another one while it is held.
+        held = held or (split, jax.device_put(split.images), jax.device_put(split.labels))
+        self._on_device[id(split)] = held
+        return held[1:]
 
     def trainer(self, experiment, network, seed, place=0):
         """A trainer in its first state, and the network that it trains: this one, or an older one with its weights.

@@ -78,7 +78,7 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
     settings, shelf = Options(**options), Shelf()
     progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)
     for experiment in experiments:
-        waiting = []
+        waiting, most = [], _most_at_once(experiment, seeds, together)
         for seed in seeds:
             try:
                 run = Run(experiment, seed, out, settings, shelf)
@@ -88,57 +88,57 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
                 continue
             if record:
                 yield progress.end(Outcome(experiment=experiment, seed=seed, record=record, recorded=True))
-            else:
-                waiting.append(run)
-        while waiting:
-            progress.begin(waiting[0])
-            crew = _crew(waiting, together)
-            waiting = waiting[len(crew) :]
-            for outcome in _trained(crew):
-                yield progress.end(outcome)
+                continue
+            waiting.append(run)
+            if len(waiting) == most:
+                yield from _trained(waiting, together, progress)
+                waiting = []
+        yield from _trained(waiting, together, progress)
 
 
-def _crew(waiting, together):
-    """The runs to train next: built runs of several seeds that share a program, or the first run alone."""
-    crew = waiting[:MOST_AT_ONCE]
-    lead = crew[0]
-    if together is False or len(crew) == 1 or keras.backend.backend() != "jax" or not lead.resident:
-        return crew[:1]
-    from kmodels.training.together import worth_it
-
-    for place, run in enumerate(crew):
-        run.build(place)
-    if any(run.epochs_done for run in crew):
-        return crew[:1]
-    return crew if together or worth_it(crew) else crew[:1]
+def _most_at_once(experiment, seeds, together):
+    """How many seeds of the experiment might share a program: they need the same images on JAX's device."""
+    possible = keras.backend.backend() == "jax" and experiment.feed == "arrays" and experiment.class_fractions is None
+    return min(len(seeds), MOST_AT_ONCE) if possible and together is not False else 1
 
 
-def _trained(crew):
-    """Trains the runs of a crew; yields their Outcomes."""
+def _trained(runs, together, progress):
+    """Trains runs of one experiment, in one program where that is asked for or faster; yields their Outcomes."""
+    if len(runs) > 1 and runs[0].resident:
+        from kmodels.training.together import worth_it
 
-    def outcome(run, train):
-        try:
-            return Outcome(experiment=run.experiment, seed=run.seed, record=train())
-        except Exception as error:
-            return Outcome(experiment=run.experiment, seed=run.seed, error=error)
+        progress.begin(runs[0])
+        for place, run in enumerate(runs):
+            run.build(place)
+        from_the_start = not any(run.epochs_done for run in runs)
+        if from_the_start and (together or worth_it(runs)):
+            yield from map(progress.end, _at_once(runs))
+            return
+    for run in runs:
+        progress.begin(run)
+        yield progress.end(_outcome(run, run))
 
-    if len(crew) == 1:
-        yield outcome(crew[0], crew[0])
-        return
+
+def _at_once(runs):
     from kmodels.training.together import train_together
 
     try:
-        train_together(crew)
+        train_together(runs)
     except BaseException as error:
-        for run in crew:
+        for run in runs:
             run.give_up(error)
         if not isinstance(error, Exception):
             raise
-        for run in crew:
-            yield Outcome(experiment=run.experiment, seed=run.seed, error=error)
-        return
-    for run in crew:
-        yield outcome(run, run.finish)
+        return [Outcome(experiment=run.experiment, seed=run.seed, error=error) for run in runs]
+    return [_outcome(run, run.finish) for run in runs]
+
+
+def _outcome(run, train):
+    """The Outcome of a run that is trained to its record by a call of `train`."""
+    try:
+        return Outcome(experiment=run.experiment, seed=run.seed, record=train())
+    except Exception as error:
+        return Outcome(experiment=run.experiment, seed=run.seed, error=error)
 
 
 class _Progress:

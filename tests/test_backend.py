@@ -1,0 +1,34 @@
+"""Results that repeat are chosen before anything computes."""
+
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from kmodels import InputError
+from kmodels.backend import make_deterministic
+
+SCRIPT = """
+from kmodels.backend import deterministic, make_deterministic
+before = deterministic()
+make_deterministic()
+import kmodels.training, keras
+keras.ops.convert_to_numpy(keras.ops.ones(3))
+make_deterministic()
+print(before, deterministic())
+"""
+
+
+def test_repeatable_results_can_be_asked_for_on_every_backend():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_asking_too_late_is_an_error_with_a_way_out(monkeypatch, backend):
+    if backend != "jax":
+        pytest.skip("the others can be asked at any time")
+    assert keras.backend.backend() in sys.modules
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    with pytest.raises(InputError, match="before JAX is loaded: .* or set XLA_FLAGS=--xla_gpu_deterministic_ops=true"):
+        make_deterministic()
