@@ -1,9 +1,13 @@
 """What can only be seen on a GPU: `pytest -m gpu`."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kmodels import build_model, run
+from kmodels import build_model, run, run_seeds
 from kmodels.analysis import grad_cam
 from kmodels.backend import device_name, import_tensorflow
 
@@ -41,3 +45,51 @@ def test_grad_cam_on_jax_is_the_same_as_on_its_cpu(backend):
             twin.set_weights(weights)
             on_cpu = grad_cam(twin, images)
     np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-3)
+
+
+def test_precision_and_epoch_program_are_chosen_by_the_device(tiny, tmp_path, backend):
+    from kmodels.training.runs import Options, Run
+    from kmodels.training.shelf import Shelf
+
+    assert Run(tiny, 0, tmp_path, Options(), Shelf()).resident == (backend == "jax")
+    assert run(tiny, 0, tmp_path, verbose=0).precision in ("float32", "float16", "bfloat16")
+
+
+@pytest.mark.parametrize("model", ["model4", "mobilenet"])
+def test_an_epoch_in_one_call_takes_the_steps_of_single_calls(tiny, tmp_path, backend, model):
+    if backend != "jax":
+        pytest.skip("the epoch program is JAX's")
+    experiment = replace(tiny, model=model, image_size=32, precision="float32")
+    steps = run(experiment, 0, tmp_path / "steps", verbose=0, resident=False)
+    epochs = run(experiment, 0, tmp_path / "epochs", verbose=0, resident=True)
+    # TensorFloat-32 rounds to three digits, in another order each time.
+    np.testing.assert_allclose(epochs.history["loss"], steps.history["loss"], rtol=2e-2)
+
+
+def test_seeds_train_together_as_alone(tiny, tmp_path, backend):
+    if backend != "jax":
+        pytest.skip("vmap is JAX's")
+    experiment = replace(tiny, model="mlp", precision="float32")
+    together = run_seeds(experiment, [0, 1, 2], tmp_path / "together", verbose=0, together=True)
+    alone = run_seeds(experiment, [0, 1, 2], tmp_path / "alone", verbose=0, together=False)
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.seeds_at_once == 3
+        np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=2e-2)
+
+
+REPEAT = """
+import sys
+from kmodels import Experiment, make_deterministic
+make_deterministic()
+from kmodels import run
+experiment = Experiment(name="tests/repeat", dataset="made_up", image_size=32, model="model4", epochs=3, batch_size=16)
+print(run(experiment, 0, sys.argv[1], verbose=0).history["loss"])
+"""
+
+
+def test_deterministic_repeats_are_equal_bit_for_bit(tmp_path):
+    losses = [
+        subprocess.run([sys.executable, "-c", REPEAT, str(tmp_path / name)], capture_output=True, text=True, check=True)
+        for name in ("first", "second")
+    ]
+    assert losses[0].stdout == losses[1].stdout

@@ -74,6 +74,7 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
     seeds = list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     if together:
+        require(keras.backend.backend() == "jax", "seeds train together on JAX only", keras.backend.backend())
         options["resident"] = True
     settings, shelf = Options(**options), Shelf()
     progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)

@@ -38,7 +38,7 @@ def test_what_is_recorded_is_skipped_unless_asked_for_again(tiny, tmp_path, monk
     assert [record.seed for record in both] == [1, 0]
     assert both[1] == first[0]
     assert trained == [0, 1]
-    assert "[1/2] tests/tiny, seed 0 is recorded already" in capsys.readouterr().out
+    assert "tests/tiny, seed 0 is recorded already" in capsys.readouterr().out
     run_seeds(replace(tiny, epochs=1), [0], tmp_path, verbose=0, again=True)
     assert trained == [0, 1, 0]
 
