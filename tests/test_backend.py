@@ -30,5 +30,5 @@ def test_asking_too_late_is_an_error_with_a_way_out(monkeypatch, backend):
         pytest.skip("the others can be asked at any time")
     assert keras.backend.backend() in sys.modules
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    with pytest.raises(InputError, match="before JAX is loaded: .* or set XLA_FLAGS=--xla_gpu_deterministic_ops=true"):
+    with pytest.raises(InputError, match=r"before JAX is loaded: .* or set XLA_FLAGS=--xla_gpu_deterministic_ops=true"):
         make_deterministic()
