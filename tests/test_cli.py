@@ -54,7 +54,7 @@ def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
 
 def test_models_lists_networks_and_shows_one(kmodels_command):
     _, out, _ = kmodels_command("models")
-    assert "model4         Two batch normalisations, two dropouts: 42,314 parameters" in out
+    assert "model4          Two batch normalisations, two dropouts: 42,314 parameters" in out
     assert len(out.splitlines()) == 2 + len(MODELS)
     _, out, _ = kmodels_command("models", "model4", "--num-classes", "3")
     assert out.splitlines()[-1] == "38,275 trainable parameters"

@@ -21,6 +21,7 @@ MODELS = {
     "conv_net": "lenet",
     "mlp": "mlp",
     "mobilenet": "mobilenet",
+    "resnet18_cifar": "resnet",
     "resnet50": "resnet",
     "model1": "small_cnns",
     "model2": "small_cnns",

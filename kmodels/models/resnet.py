@@ -1,7 +1,8 @@
-"""ResNet50 (He et al., Deep Residual Learning for Image Recognition, 2015), from scratch or with ImageNet's weights.
+"""ResNets (He et al., Deep Residual Learning for Image Recognition, 2015): the 18 layers for CIFAR, and ResNet50.
 
-From scratch it is torchvision's. Keras' published weights belong to another arrangement of the same layers; what
-differs stands in `Arrangement`, and both are built here, so that whatever the weights, the network has the same names.
+ResNet50 is torchvision's where it is trained from scratch. Keras' published weights belong to another arrangement of
+the same layers; what differs stands in `Arrangement`, and both are built here, so that whatever the weights, the
+network has the same names.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resne
 
 # Channels and number of blocks of each stage.
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
+STAGES_18 = ((64, 2), (128, 2), (256, 2), (512, 2))
 
 
 class Arrangement(NamedTuple):
@@ -67,6 +69,16 @@ def resnet50(input_shape, num_classes, *, weights=None, frozen=False, small_stem
     return network
 
 
+def resnet18_cifar(input_shape, num_classes):
+    """ResNet18 with the stem for small images: 11,173,962 parameters for ten classes at any size from 8x8 pixels."""
+    image, x = pixels(input_shape, smallest=8, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    x = layers.ReLU(name="stem_relu")(_conv_norm(x, 64, 3, padding=1, name="stem"))
+    for filters, strides, name, last in _blocks(STAGES_18):
+        x = _basic_block(x, filters, strides=strides, name=name, relu="feature_map" if last else None)
+    x = layers.GlobalAveragePooling2D(name="embedding")(x)
+    return keras.Model(image, logits(x, num_classes), name="resnet18_cifar")
+
+
 def assemble(input_shape, num_classes, arrangement, small_stem=False):
     """The graph with freshly drawn weights."""
     smallest = 8 if small_stem else 32
@@ -80,19 +92,31 @@ def assemble(input_shape, num_classes, arrangement, small_stem=False):
         # Zeros in place of PyTorch's minus infinity: after a ReLU the maximum is the same.
         x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
-    for stage, (filters, blocks) in enumerate(STAGES, start=1):
-        for block in range(1, blocks + 1):
-            last = stage == len(STAGES) and block == blocks
-            x = _bottleneck(
-                x,
-                filters,
-                strides=2 if stage > 1 and block == 1 else 1,
-                strided=arrangement.strided,
-                name=f"stage{stage}_block{block}",
-                relu="feature_map" if last else None,
-            )
+    for filters, strides, name, last in _blocks(STAGES):
+        relu = "feature_map" if last else None
+        x = _bottleneck(x, filters, strides=strides, strided=arrangement.strided, name=name, relu=relu)
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
     return keras.Model(image, logits(x, num_classes), name="resnet50")
+
+
+def _blocks(stages):
+    """(filters, strides, name, whether it is the last) of each block; every stage but the first halves the sides."""
+    for stage, (filters, blocks) in enumerate(stages, start=1):
+        for block in range(1, blocks + 1):
+            strides = 2 if stage > 1 and block == 1 else 1
+            yield filters, strides, f"stage{stage}_block{block}", stage == len(stages) and block == blocks
+
+
+def _basic_block(x, filters, *, strides, name, relu):
+    """Two 3x3 convolutions, added to the input or to a projection of it."""
+    shortcut = x
+    x = _conv_norm(x, filters, 3, strides=strides, padding=1, name=f"{name}_conv1", norm=f"{name}_norm1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    x = _conv_norm(x, filters, 3, padding=1, name=f"{name}_conv2", norm=f"{name}_norm2")
+    if shortcut.shape[-1] != filters:
+        shortcut = _conv_norm(shortcut, filters, 1, strides=strides, name=f"{name}_shortcut")
+    x = layers.Add(name=f"{name}_add")([x, shortcut])
+    return layers.ReLU(name=relu or f"{name}_relu2")(x)
 
 
 def _bottleneck(x, filters, *, strides, strided, name, relu):

@@ -25,6 +25,7 @@ PARAMETERS = {
     "model4": 42_314,
     "model5": 42_314,
     "model6": 42_410,
+    "resnet18_cifar": 11_173_962,
     "resnet50": 23_528_522,
 }
 # What a report prints for six scenes, at the size its experiments take.

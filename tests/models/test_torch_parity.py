@@ -141,6 +141,32 @@ def resnet50(small_stem=False):
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 10))
 
 
+class BasicBlock(nn.Module):
+    """torchvision's."""
+
+    def __init__(self, inputs, filters, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, filters, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.conv2, self.bn2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters)
+        self.downsample = nn.Sequential()
+        if inputs != filters:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.downsample(x))
+
+
+def resnet18_cifar():
+    """As it is usual for CIFAR."""
+    widths = ((64, 64, 1), (64, 64, 1), *(w for n in (64, 128, 256) for w in ((n, 2 * n, 2), (2 * n, 2 * n, 1))))
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), *(BasicBlock(*w) for w in widths),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10),
+    )  # fmt: skip
+
+
 class Twin(NamedTuple):
     """A network in PyTorch, and with which options and images it is compared."""
 
@@ -169,6 +195,7 @@ TWINS = {
     "model4": Twin(lambda: five_convolutions(("conv2", "pool2")), NO_DROPOUT),
     "model5": Twin(lambda: five_convolutions(("conv2", "pool2"))),
     "model6": Twin(lambda: five_convolutions(("conv1", "pool1")), NO_DROPOUT),
+    "resnet18_cifar": Twin(resnet18_cifar, {}, 16, **IMAGENET),
     "resnet50": Twin(resnet50, {}, 64, **IMAGENET),
     "resnet50, small stem": Twin(lambda: resnet50(small_stem=True), {"small_stem": True}, 16, **IMAGENET),
 }
