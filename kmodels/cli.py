@@ -24,6 +24,7 @@ def main():
         "show": show,
         "gradcam": gradcam,
         "report": report,
+        "bench": bench,
     }
     leave(
         run_command(
@@ -231,4 +232,57 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
         print(f"{readme} is {'up to date' if fresh else 'stale: run kmodels report'}")
         return 0 if fresh else 1
     print(f"{readme}: {'nothing new' if fresh else 'written'}")
+    return 0
+
+
+def bench(
+    models: Name[tuple[str, ...]] = (),
+    /,
+    batch_sizes: tuple[int, ...] = (128, 512),
+    image_size: int = 32,
+    repeats: int = 7,
+    contenders: tuple[str, ...] = (),
+    sections: tuple[str, ...] = ("throughput",),
+    precision: str = "float32",
+    optimizer: str = "adam",
+    epochs: int = 50,
+    out: Path = Path("results/bench"),
+) -> int:
+    """Measure how fast networks train here, beside hand-written JAX, Keras' own fit, PyTorch and other backends.
+
+    Every contender is a process of its own and trains the same network on made-up images; they take turns, a second
+    each, so that a busy moment of the machine meets all. Contenders choose their backend, whatever KERAS_BACKEND is.
+
+    Args:
+        models: networks, as `kmodels models` lists them; left out: those usual for the device.
+        batch_sizes: images a training step; each network is measured with each.
+        image_size: height and width of the images.
+        repeats: turns of each contender.
+        contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, torch, keras-tensorflow, keras-torch, input; left out:
+            those usual for the device.
+        sections: throughput; callbacks (what those of a run cost); startup (first step, cold and warm compile cache);
+            memory (of a whole run); deterministic (what it costs on a GPU).
+        precision: float32 or bfloat16.
+        optimizer: adam or sgd.
+        epochs: of the run whose memory is watched.
+        out: the folder for the numbers (.json) and the chart (.png).
+    """
+    from functools import partial
+
+    from kmodels.bench.run import bench as measure
+    from kmodels.bench.settings import Settings
+
+    settings = Settings(
+        models=models,
+        batch_sizes=batch_sizes,
+        image_size=image_size,
+        repeats=repeats,
+        contenders=contenders,
+        sections=sections,
+        precision=precision,
+        optimizer=optimizer,
+        epochs=epochs,
+    )
+    for path in measure(settings, out, partial(print, flush=True)):
+        print(path)
     return 0

@@ -30,7 +30,7 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("doctor", "data", "models", "convert", "show", "gradcam", "report"):
+    for command in ("doctor", "data", "models", "convert", "show", "gradcam", "report", "bench"):
         assert command in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
@@ -88,6 +88,9 @@ def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
         (["show", "none.json"], "error: cannot read the record none.json"),
         (["convert", "none.pth", "--model", "alexnet"], "error: the PyTorch weights must be a file that exists"),
         (["report", "--readme", "none.md"], "error: no README at none.md"),
+        (["bench", "model7"], "error: unknown model 'model7'; did you mean model"),
+        (["bench", "--contenders", "jaxs"], "error: unknown contender 'jaxs'; did you mean jax"),
+        (["bench", "--out", __file__], "error: the folder to write into is a file"),
         (["docter"], "doctor"),
     ],
 )

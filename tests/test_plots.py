@@ -8,6 +8,7 @@ from test_records import make
 
 from kmodels import InputError, plots
 from kmodels.analysis import calibration
+from kmodels.plots.bench import Bar, Panel
 
 
 def lines(axes):
@@ -129,3 +130,14 @@ def test_each_image_gets_three_panels(n):
     np.testing.assert_allclose(masked[..., 0], maps[0], atol=1e-6)
     with pytest.raises(InputError, match="must be equally many"):
         plots.grad_cam_panels(images, maps, [])
+
+
+def test_bench_bars_are_medians_with_the_fastest_on_top():
+    bars = [Bar("ours", 90, 100, 120, kind="ours"), Bar("jax", 200, 210, 260, "ours / it 0.46")]
+    first, second = plots.bench_bars([Panel("model4", "images a second", bars), Panel("mlp", "", bars[:1])]).axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["ours", "jax"]
+    assert [bar.get_width() for bar in first.patches] == [100, 210]
+    assert [text.get_text() for text in first.texts] == ["100", "210   ours / it 0.46"]
+    assert second.get_title() == "mlp"
+    with pytest.raises(InputError, match="a chart needs panels with bars"):
+        plots.bench_bars([Panel("model4", "", [])])

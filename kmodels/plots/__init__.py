@@ -4,13 +4,14 @@ Figures are made without pyplot: no window opens, no global state grows, and the
 `figure.savefig("curves.png")`.
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-images.py: pictures with what a network says of them.
+images.py: pictures with what a network says of them; bench.py: how fast networks train.
 """
 
 from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "bench_bars": "bench",
     "confusion_matrix": "evaluation",
     "grad_cam_layers": "images",
     "grad_cam_panels": "images",

@@ -1,0 +1,11 @@
+"""What the callbacks of a run cost: the same training with all of them and with none, in turns."""
+
+from kmodels.bench.throughput import race
+
+
+def measure(settings, gpu, say):
+    """Arguments as in `throughput.measure`; yields dicts of model, batch_size and contenders."""
+    for job in settings.jobs(gpu):
+        say(f"{job.model}, batch {job.batch_size}: with and without callbacks")
+        contenders = race(job, ("with callbacks", "without callbacks"), settings.repeats, say)
+        yield {"model": job.model, "batch_size": job.batch_size, "contenders": contenders}

@@ -1,0 +1,35 @@
+"""What repeats say: medians, spread, ratios within a round. Plain numbers in, plain numbers out."""
+
+import statistics
+
+OURS = ("ours", "ours-epoch")
+
+
+def reference_of(contenders):
+    """The name that the others are compared with: the faster of ours, else the first that was measured, else None."""
+    measured = [name for name, result in contenders.items() if result["images_per_second"]]
+    ours = [name for name in OURS if name in measured]
+    return max(ours, key=lambda name: median(contenders[name]["images_per_second"]), default=next(iter(measured), None))
+
+
+def median(values):
+    """The median; None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def ratios(result, other):
+    """One's speed divided by the other's, for each round that both have.
+
+    Both were timed within seconds in a round, so a slow minute of the machine changes the speeds more than the ratio.
+    """
+    pairs = zip(result["images_per_second"], other["images_per_second"], strict=False)
+    return [mine / theirs for mine, theirs in pairs]
+
+
+def achieved(row, name):
+    """(operations a second, share of the device's peak) of a contender; None where not known, or it does not train."""
+    rate = median(row["contenders"][name]["images_per_second"])
+    if rate is None or not row.get("flops") or name == "input":
+        return None, None
+    speed = rate * row["flops"]["per_image"]
+    return speed, speed / max(row["matmul"]) if row["matmul"] else None

@@ -1,0 +1,65 @@
+"""The sections beside throughput, and the whole from settings to files."""
+
+import json
+from dataclasses import replace
+
+import keras
+
+from kmodels.bench import callbacks, deterministic, memory, startup
+from kmodels.bench.run import bench
+from kmodels.bench.settings import Job, Settings
+from kmodels.data import made_up
+
+TINY = Settings(models=("model1",), batch_sizes=(4,), image_size=8, repeats=1, block_seconds=1e-3)
+
+
+def test_callbacks_are_measured_with_and_without(monkeypatch):
+    asked = []
+    monkeypatch.setattr(callbacks, "race", lambda job, names, repeats, say: asked.append((job.model, names)) or {})
+    (row,) = callbacks.measure(TINY, False, lambda line: None)
+    assert row == {"model": "model1", "batch_size": 4, "contenders": {}}
+    assert asked == [("model1", ("with callbacks", "without callbacks"))]
+
+
+def test_a_processor_is_deterministic_already():
+    said = []
+    assert list(deterministic.measure(TINY, False, said.append)) == []
+    assert "changes nothing on a processor" in said[0]
+
+
+def test_the_second_process_finds_what_the_first_compiled():
+    (row,) = startup.measure(TINY, False, lambda line: None)
+    assert row["error"] is None
+    (cold,), (warm,) = row["cold"], row["warm"]
+    assert cold["process_seconds"] > cold["compile_seconds"] > 0
+    assert warm["compile_seconds"] < cold["compile_seconds"]
+
+
+def test_memory_is_watched_at_the_end_of_every_epoch(monkeypatch):
+    # What the worker changes in its process is put back in this one.
+    monkeypatch.setattr(keras.Model, "fit", keras.Model.fit)
+    monkeypatch.setattr(made_up, "load", made_up.load)
+    job = replace(Job(model="model1", batch_size=4, image_size=8), epochs=3)
+    examples = {"train": 12, "val": 8, "test": 8}
+    said = []
+    watched = memory.run_and_watch(job, said.append, examples)
+    assert len(watched["epoch_bytes"]) == 3
+    assert watched["peak_bytes"] >= watched["framework_bytes"] > 50 * memory.MEBIBYTE
+    assert watched["data_bytes"] == 28 * 8 * 8 * 3
+    assert "epoch 3 of 3" in said[-1]
+
+
+def test_a_benchmark_leaves_numbers_and_a_chart(tmp_path):
+    said = []
+    settings = replace(TINY, contenders=("jax",), sections=("throughput", "deterministic"))
+    numbers, picture = bench(settings, tmp_path, said.append)
+    assert picture.stat().st_size > 5_000
+    written = json.loads(numbers.read_text())
+    assert written["settings"]["contenders"] == ["jax"]
+    assert written["environment"]["versions"]["jax"]
+    (row,) = written["sections"]["throughput"]
+    assert len(row["contenders"]["jax"]["images_per_second"]) == 1
+    assert row["flops"]["counted"] == "XLA, of the hand-written JAX step"
+    assert row["matmul"][0] > 1e8
+    assert written["sections"]["deterministic"] == []
+    assert "\nthroughput: model1, batch 4\ncontender" in said[-1]

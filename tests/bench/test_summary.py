@@ -1,0 +1,77 @@
+"""Medians, ratios within a round, tables."""
+
+import pytest
+
+from kmodels.bench import summary, tables
+
+
+def result(*rates, error=None):
+    return {"images_per_second": list(rates), "error": error, "steps": 3, "first_step_seconds": 1.5}
+
+
+@pytest.fixture
+def row():
+    contenders = {"jax": result(50, 200, 110), "ours": result(100, 100, 100), "torch": result(error="Error: no")}
+    flops = {"per_image": 2e6, "counted": "XLA, of the hand-written JAX step", "matmul": 1}
+    return {"model": "model4", "batch_size": 8, "contenders": contenders, "flops": flops, "matmul": [9e8, 1e9]}
+
+
+def test_a_ratio_is_taken_within_each_round(row):
+    assert summary.ratios(row["contenders"]["ours"], row["contenders"]["jax"]) == [2, 0.5, 100 / 110]
+    assert summary.ratios(row["contenders"]["ours"], row["contenders"]["torch"]) == []
+
+
+def test_the_reference_is_the_faster_of_ours_where_measured(row):
+    assert summary.reference_of(row["contenders"]) == "ours"
+    assert summary.reference_of({**row["contenders"], "ours-epoch": result(101)}) == "ours-epoch"
+    assert summary.reference_of({**row["contenders"], "ours-epoch": result(error="no")}) == "ours"
+    row["contenders"]["ours"]["images_per_second"] = []
+    assert summary.reference_of(row["contenders"]) == "jax"
+    assert summary.reference_of({"torch": result(error="no")}) is None
+
+
+def test_achieved_operations_are_a_share_of_the_best_product(row):
+    assert summary.achieved(row, "jax") == (pytest.approx(2.2e8), pytest.approx(0.22))
+    assert summary.achieved(row, "torch") == (None, None)
+
+
+def test_the_table_shows_numbers_and_failures(row):
+    lines = tables.text({"sections": {"throughput": [row]}}).splitlines()
+    assert lines[0] == "throughput: model4, batch 8"
+    assert lines[3].split()[:8] == ["jax", "110", "50", "200", "0.91", "0", "22.0", "1.5"]
+    assert lines[5].endswith("failed: Error: no")
+    assert lines[6].startswith(
+        "2 MFLOP to train on an image, counted by XLA, of the hand-written JAX step; peak: 1 GFL"
+    )
+
+
+def test_where_all_failed_the_table_says_why():
+    row = {"model": "m", "batch_size": 8, "contenders": {"ours": result(error="no")}, "flops": None, "matmul": []}
+    assert "failed: no" in tables.text({"sections": {"throughput": [row]}})
+
+
+def test_pairs_starts_and_memory_are_shown():
+    pair = {"with callbacks": result(90, 99), "without callbacks": result(100, 100)}
+    starts = {"cold": [{"process_seconds": 9.0, "compile_seconds": 4.0}], "warm": [], "error": "E: no"}
+    watched = {"framework_bytes": 2**29, "epoch_bytes": 6 * [2**30], "peak_bytes": 2**30, "data_bytes": 2**20}
+    found = tables.text(
+        {
+            "sections": {
+                "callbacks": [{"model": "m", "batch_size": 8, "contenders": pair}],
+                "startup": [{"model": "m", "batch_size": 8, **starts}],
+                "memory": [
+                    {"model": "m", "batch_size": 8, "watched": watched, "error": None},
+                    {"model": "n", "batch_size": 8, "watched": None, "error": "E: gone"},
+                ],
+            }
+        }
+    )
+    assert "with callbacks / without callbacks, within a round: 0.945 (0.900 to 0.990)" in found
+    assert [line.split() for line in found.splitlines() if line.startswith(("cold", "warm"))] == [
+        ["cold", "9.0", "4.0"],
+        ["warm", "-", "-"],
+    ]
+    sizes = [line.rsplit(maxsplit=1) for line in found.splitlines()]
+    assert ["more after 6 epochs", "512"] in sizes
+    assert ["growth from epoch 5", "0"] in sizes
+    assert found.endswith("memory: n, batch 8\nfailed: E: gone")
