@@ -4,6 +4,7 @@ import tempfile
 import time
 
 from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.summary import compile_seconds
 from kmodels.bench.workers import Worker, WorkerError
 
 # Each is two processes, and this does not vary as much as a block of training.
@@ -40,7 +41,7 @@ def _first_step(job, folder, say):
         process = time.perf_counter() - start - built["second_step_seconds"]
     return {
         "process_seconds": process,
-        "compile_seconds": built["first_step_seconds"] - built["second_step_seconds"],
+        "compile_seconds": compile_seconds(built),
     }
 
 

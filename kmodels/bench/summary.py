@@ -26,6 +26,13 @@ def ratios(result, other):
     return [mine / theirs for mine, theirs in pairs]
 
 
+def compile_seconds(result):
+    """How much longer the first step, or where an epoch is a program the first epoch, took than the second; or None."""
+    if "first_step_seconds" not in result:
+        return None
+    return max(0.0, result["first_step_seconds"] - result["second_step_seconds"])
+
+
 def achieved(row, name):
     """(operations a second, share of the device's peak) of a contender; None where not known, or it does not train."""
     rate = median(row["contenders"][name]["images_per_second"])

@@ -1,7 +1,7 @@
 """The results as text for a terminal."""
 
 from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
-from kmodels.bench.summary import achieved, median, ratios, reference_of
+from kmodels.bench.summary import achieved, compile_seconds, median, ratios, reference_of
 from kmodels.bench.throughput import EVERYONE
 from kmodels.report.tables import aligned
 
@@ -26,7 +26,7 @@ def text(results):
 def _throughput(row):
     contenders = row["contenders"]
     reference = reference_of(contenders)
-    head = ("contender", "images/s", "least", "most", f"{reference} / it", "GFLOP/s", "% of peak", "first step s", "")
+    head = ("contender", "images/s", "least", "most", f"{reference} / it", "GFLOP/s", "% of peak", "compile s", "")
     lines = [head, *(_contender(row, name, reference) for name in contenders)]
     return f"{aligned(lines, right=range(1, 8))}\n{_counted(row)}"
 
@@ -44,7 +44,7 @@ def _contender(row, name, reference):
         _number(median(compared), ".2f"),
         _number(speed and speed / 1e9, ",.0f"),
         _number(share and 100 * share, ".1f"),
-        _number(result.get("first_step_seconds"), ".1f"),
+        _number(compile_seconds(result), ".1f"),
         f"failed: {result['error']}" if result["error"] else EVERYONE[name].what,
     )
 

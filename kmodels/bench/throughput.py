@@ -54,8 +54,9 @@ def race(job, names, repeats, say):
         say: takes lines on how far it is.
 
     Returns:
-        {name: {"images_per_second": one for each repeat, "steps": of a block, "first_step_seconds", "backend",
-        "version", "error": None or what went wrong}}.
+        {name: {"images_per_second": one for each repeat, "steps": of a block, "first_step_seconds",
+        "second_step_seconds", "backend", "version", "error": None or what went wrong}}; where an epoch is a program,
+        the first steps are epochs.
     """
     with contextlib.ExitStack() as stack:
         # They import their libraries at the same time; from here on one works and the others wait.

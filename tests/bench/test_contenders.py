@@ -50,6 +50,13 @@ def test_ours_takes_as_many_steps_as_it_says(monkeypatch):
     assert block(3).steps + block(2).steps == int(trainers[0].optimizer.iterations) == 6
 
 
+def test_callbacks_are_measured_on_the_epoch_program_where_a_run_would_use_it(monkeypatch, backend):
+    if backend != "jax":
+        pytest.skip("an epoch as one program is JAX's")
+    monkeypatch.setattr(ours, "_on_gpu_with_jax", lambda: True)
+    assert function_of("with callbacks")(JOB)(4).steps == 6
+
+
 def test_precision_reaches_the_network_and_the_product(monkeypatch):
     half = replace(JOB, precision="bfloat16")
     assert ours.build_network(half).get_layer("conv1").compute_dtype == "bfloat16"

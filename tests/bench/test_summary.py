@@ -6,7 +6,8 @@ from kmodels.bench import summary, tables
 
 
 def result(*rates, error=None):
-    return {"images_per_second": list(rates), "error": error, "steps": 3, "first_step_seconds": 1.5}
+    started = {} if error else {"steps": 3, "first_step_seconds": 2.0, "second_step_seconds": 0.5}
+    return {"images_per_second": list(rates), "error": error, **started}
 
 
 @pytest.fixture
