@@ -6,6 +6,7 @@ import pytest
 
 from kmodels import Experiment, InputError, build_model
 from kmodels.bench.graph import hand_count
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
 jax = pytest.importorskip("jax")
@@ -17,6 +18,7 @@ layers = keras.layers
 
 def every_layer():
     """A network with every layer type that has a counterpart."""
+    keras.utils.set_random_seed(0)
     image = layers.Input((12, 12, 3), name="image")
     x = layers.Rescaling([1 / 255, 1 / 128, 1 / 100], [-0.5, 0.0, 0.1])(image)
     x = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
@@ -54,14 +56,14 @@ def test_logits_are_those_of_keras(batches):
     np.testing.assert_allclose(logits, keras.ops.convert_to_numpy(network(images[0], training=False)), atol=2e-5)
 
 
-@pytest.mark.parametrize(("name", "momentum"), [("sgd", 0.9), ("sgd", 0.0), ("adam", 0.0)])
-def test_three_steps_give_the_weights_of_the_trainer(batches, name, momentum):
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_three_steps_give_the_weights_of_the_trainer(batches, momentum):
     network = every_layer()
     apply, weights, moving = plain_jax.plain_function(network)
-    start, update = plain_training.optimizer(name, 0.01, momentum)
+    start, update = plain_training.optimizer("sgd", 0.01, momentum)
     step = jax.jit(plain_training.step_of(apply, update), donate_argnums=0)
     state = plain_training.first_state(weights, moving, start)
-    settings = Experiment(name="tests/bench", optimizer=name, learning_rate=0.01, momentum=momentum)
+    settings = Experiment(name="tests/bench", optimizer="sgd", learning_rate=0.01, momentum=momentum)
     trainer = build_trainer(settings, network, seed=0)
     for images, labels in zip(*batches, strict=True):
         trainer.train_on_batch(images, labels)
@@ -71,6 +73,20 @@ def test_three_steps_give_the_weights_of_the_trainer(batches, name, momentum):
         wanted = [*layer.trainable_weights, *layer.non_trainable_weights] if layer.weights else []
         for array, variable in zip(found, wanted, strict=True):
             np.testing.assert_allclose(array, keras.ops.convert_to_numpy(variable), atol=2e-4, err_msg=variable.path)
+
+
+def test_adam_takes_the_steps_of_ours():
+    # On gradients that are given: those of a network near 0 differ in sign by rounding, which Adam makes steps of.
+    rng = np.random.default_rng(0)
+    start, update = plain_training.optimizer("adam", 0.01)
+    weights = {"layer": (rng.normal(size=(3, 4)).astype(np.float32),)}
+    variable = keras.Variable(weights["layer"][0])
+    slots, adam = start(weights), build_optimizer("adam", 0.01)
+    for _ in range(3):
+        gradient = rng.normal(size=(3, 4)).astype(np.float32)
+        weights, slots = update(weights, slots, {"layer": (gradient,)})
+        adam.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    np.testing.assert_allclose(weights["layer"][0], keras.ops.convert_to_numpy(variable), atol=1e-6)
 
 
 def test_an_epoch_takes_every_image_once(batches):
