@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import keras
+import pytest
 
 from kmodels.bench import callbacks, deterministic, memory, startup
 from kmodels.bench.run import bench
@@ -63,3 +64,13 @@ def test_a_benchmark_leaves_numbers_and_a_chart(tmp_path):
     assert row["matmul"][0] > 1e8
     assert written["sections"]["deterministic"] == []
     assert "\nthroughput: model1, batch 4\ncontender" in said[-1]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_every_usual_contender_trains_in_both_precisions(tmp_path):
+    for precision in ("float32", "bfloat16"):
+        settings = replace(TINY, batch_sizes=(512,), precision=precision, sections=("throughput", "deterministic"))
+        numbers, _ = bench(settings, tmp_path)
+        (row,) = json.loads(numbers.read_text())["sections"]["throughput"]
+        assert {"ours", "ours-epoch", "jax", "jax-epoch"} <= set(row["contenders"])
+        assert {name: result["error"] for name, result in row["contenders"].items() if result["error"]} == {}
