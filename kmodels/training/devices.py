@@ -99,5 +99,6 @@ class Devices:
     def _sharding(self, shape, axis):
         from jax.sharding import NamedSharding, PartitionSpec
 
-        divides = axis is not None and shape[axis] % self.count == 0
-        return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, AXIS) if divides else PartitionSpec())
+        if axis is None or shape[axis] % self.count:
+            return NamedSharding(self._mesh, PartitionSpec())
+        return NamedSharding(self._mesh, PartitionSpec(*[None] * (axis % len(shape)), AXIS))
