@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,22 +107,19 @@ class _Worker(threading.Thread):
             except queue.Empty:
                 break
             self._ended.put(self._do(number, task))
-        if self._process:
-            self._process.stdin.close()
-            self._process.wait()
-            self._process.stdout.close()
+        self._end()
 
     def stop(self):
         """Ends the run that is under way as Ctrl-C does."""
         with self._lock:
-            busy, self._stopping = self.is_alive() and self._process, True
-        if not busy:
+            process, self._stopping = self._process, True
+        if process is None:
             return
-        self._process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(SECONDS_TO_STOP)
+            process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            process.kill()
 
     def _do(self, number, task):
         experiment, seed, *_, options = task
@@ -136,7 +134,7 @@ class _Worker(threading.Thread):
         say(f"begins, {number}")
         outcome = self._answer(task, say)
         if outcome is None:
-            error = RuntimeError(f"its process ended with status {self._process.wait()}")
+            error = RuntimeError(f"its process ended with status {self._end()}")
             outcome = Outcome(experiment=experiment, seed=seed, error=error)
         if outcome.error is not None:
             say(f"failed: {outcome.error}")
@@ -160,9 +158,19 @@ class _Worker(threading.Thread):
                 say(line.decode(errors="replace").rstrip())
         return None
 
+    def _end(self):
+        """Waits for the process, which is at the end of its tasks or dead; returns its status."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        with process, suppress(BrokenPipeError):
+            process.stdin.close()
+        return process.returncode
+
     def _begin(self):
         if self._process and self._process.poll() is None:
             return
+        self._end()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kmodels.training.spread"],
             stdin=subprocess.PIPE,
