@@ -29,8 +29,9 @@ from kmodels.training.shelf import Shelf
 from kmodels.training.sweeps import Outcome
 
 MARK = b"\0"
-# A worker that was asked to stop writes the record of its finished epochs.
-SECONDS_TO_STOP = 60
+# A worker that is asked to stop writes the record of its finished epochs. Python may lose an interrupt (in a callback
+# of the garbage collector, say), so it is asked more than once.
+SECONDS_TO_STOP, TIMES_ASKED = 20, 3
 
 
 def spread(runs, out, again, options):
@@ -59,11 +60,13 @@ def spread(runs, out, again, options):
     try:
         for _ in runs:
             yield ended.get()
+    except BaseException:
+        for worker in crew:
+            worker.interrupt()
+        raise
     finally:
         for worker in crew:
-            worker.stop()
-        for worker in crew:
-            worker.join()
+            worker.settle()
 
 
 def _environments(number):
@@ -109,17 +112,23 @@ class _Worker(threading.Thread):
             self._ended.put(self._do(number, task))
         self._end()
 
-    def stop(self):
+    def interrupt(self):
         """Ends the run that is under way as Ctrl-C does."""
         with self._lock:
             process, self._stopping = self._process, True
-        if process is None:
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        if process:
+            process.send_signal(signal.SIGINT)
+
+    def settle(self):
+        """Waits for the end; insists where that was asked for and does not come."""
+        for _ in range(TIMES_ASKED if self._stopping else 0):
+            self.join(SECONDS_TO_STOP)
+            if not self.is_alive():
+                return
+            self.interrupt()
+        if self._stopping and self._process:
+            self._process.kill()
+        self.join()
 
     def _do(self, number, task):
         experiment, seed, *_, options = task
