@@ -22,6 +22,7 @@ from pathlib import Path
 import keras
 
 import kmodels
+from kmodels.backend import deterministic, make_deterministic
 from kmodels.errors import InputError, require
 from kmodels.training import hosts
 from kmodels.training.runs import Run
@@ -53,7 +54,7 @@ def spread(runs, out, again, options):
     alone = replace(options, devices=1)
     tasks, ended = queue.SimpleQueue(), queue.Queue()
     for number, (experiment, seed) in enumerate(runs, start=1):
-        tasks.put((f"{number}/{len(runs)}", (experiment, seed, out, again, alone)))
+        tasks.put((f"{number}/{len(runs)}", (experiment, seed, out, again, deterministic(), alone)))
     crew = [_Worker(place, tasks, ended) for place in _environments(options.devices)[: len(runs)]]
     for worker in crew:
         worker.start()
@@ -205,8 +206,10 @@ def _work():
         sys.stdout.buffer.flush()
 
 
-def _outcome(experiment, seed, out, again, options, shelf):
+def _outcome(experiment, seed, out, again, repeatable, options, shelf):
     try:
+        if repeatable and not deterministic():
+            make_deterministic()
         run = Run(experiment, seed, out, options, shelf)
         if not again and (record := run.completed()):
             print("is recorded already")

@@ -80,14 +80,14 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
         options["resident"] = True
     settings, shelf = Options(**options), Shelf()
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
+    if split == "runs" or settings.devices != 1 or hosts.count() > 1:
+        require(not together, "together must be None or False where there are several devices", together)
+        together = False
     if split == "runs":
         from kmodels.training.spread import spread
 
         yield from spread([(item, seed) for item in experiments for seed in seeds], out, again, settings)
         return
-    if settings.devices > 1 or hosts.count() > 1:
-        require(not together, "together must be None or False where several devices divide the batch", together)
-        together = False
     progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)
     for experiment in experiments:
         waiting, most = [], _most_at_once(experiment, seeds, together)
