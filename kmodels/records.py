@@ -57,6 +57,7 @@ class Record:
         train_seconds: all training steps without that; validation excluded.
         images_per_second: training images over train_seconds.
         precision: what the network computed in: float32, bfloat16 or float16.
+        devices: how many trained it together; what comes out depends on their number by rounding only.
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
         seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
@@ -82,6 +83,7 @@ class Record:
     backend: str
     device: str
     precision: str
+    devices: int = 1
     versions: Mapping[str, str]
     commit: str | None
     started: str

@@ -108,7 +108,7 @@ def _run(selected, arguments):
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
-    options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir")}
+    options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir", "devices", "split")}
     try:
         for outcome in sweep(selected, seeds, arguments.out, **options):
             outcomes.append(outcome)
@@ -224,6 +224,10 @@ class _Common:
     """let a run that was killed or interrupted go on where it was; it ends as if it had not been"""
     deterministic: bool = False
     """let a repeat on a GPU be equal bit for bit, somewhat slower; on a CPU it is anyway"""
+    devices: int = 1
+    """how many GPUs to use: on JAX they divide each batch; see --split"""
+    split: Literal["batch", "runs"] = "batch"
+    """what several devices divide: the batch of each run, or the runs, one at a time for each device"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False

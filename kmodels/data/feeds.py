@@ -47,8 +47,35 @@ class ArraysFeed(keras.utils.PyDataset):
         return math.ceil(len(self.split) / self.batch_size)
 
     def __getitem__(self, index):
-        places = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        places = self.places(index)
         return self.split.images[places], self.split.labels[places]
+
+    def places(self, index):
+        """Where the images of a batch are in the split."""
+        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
+
+
+class DividedFeed(ArraysFeed):
+    """An ArraysFeed whose batches are divided among devices; it reads what this host's devices take.
+
+    Args:
+        devices: a Devices.
+        *arguments: of an ArraysFeed.
+    """
+
+    def __init__(self, devices, *arguments):
+        super().__init__(*arguments)
+        self.devices = devices
+
+    def __getitem__(self, index):
+        places = self.places(index)
+        return self.devices.rows(self.split.images, places), self.devices.rows(self.split.labels, places)
+
+
+def divided_stream(devices, batches):
+    """The batches of a stream, divided among devices; every host reads them whole."""
+    for images, labels in batches.as_numpy_iterator():
+        yield devices.divided(images), devices.divided(labels)
 
 
 class EpochOrder(keras.callbacks.Callback):

@@ -3,12 +3,17 @@
 runs.py does one run from data to record, sweeps.py many; trainer.py compiles a network as an experiment says;
 epoch_program.py is the fast way on a GPU; checkpoint.py is exact resume; optimizers.py and losses.py hold PyTorch's
 arithmetic; precision.py, compilation.py and shelf.py what makes runs cheap; callbacks.py what happens between epochs;
-environment.py what the record says of the machine.
+environment.py what the record says of the machine; devices.py and hosts.py divide a run among several, spread.py the
+runs of a sweep.
 """
 
 from kmodels.backend import check_backend
 
 check_backend()
+
+from kmodels.training.hosts import join_hosts  # noqa: E402
+
+join_hosts()
 
 from kmodels.training.runs import run  # noqa: E402 (a clear error instead of one of Keras)
 from kmodels.training.sweeps import run_seeds, sweep  # noqa: E402

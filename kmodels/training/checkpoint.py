@@ -25,6 +25,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kmodels.training import hosts
+
 # What the callbacks count, by class name; all of it is set anew by their on_train_begin.
 COUNTERS = {
     "EarlyStopping": ("wait", "best", "best_epoch", "stopped_epoch"),
@@ -74,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._due():
+        if hosts.is_first() and self._due():
             start = time.perf_counter()
             state = self._state(epoch)
             self._copied_at = time.perf_counter()
@@ -90,6 +92,8 @@ class Checkpoint(keras.callbacks.Callback):
     def remove(self):
         """Deletes the files of a run that is completed."""
         self.close()
+        if not hosts.is_first():
+            return
         for path in (self.path, *_others(self.path)):
             path.unlink(missing_ok=True)
 

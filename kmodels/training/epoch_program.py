@@ -22,6 +22,8 @@ When. `fits_on_device` says: on a GPU, where the splits take at most a quarter o
 nothing to gain, and XLA runs convolutions inside a loop some sixty times slower there than outside.
 """
 
+from contextlib import nullcontext
+
 import jax
 import keras
 import numpy as np
@@ -51,11 +53,13 @@ class ResidentFeed(keras.utils.PyDataset):
         labels: int32 jax.Array (n,).
         batch_size: images a step; the last step of an epoch may have fewer.
         seed: of the order; None keeps the split's own order.
+        devices: the Devices that divide each step among them; None for one.
         chunk_steps: most steps a chunk.
     """
 
-    def __init__(self, images, labels, batch_size, seed=None, chunk_steps=CHUNK_STEPS):
+    def __init__(self, images, labels, batch_size, seed=None, devices=None, chunk_steps=CHUNK_STEPS):
         super().__init__()
+        self.devices = devices
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.chunk_steps = batch_size, seed, chunk_steps
         self.start_epoch(0)
@@ -74,11 +78,20 @@ class ResidentFeed(keras.utils.PyDataset):
         chunk = {"images": self.images, "steps": places[:whole].reshape(-1, self.batch_size)}
         if whole < len(places):
             chunk["rest"] = places[whole:]
+        if self.devices:
+            # The images lie whole on every device: a device gathers those of its places.
+            chunk |= {name: self.devices.divided(chunk[name], -1) for name in ("steps", "rest") if name in chunk}
         return chunk, self.labels
 
 
 class EpochTrainer(keras.Model):
-    """A Keras model whose steps also take the chunks of a ResidentFeed."""
+    """A Keras model whose steps also take the chunks of a ResidentFeed, and may be divided among devices.
+
+    Attributes:
+        devices: the Devices; None for one.
+    """
+
+    devices = None
 
     def train_step(self, state, data):
         return _over_steps(super().train_step, state, data)
@@ -92,7 +105,25 @@ class EpochTrainer(keras.Model):
             return outputs, (state[0], untrained)
 
         outputs, state = _over_steps(step, state, data, joined=True)
-        return outputs, state[1]
+        # On every device, and so on every host, whichever computed them.
+        return self.devices.gathered(outputs) if self.devices else outputs, state[1]
+
+    # Within the scope Keras compiles a step whose new variables lie where the old ones did.
+
+    def make_train_function(self, force=False):
+        with self._scope():
+            super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        with self._scope():
+            super().make_test_function(force)
+
+    def make_predict_function(self, force=False):
+        with self._scope():
+            super().make_predict_function(force)
+
+    def _scope(self):
+        return self.devices.scope() if self.devices else nullcontext()
 
 
 def _over_steps(step, state, data, joined=False):

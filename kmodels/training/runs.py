@@ -6,7 +6,8 @@ import hashlib
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,15 +16,16 @@ import numpy as np
 
 from kmodels.analysis.metrics import calibration, confusion_matrix, log_softmax, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
-from kmodels.data.feeds import ArraysFeed, EpochOrder, stream_feed
+from kmodels.data.feeds import ArraysFeed, DividedFeed, EpochOrder, divided_stream, stream_feed
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.models.saving import save_network
 from kmodels.records import Evaluation, Record, read_record, record_stem, write_record
-from kmodels.training import checkpoint
+from kmodels.training import checkpoint, hosts
 from kmodels.training.callbacks import Watch, finite
 from kmodels.training.compilation import keep_compiled
+from kmodels.training.devices import choose
 from kmodels.training.environment import environment
 from kmodels.training.precision import computing_in, resolve
 from kmodels.training.shelf import Shelf
@@ -32,7 +34,18 @@ from kmodels.training.trainer import build_state
 EVALUATION_BATCH = 512
 
 
-def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None, resume=False, resident=None, shelf=None):
+def run(
+    experiment,
+    seed=0,
+    out="results",
+    *,
+    data_dir=None,
+    verbose=None,
+    resume=False,
+    resident=None,
+    devices=1,
+    shelf=None,
+):
     """Trains on train, keeps the weights of the lowest val_loss, evaluates test once, writes a record.
 
     Args:
@@ -45,17 +58,20 @@ def run(experiment, seed=0, out="results", *, data_dir=None, verbose=None, resum
         resume: go on from the checkpoint of an earlier, killed or interrupted run of the same experiment and seed, and
             end as that one would have; without a checkpoint, begin.
         resident: hold the images on the device and train an epoch in one call (JAX only); None: where that is faster.
+        devices: how many to divide each batch among, the first ones of each host (JAX only). The outcome differs by
+            rounding only.
         shelf: a Shelf, for runs in a row: they share open data and compiled programs.
 
     Returns:
         The Record. Its status is "diverged" if the loss stopped being a number.
 
     Raises:
-        InputError: for bad data, a batch larger than the train split, or an unwritable `out`.
+        InputError: for bad data, a batch larger than the train split or not divisible by `devices`, more devices than
+            there are, or an unwritable `out`.
         KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
         Exception: whatever else ended the training (memory, say), after a record marked "failed".
     """
-    options = Options(data_dir=data_dir, verbose=verbose, resume=resume, resident=resident)
+    options = Options(data_dir=data_dir, verbose=verbose, resume=resume, resident=resident, devices=devices)
     return Run(experiment, seed, out, options, shelf or Shelf())()
 
 
@@ -67,6 +83,7 @@ class Options:
     verbose: int | None = None
     resume: bool = False
     resident: bool | None = None
+    devices: int = 1
 
 
 class Run:
@@ -88,6 +105,9 @@ class Run:
             "resident must be None or False but on JAX with feed 'arrays'",
             options.resident,
         )
+        self.devices = choose(options.devices, experiment.batch_size)
+        if not hosts.is_first():
+            options = replace(options, verbose=0)
         self.experiment, self.seed, self.out, self.options = experiment, int(seed), writable_folder(out), options
         self._shelf = shelf
         # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
@@ -103,6 +123,8 @@ class Run:
         )
         self._weights_sha256 = _checksum(experiment.weights)
         self._environment = {**environment(), "precision": resolve(experiment.precision)}
+        files = [self.path(suffix).exists() for suffix in (".json", ".checkpoint")]
+        hosts.require_same("the run, its data and what is in `out` of it", (self.path("").name, files))
 
     def __call__(self):
         self.build()
@@ -147,11 +169,12 @@ class Run:
         elif self.path(".checkpoint").exists() and self.options.verbose != 0:
             print("begins anew, though a checkpoint of an earlier run is there: resume would go on from it", flush=True)
         _seed(self.seed)
-        with computing_in(self._environment["precision"]):
-            classes = len(dataset.class_names)
-            network = build_model(experiment.model, dataset.image_shape, classes, **experiment.model_options)
-        self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed, place)
-        build_state(self.trainer)
+        with self.devices.scope() if self.devices else nullcontext():
+            with computing_in(self._environment["precision"]):
+                classes = len(dataset.class_names)
+                network = build_model(experiment.model, dataset.image_shape, classes, **experiment.model_options)
+            self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed, place, self.devices)
+            build_state(self.trainer)
         self.watch = Watch(experiment, self.path(".checkpoint"), saved)
         self.watch.checkpoint.restore(self.trainer)
 
@@ -162,16 +185,21 @@ class Run:
             return bool(self.options.resident)
         from kmodels.training.epoch_program import fits_on_device
 
-        return fits_on_device(self.dataset)
+        # Hosts may differ in free memory, and must not in what they compute.
+        return bool(hosts.of_first(fits_on_device(self.dataset)))
 
     def feed(self, split, batch_size=EVALUATION_BATCH, seed=None):
         """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps."""
         split = getattr(self.dataset, split)
-        if not self.resident:
-            return ArraysFeed(split, batch_size, seed)
-        from kmodels.training.epoch_program import ResidentFeed
+        if self.devices:
+            batch_size = self.devices.batch_size(batch_size)
+        if self.resident:
+            from kmodels.training.epoch_program import ResidentFeed
 
-        return ResidentFeed(*self._shelf.on_device(split), batch_size, seed)
+            return ResidentFeed(*self._shelf.on_device(split, self.devices), batch_size, seed, self.devices)
+        if self.devices:
+            return DividedFeed(self.devices, split, batch_size, seed)
+        return ArraysFeed(split, batch_size, seed)
 
     def train(self):
         """Fits the network, from the checkpoint's epoch on."""
@@ -182,6 +210,7 @@ class Run:
         callbacks, steps = self.watch.callbacks, None
         if experiment.feed == "stream":
             feed, steps = stream_feed(self.dataset, experiment.batch_size, self.seed, experiment.epochs, first)
+            feed = divided_stream(self.devices, feed) if self.devices else feed
         else:
             feed = self.feed("train", experiment.batch_size, self.seed)
             callbacks = [EpochOrder(feed), *callbacks]
@@ -200,6 +229,12 @@ class Run:
 
     def finish(self):
         """Evaluates, and writes network and record; returns the record."""
+        record = self._finish()
+        # Another process may look next for what is in `out`.
+        hosts.wait()
+        return record
+
+    def _finish(self):
         if self.watch.diverged:
             record, path = self._write("diverged")
             self.watch.checkpoint.remove()
@@ -209,11 +244,12 @@ class Run:
         except BaseException as error:
             self.give_up(error)
             raise
-        # Before the record: a record that says completed always has its own network beside it.
-        save_network(self.network, self.path(".keras"))
+        if hosts.is_first():
+            # Before the record: a record that says completed always has its own network beside it.
+            save_network(self.network, self.path(".keras"))
         record, path = self._write("completed", **evaluations)
         self.watch.checkpoint.remove()
-        for status in ("interrupted", "failed"):
+        for status in ("interrupted", "failed") if hosts.is_first() else ():
             path.with_name(f"{path.stem}-{status}.json").unlink(missing_ok=True)
         if self.options.verbose != 0:
             print(
@@ -243,7 +279,7 @@ class Run:
 
     def _evaluate(self, name):
         split, num_classes = getattr(self.dataset, name), len(self.dataset.class_names)
-        if self.resident:
+        if self.resident or self.devices:
             logits = self.trainer.predict(self.feed(name), verbose=0)
         else:
             logits = predict_logits(self.trainer, split.images, EVALUATION_BATCH)
@@ -275,8 +311,11 @@ class Run:
             weights_sha256=self._weights_sha256,
             seeds_at_once=self.seeds_at_once,
             error=error,
+            devices=self.devices.count if self.devices else 1,
             **self._environment,
         )
+        if not hosts.is_first():
+            return record, self.out / f"{record.stem}.json"
         try:
             return record, write_record(record, self.out)
         except InputError as unwritable:

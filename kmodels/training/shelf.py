@@ -35,31 +35,35 @@ class Shelf:
             self._keep(self._reduced, key, _reduced(found, experiment, seed))
         return self._reduced[key]
 
-    def on_device(self, split):
-        """The images and labels of a split as arrays on JAX's device."""
+    def on_device(self, split, devices=None):
+        """The images and labels of a split as arrays on JAX's device, or whole on each of the Devices."""
         import jax
 
-        held = self._on_device.pop(id(split), None)
+        put, key = devices.copied if devices else jax.device_put, (id(split), _count(devices))
+        held = self._on_device.pop(key, None)
         while len(self._on_device) > 2:
             # Those of a dataset that is no longer in use, longest ago first.
             del self._on_device[next(iter(self._on_device))]
         # With the split itself, whose id is not given to another one while it is held.
-        held = held or (split, jax.device_put(split.images), jax.device_put(split.labels))
-        self._on_device[id(split)] = held
+        held = held or (split, put(split.images), put(split.labels))
+        self._on_device[key] = held
         return held[1:]
 
-    def trainer(self, experiment, network, seed, place=0):
+    def trainer(self, experiment, network, seed, place=0, devices=None):
         """A trainer in its first state, and the network that it trains: this one, or an older one with its weights.
 
-        Runs that are under way at the same time take trainers from different places.
+        Runs that are under way at the same time take trainers from different places. On several Devices network and
+        trainer are to be made in their scope.
         """
-        program = program_key(experiment, network)
+        program = (program_key(experiment, network), _count(devices))
         if program != self._program:
             self._trainers.clear()
             # A trainer refers to itself; only this frees the old one before the new one grows.
             gc.collect()
             self._program = program
         trainer = build_trainer(experiment, network, seed)
+        if devices:
+            trainer.devices = devices
         if place in self._trainers:
             start_over(self._trainers[place][0], trainer)
         else:
@@ -70,6 +74,10 @@ class Shelf:
     def _keep(place, key, value):
         place.clear()
         place[key] = value
+
+
+def _count(devices):
+    return devices.count if devices else 1
 
 
 def _opened(name, image_size, data_dir):

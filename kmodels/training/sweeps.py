@@ -8,6 +8,7 @@ import keras
 from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
+from kmodels.training import hosts
 from kmodels.training.runs import Options, Run
 from kmodels.training.shelf import Shelf
 
@@ -40,7 +41,8 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
         together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
-        **options: data_dir, verbose, resume and resident, as in `run`.
+        **options: data_dir, verbose, resume, resident and devices, as in `run`; and split: what several devices divide,
+            the "batch" of each run or the "runs", of which each device then does one at a time (on any backend).
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
@@ -56,13 +58,13 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
     return [outcomes[seed].record for seed in seeds]
 
 
-def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None, **options):
+def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None, split="batch", **options):
     """Runs every experiment with every seed; a run that fails does not keep the others from running.
 
     Args:
         experiments: Experiments; those that differ in values only (learning rate, weight decay, momentum, dropout
             rate, label smoothing, seed) share one compiled program, best one after the other.
-        seeds, out, again, together, **options: as in `run_seeds`.
+        seeds, out, again, together, split, **options: as in `run_seeds`.
 
     Yields:
         An Outcome for each run, when it has ended.
@@ -77,6 +79,15 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
         require(keras.backend.backend() == "jax", "seeds train together on JAX only", keras.backend.backend())
         options["resident"] = True
     settings, shelf = Options(**options), Shelf()
+    require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
+    if split == "runs" or settings.devices != 1 or hosts.count() > 1:
+        require(not together, "together must be None or False where there are several devices", together)
+        together = False
+    if split == "runs":
+        from kmodels.training.spread import spread
+
+        yield from spread([(item, seed) for item in experiments for seed in seeds], out, again, settings)
+        return
     progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)
     for experiment in experiments:
         waiting, most = [], _most_at_once(experiment, seeds, together)

@@ -1,0 +1,264 @@
+"""Several devices, several hosts, and runs spread over processes: the outcome is that of one device."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import Experiment, InputError, read_record, read_records, run, run_seeds
+from kmodels.models.saving import load_network
+from kmodels.training import spread, sweep
+
+# 630, 70 and 360 images: steps of 64 leave 54 in train, and none of 54, 118 (630 - 512) and 70 divides by 8.
+EXPERIMENTS = """
+from dataclasses import replace
+from kmodels import Experiment, run
+from kmodels.training import checkpoint, runs
+from kmodels.training.shelf import Shelf
+
+DIGITS = Experiment(
+    name="tests/mlp", dataset="digits", subset=700, image_size=16, model="mlp", augmentation="crop", batch_size=64,
+    epochs=2,
+)
+# One epoch: rounding decides between equal maxima of its pooling, on one device as on many.
+NORMED = replace(DIGITS, name="tests/model4", subset=100, model="model4", dropout=0.2, epochs=1)
+"""
+
+ON_EIGHT = """
+import json, sys
+from pathlib import Path
+import keras
+from kmodels.data.feeds import EpochOrder
+out, shelf = Path(sys.argv[1]), Shelf()
+
+def go(name, experiment, **options):
+    return run(experiment, 3, out / name, verbose=0, shelf=shelf, **options)
+
+go("one", DIGITS)
+go("two", DIGITS, devices=2)
+go("eight", DIGITS, devices=8)
+assert keras.distribution.distribution() is None
+go("resident", DIGITS, devices=8, resident=True)
+go("again", DIGITS)
+go("normed_one", NORMED)
+go("normed_eight", NORMED, devices=8)
+
+begin, checkpoint.COPY_EVERY, checkpoint.WRITE_EVERY = EpochOrder.on_epoch_begin, 0, 0
+def interrupt(self, epoch, logs=None):
+    if epoch == 1:
+        for thread in checkpoint.threading.enumerate():
+            if thread.name == "checkpoint":
+                thread.join()
+        raise KeyboardInterrupt
+    begin(self, epoch, logs)
+
+for first, then in ((8, 1), (1, 8)):
+    EpochOrder.on_epoch_begin = interrupt
+    try:
+        go(f"from_{first}", DIGITS, devices=first)
+    except KeyboardInterrupt as error:
+        assert "can be resumed" in str(error), error
+    assert keras.distribution.distribution() is None
+    EpochOrder.on_epoch_begin = begin
+    go(f"from_{first}", DIGITS, devices=then, resume=True)
+
+said = []
+for number, batch_size in ((8, 60), (9, 64)):
+    try:
+        go("refused", replace(DIGITS, batch_size=batch_size), devices=number)
+    except ValueError as error:
+        said.append(str(error))
+(out / "said.json").write_text(json.dumps(said))
+"""
+
+ON_TWO_HOSTS = """
+import sys
+for resident in (False, True):
+    record = run(DIGITS, 3, f"{sys.argv[1]}/hosts_{resident}", devices=2, resident=resident)
+    assert (record.status, record.devices) == ("completed", 4)
+"""
+
+
+@pytest.fixture(scope="module")
+def jax_only():
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX divides a run")
+
+
+def start(script, out, devices, **variables):
+    variables |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "KMODELS_CACHE": f"{out}/cache"}
+    return subprocess.Popen(
+        [sys.executable, "-c", EXPERIMENTS + script, str(out)],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def outcomes(jax_only, tmp_path_factory):
+    """{how it was run: its record}, of two processes that are two hosts, then of one with eight devices."""
+    out = tmp_path_factory.mktemp("devices")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    hosts = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    pair = [start(ON_TWO_HOSTS, out, 2, **hosts, KERAS_DISTRIBUTION_PROCESS_ID=str(i)) for i in range(2)]
+    first, second = [finish(process) for process in pair]
+    assert "Epoch 1/2" in first
+    assert "Epoch" not in second
+    finish(start(ON_EIGHT, out, 8))
+    return out, {folder.name: of(folder) for folder in out.iterdir() if list(folder.rglob("*.keras"))}
+
+
+def of(folder):
+    (record,) = read_records(folder).values()
+    return record
+
+
+@pytest.mark.parametrize(
+    ("how", "devices"),
+    [("two", 2), ("eight", 8), ("resident", 8), ("from_8", 1), ("from_1", 8), ("hosts_False", 4), ("hosts_True", 4)],
+)
+def test_a_divided_run_equals_one_on_a_single_device(outcomes, how, devices):
+    out, records = outcomes
+    one, other = records["one"], records[how]
+    assert (one.devices, other.devices) == (1, devices)
+    assert other.stem == one.stem
+    for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        np.testing.assert_allclose(other.history[name], one.history[name], rtol=1e-4)
+    for split in ("train", "val", "test"):
+        alone, divided = getattr(one, split), getattr(other, split)
+        assert divided.loss == pytest.approx(alone.loss, rel=1e-4)
+        assert divided.confusion_matrix == alone.confusion_matrix
+        assert np.sum(divided.confusion_matrix) == divided.examples
+    assert sorted(path.suffix for path in (out / how).rglob("*seed*")) == [".json", ".keras"]
+
+
+def test_batch_norm_sees_the_whole_batch_and_no_padding(outcomes):
+    out, records = outcomes
+    one, eight = records["normed_one"], records["normed_eight"]
+    np.testing.assert_allclose(eight.history["loss"], one.history["loss"], rtol=1e-5)
+    assert eight.test.loss == pytest.approx(one.test.loss, rel=1e-4)
+    networks = [load_network(out / how / f"{one.stem}.keras") for how in ("normed_one", "normed_eight")]
+    statistics = [[w for w in network.non_trainable_variables if "moving" in w.path] for network in networks]
+    assert statistics[0]
+    for alone, divided in zip(*statistics, strict=True):
+        np.testing.assert_allclose(np.asarray(divided), np.asarray(alone), rtol=1e-3, atol=1e-4)
+
+
+def test_a_shelf_keeps_runs_on_other_devices_apart(outcomes):
+    _, records = outcomes
+    assert records["again"].history["loss"] == records["one"].history["loss"]
+
+
+def test_what_cannot_be_divided_is_refused(outcomes):
+    out, _ = outcomes
+    indivisible, too_many = json.loads((out / "said.json").read_text())
+    assert indivisible == "batch_size must be a multiple of 8, the number of devices. Received: 60"
+    assert too_many == "devices must be at most 8, as many as JAX sees here. Received: 9"
+
+
+@pytest.mark.parametrize("devices", [0, -1, True, 1.0, "2"])
+def test_devices_are_counted_in_whole_numbers(tiny, tmp_path, devices):
+    with pytest.raises(InputError, match=r"devices must be an integer of at least 1. Received: "):
+        run(tiny, 0, tmp_path, devices=devices)
+
+
+def test_several_devices_need_jax_or_a_split_of_runs(tiny, tmp_path, backend):
+    allowed = "devices must be at most 1, as many" if backend == "jax" else "devices must be 1 but on JAX"
+    with pytest.raises(InputError, match=allowed):
+        run(tiny, 0, tmp_path, devices=2)
+    with pytest.raises(InputError, match=r"split must be 'batch' or 'runs'. Received: 'seeds'"):
+        run_seeds(tiny, [0], tmp_path, split="seeds")
+
+
+def test_hosts_are_described_whole(tmp_path, jax_only):
+    process = start("import kmodels.training", tmp_path, 1, KERAS_DISTRIBUTION_NUM_PROCESSES="2")
+    said, _ = process.communicate()
+    assert "KERAS_DISTRIBUTION_PROCESS_ID must be set together. Received: " in said
+
+
+SMALL = Experiment(name="tests/small", dataset="made_up", image_size=16, model="mlp", epochs=2, batch_size=16)
+
+
+def test_runs_spread_over_processes_equal_those_in_a_row(tmp_path, backend, capfd):
+    bad = replace(SMALL, name="tests/bad", batch_size=41)
+    outcomes = list(sweep([SMALL, bad], [0, 1], tmp_path / "spread", devices=2, split="runs"))
+    printed = capfd.readouterr().out
+    assert "[tests/small seed 1] Epoch 1/2" in printed
+    assert all(line.startswith("[tests/") for line in printed.splitlines())
+    errors = [outcome.error for outcome in outcomes if outcome.experiment == bad]
+    assert [type(error) for error in errors] == [InputError, InputError]
+    done = {outcome.seed: outcome.record for outcome in outcomes if outcome.experiment == SMALL}
+    for record in run_seeds(SMALL, [0, 1], tmp_path / "row", verbose=0):
+        assert done[record.seed].history["loss"] == record.history["loss"]
+        assert done[record.seed].test == record.test
+        assert read_record(tmp_path / "spread" / f"{record.stem}.json") == done[record.seed]
+
+
+def test_a_process_that_dies_costs_its_run_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(spread.sys, "executable", "false")
+    outcomes = list(sweep([SMALL], [0, 1, 2], tmp_path, devices=2, split="runs", verbose=0))
+    assert sorted(outcome.seed for outcome in outcomes) == [0, 1, 2]
+    assert {str(outcome.error) for outcome in outcomes} == {"its process ended with status 1"}
+
+
+def test_each_process_gets_a_gpu_of_those_that_the_user_left(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,0")
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in spread._environments(2)] == ["3", "1"]
+    with pytest.raises(InputError, match=r"devices must be at most 3, the number of GPUs. Received: 4"):
+        spread._environments(4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert len(spread._environments(4)) == 4
+
+
+def test_a_record_from_before_there_were_several_devices_is_of_one(tmp_path, backend):
+    record = run(replace(SMALL, epochs=1), 0, tmp_path, verbose=0)
+    path = tmp_path / f"{record.stem}.json"
+    content = json.loads(path.read_text())
+    assert content.pop("devices") == 1
+    path.write_text(json.dumps(content))
+    assert read_record(path) == record
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_every_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from kmodels.experiment import Experiment\n"
+        "from kmodels.script import main\n"
+        "main([Experiment(name='tests/long', dataset='made_up', image_size=16, model='mlp', batch_size=8,\n"
+        "                 epochs=100_000, patience=None)], __doc__)\n"
+    )
+    arguments = ["--out", str(tmp_path), "--devices", "2", "--split", "runs", "--seeds", "0", "1", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(script), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    begun = set()
+    for line in process.stdout:
+        begun |= {seed for seed in (0, 1) if line.startswith(f"[tests/long seed {seed}] Epoch 4/")}
+        if len(begun) == 2:
+            break
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.count("] interrupted: the") == 2
+    assert [record.status for record in read_records(tmp_path).values()] == ["interrupted"] * 2
