@@ -7,6 +7,7 @@ process 0 alone writes and speaks. Results folder and data must be the same for 
 
 import hashlib
 import os
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -83,3 +84,21 @@ def wait():
         from jax.experimental.multihost_utils import sync_global_devices
 
         sync_global_devices("kmodels")
+
+
+@contextmanager
+def keeping_batches():
+    """Keeps Keras from giving batches to jax.device_put, which refuses arrays that lie on several hosts.
+
+    Keras does that ahead of a step where it knows of no distribution; the feeds have placed them already.
+    """
+    if count() == 1:
+        yield
+        return
+    from keras.src.backend.jax import trainer
+
+    place, trainer._distribute_data = trainer._distribute_data, lambda data, layouts=None: data
+    try:
+        yield
+    finally:
+        trainer._distribute_data = place

@@ -127,13 +127,14 @@ class Run:
         hosts.require_same("the run, its data and what is in `out` of it", (self.path("").name, files))
 
     def __call__(self):
-        self.build()
-        try:
-            self.train()
-        except BaseException as error:
-            self.give_up(error)
-            raise
-        return self.finish()
+        with hosts.keeping_batches():
+            self.build()
+            try:
+                self.train()
+            except BaseException as error:
+                self.give_up(error)
+                raise
+            return self.finish()
 
     def path(self, suffix):
         """A file of this run, once completed: its record (.json), network (.keras) or checkpoint (.checkpoint)."""
