@@ -16,15 +16,27 @@ def check_backend():
     Raises:
         InputError: if `KERAS_BACKEND` names no backend, or one that is not installed.
     """
-    name = os.environ.get("KERAS_BACKEND", "jax")
+    name = _backend()
     if name not in BACKENDS:
         raise unknown("KERAS_BACKEND", name, BACKENDS)
+    if os.environ.get("KERAS_BACKEND", name) != name:
+        raise InputError(
+            f"KERAS_BACKEND={os.environ['KERAS_BACKEND']} came too late: Keras is loaded already and uses {name}; "
+            "set it before the first import of Keras"
+        )
     if importlib.util.find_spec(name) is None:
         raise InputError(
             f"KERAS_BACKEND={name}, but {name} is not installed here; "
             f"install it (pip install {name}) or choose another of {', '.join(BACKENDS)}"
         )
     _quiet_tensorflow(name)
+
+
+def _backend():
+    """The name of the backend: Keras' own once it is loaded, before that what the environment says."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    return os.environ.get("KERAS_BACKEND", "jax")
 
 
 def _quiet_tensorflow(backend):
@@ -55,7 +67,7 @@ def make_deterministic():
     Raises:
         InputError: if JAX is loaded already, which reads the choice only once.
     """
-    backend = os.environ.get("KERAS_BACKEND", "jax")
+    backend = _backend()
     if backend == "jax" and not deterministic():
         if "jax" in sys.modules:
             raise InputError(
@@ -77,7 +89,7 @@ def make_deterministic():
 
 def deterministic():
     """Whether repeats on a GPU are made equal."""
-    backend = os.environ.get("KERAS_BACKEND", "jax")
+    backend = _backend()
     if backend == "jax":
         return _XLA_DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
     if backend == "torch":

@@ -111,6 +111,8 @@ def stream_feed(dataset, batch_size, seed, epochs, first_epoch=0):
             "its memory-mapped cache and does not hold it in memory either"
         )
     tf = import_tensorflow()
+    # tf.data mixes TensorFlow's own seed into every shuffle: the user's would change the order, and a 0 is an error.
+    tf.random.set_seed(1)
     source = dataset.stream()
     chosen = np.zeros(int(source.cardinality()), bool)
     chosen[dataset.train.index] = True

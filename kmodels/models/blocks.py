@@ -3,7 +3,7 @@
 import math
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from kmodels.errors import require
 
@@ -94,25 +94,7 @@ def logits(x, num_classes):
 
 def drop(x, rate, *, name):
     """Dropout: while training, sets values to 0 with probability `rate` and divides the others by 1 - rate."""
-    return Dropout(rate, name=name)(x)
-
-
-class Dropout(layers.Dropout):
-    """Keras' dropout, at a rate that may be a value of the compiled step instead of a constant in it.
-
-    Attributes:
-        rate_of_step: a function without arguments that returns the rate as a tensor; None for the layer's own rate.
-    """
-
-    rate_of_step = None
-
-    def call(self, inputs, training=False):
-        # A rate of 0 costs no draws, and is not one of the values.
-        if not training or not self.rate:
-            return inputs
-        keep = 1 - ops.cast(self.rate if self.rate_of_step is None else self.rate_of_step(), "float32")
-        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
-        return ops.where(draws < keep, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
+    return layers.Dropout(rate, name=name)(x)
 
 
 def batch_norm(x, *, name):

@@ -10,13 +10,12 @@ import keras
 from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
-from kmodels.models.blocks import Dropout
 
 
 def save_network(network, path):
     """Writes the network, without optimizer, to a .keras file; returns the path.
 
-    The file needs nothing but Keras to be read, and computes in float32 whatever the network was trained in.
+    What it holds computes in float32, whatever the network was trained in.
 
     Raises:
         InputError: if the file cannot be written; an old one is still whole then.
@@ -25,23 +24,22 @@ def save_network(network, path):
     _hide_gpu_from_tensorflow()
     with tempfile.TemporaryDirectory(dir=writable_folder(path.parent), prefix=".") as folder:
         try:
-            _in_plain_keras(network).save(Path(folder) / path.name, include_optimizer=False)
+            _in_single_precision(network).save(Path(folder) / path.name, include_optimizer=False)
             os.replace(Path(folder) / path.name, path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
-def _in_plain_keras(network):
-    """The same network in layers of Keras, without the policy of a device."""
+def _in_single_precision(network):
+    """The network, or where it computes in half precision, which suits one device only, a copy that does not."""
+    if network.compute_dtype not in ("bfloat16", "float16"):
+        return network
 
-    def plain(layer):
-        config = layer.get_config()
-        if layer.compute_dtype in ("bfloat16", "float16"):
-            config["dtype"] = layer.variable_dtype
-        return (keras.layers.Dropout if isinstance(layer, Dropout) else type(layer)).from_config(config)
+    def single(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": layer.variable_dtype})
 
-    copy = keras.models.clone_model(network, clone_function=plain)
+    copy = keras.models.clone_model(network, clone_function=single)
     copy.set_weights(network.get_weights())
     return copy
 

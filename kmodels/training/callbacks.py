@@ -1,6 +1,8 @@
 """What happens between epochs."""
 
 import math
+import signal
+import threading
 import time
 
 import keras
@@ -25,6 +27,7 @@ class Watch:
     Attributes:
         callbacks: for `fit`, in this order.
         checkpoint: the last of them.
+        interrupts: the first; a context to train in.
     """
 
     def __init__(self, experiment, path, saved=None):
@@ -32,7 +35,8 @@ class Watch:
         # Keeps the best weights also where it never stops the run.
         patience = experiment.patience or experiment.epochs
         self._best = keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
-        self.callbacks = [self._clock, self._best, self._nan, self._history]
+        self.interrupts = Interrupts()
+        self.callbacks = [self.interrupts, self._clock, self._best, self._nan, self._history]
         if experiment.plateau_patience is not None:
             self.callbacks.append(
                 keras.callbacks.ReduceLROnPlateau(
@@ -66,6 +70,39 @@ class Watch:
             "train_seconds": seconds,
             "images_per_second": images / seconds if images > 0 and seconds > 0 else None,
         }
+
+
+class Interrupts(keras.callbacks.Callback):
+    """As a context around training, makes sure that Ctrl-C ends it.
+
+    Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
+    four was lost so in short runs. What came is remembered here, and raised again when the next epoch begins.
+    """
+
+    _came, _before = False, None
+
+    def __enter__(self):
+        self._came, self._before = False, None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.getsignal(signal.SIGINT)
+        # Another program's handler, or none (a worker in the background), stays as it is.
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *raised):
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+        if self._came and raised[0] is None:
+            raise KeyboardInterrupt
+
+    def _note(self, *arguments):
+        self._came = True
+        self._before(*arguments)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._came:
+            raise KeyboardInterrupt
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -25,7 +25,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kmodels.errors import InputError
 from kmodels.training import hosts
+from kmodels.training.environment import versions
 
 # What the callbacks count, by class name; all of it is set anew by their on_train_begin.
 COUNTERS = {
@@ -36,6 +38,8 @@ COUNTERS = {
     "History": ("epoch", "history"),
 }
 COPY_EVERY, WRITE_EVERY = 200, 10
+# Raise it when what a checkpoint holds, or in what order, changes.
+FORMAT = 1
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -60,10 +64,24 @@ class Checkpoint(keras.callbacks.Callback):
         self._copied_at = self._copy_seconds = self._write_seconds = 0.0
 
     def restore(self, trainer):
-        """Gives the saved state to a trainer whose variables exist; callbacks get theirs when training begins."""
-        if self._saved:
-            for variable, value in zip(_variables(trainer), self._saved["variables"], strict=True):
-                variable.assign(value)
+        """Gives the saved state to a trainer whose variables exist; callbacks get theirs when training begins.
+
+        Raises:
+            InputError: if it is the state of another network, or was saved by another version of this file.
+        """
+        if not self._saved:
+            return
+        meta, values = self._saved["meta"], self._saved["variables"]
+        variables = _variables(trainer)
+        if meta["format"] != FORMAT or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise InputError(
+                f"{self.path} is a checkpoint of another network or another version of kmodels; "
+                "to begin anew, run without resume"
+            )
+        if meta["versions"] != versions():
+            print(f"the checkpoint was made by {meta['versions']}; from here on rounding may differ")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     def on_train_begin(self, logs=None):
         if not self._saved:
@@ -109,7 +127,13 @@ class Checkpoint(keras.callbacks.Callback):
             type(callback).__name__: {name: getattr(callback, name) for name in COUNTERS[type(callback).__name__]}
             for callback in self._watched
         }
-        meta = {"epochs_done": epoch + 1, "stopped": bool(self.model.stop_training), "counters": counters}
+        meta = {
+            "format": FORMAT,
+            "versions": versions(),
+            "epochs_done": epoch + 1,
+            "stopped": bool(self.model.stop_training),
+            "counters": counters,
+        }
         arrays = {"meta": np.array(json.dumps(meta, default=float))}
         for i, variable in enumerate(_variables(self.model)):
             # A copy: on a CPU the array may be the variable's own memory, which the next step writes over.
@@ -157,9 +181,9 @@ def load(path):
                 meta = json.loads(str(arrays["meta"]))
                 best = _numbered(arrays, "best")
                 return {"meta": meta, "variables": _numbered(arrays, "variable"), "best": best or None}
-        except Exception as error:
-            # Whatever is wrong with bytes that a crash or a disk left: zip, zlib and JSON have errors of their own.
-            print(f"the checkpoint {candidate} is damaged ({type(error).__name__}: {error})")
+        except Exception:
+            # Whatever is wrong with bytes that a crash or a disk left: zip, zlib, NumPy and JSON have their own errors.
+            print(f"the checkpoint {candidate} is damaged, not a whole file; the one before it is taken, or none")
     return None
 
 

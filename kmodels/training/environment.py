@@ -1,5 +1,6 @@
 """What a record says of the machine and the code: versions, device, commit."""
 
+import functools
 import platform
 import subprocess
 from importlib import metadata
@@ -13,24 +14,25 @@ from kmodels.backend import deterministic, device_name
 
 def environment():
     """The record's fields backend, device, deterministic, versions and commit."""
-    backend = keras.backend.backend()
-    versions = {"python": platform.python_version(), "kmodels": kmodels.__version__}
-    for package in ("keras", "numpy", backend):
-        versions[package] = _version(package)
     return {
-        "backend": backend,
+        "backend": keras.backend.backend(),
         "device": device_name(),
         "deterministic": deterministic(),
-        "versions": versions,
+        "versions": versions(),
         "commit": _commit(),
     }
 
 
-def _version(package):
-    module = __import__(package)
-    return getattr(module, "__version__", None) or metadata.version(package)
+@functools.cache
+def versions():
+    """Of all that decides the last digits of a result: {package: version}."""
+    found = {"python": platform.python_version(), "kmodels": kmodels.__version__}
+    for package in ("keras", "numpy", keras.backend.backend()):
+        found[package] = getattr(__import__(package), "__version__", None) or metadata.version(package)
+    return found
 
 
+@functools.cache
 def _commit():
     """The short commit of the checkout this file is in; None where it is installed outside one."""
     root = Path(__file__).parents[2]

@@ -17,8 +17,12 @@ LOSS_SCALE = 1024.0
 def resolve(precision):
     """The name in POLICIES that "auto" stands for here; any other name itself.
 
-    bfloat16 where the GPU has compute capability 8.0 or newer, float16 at 7.x, float32 on older ones and on a CPU.
+    bfloat16 where the GPU has compute capability 8.0 or newer, float16 at 7.x, float32 on older ones and on a CPU. A
+    policy of Keras that the user has set counts as chosen: its name takes the place of auto and float32.
     """
+    policy = keras.config.dtype_policy().name
+    if policy != "float32" and precision in ("auto", "float32"):
+        return policy
     if precision != "auto":
         return precision
     major = compute_capability()
@@ -29,11 +33,10 @@ def resolve(precision):
 
 @contextmanager
 def computing_in(precision):
-    """Networks that are built inside compute in this precision: a name in POLICIES."""
+    """Networks that are built inside compute in what `resolve` returned."""
     outside = keras.config.dtype_policy()
-    # The user's own policy (float64, say) is what float32 stands for.
-    if precision != "float32":
-        if outside.compute_dtype != "float32":
+    if precision in ("bfloat16", "float16"):
+        if outside.name != "float32":
             raise InputError(f"precision {precision!r} needs Keras' policy float32. Received: {outside.name!r}")
         keras.config.set_dtype_policy(POLICIES[precision])
     try:

@@ -110,9 +110,6 @@ class Run:
             options = replace(options, verbose=0)
         self.experiment, self.seed, self.out, self.options = experiment, int(seed), writable_folder(out), options
         self._shelf = shelf
-        # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
-        gc.collect()
-        keep_compiled()
         self.seeds_at_once = 1
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.dataset = shelf.dataset(experiment, self.seed, options.data_dir)
@@ -164,6 +161,9 @@ class Run:
             place: of the trainer on the shelf; runs that are under way at the same time need different ones.
         """
         experiment, dataset = self.experiment, self.dataset
+        # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
+        gc.collect()
+        keep_compiled()
         saved = None
         if self.options.resume:
             saved = checkpoint.load(self.path(".checkpoint"))
@@ -178,6 +178,10 @@ class Run:
             build_state(self.trainer)
         self.watch = Watch(experiment, self.path(".checkpoint"), saved)
         self.watch.checkpoint.restore(self.trainer)
+
+    def put_down(self):
+        """Lets go of what `build` made."""
+        self.trainer = self.network = self.watch = None
 
     @cached_property
     def resident(self):
@@ -215,18 +219,19 @@ class Run:
         else:
             feed = self.feed("train", experiment.batch_size, self.seed)
             callbacks = [EpochOrder(feed), *callbacks]
-        self.trainer.fit(
-            feed,
-            steps_per_epoch=steps,
-            initial_epoch=first,
-            # A run that was killed after its last epoch has nothing left to train.
-            epochs=first if saver.stopped else experiment.epochs,
-            validation_data=self.feed("val"),
-            callbacks=callbacks,
-            # Our feeds decide the order; Keras would shuffle the batches once more.
-            shuffle=False,
-            verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
-        )
+        with self.watch.interrupts:
+            self.trainer.fit(
+                feed,
+                steps_per_epoch=steps,
+                initial_epoch=first,
+                # A run that was killed after its last epoch has nothing left to train.
+                epochs=first if saver.stopped else experiment.epochs,
+                validation_data=self.feed("val"),
+                callbacks=callbacks,
+                # Our feeds decide the order; Keras would shuffle the batches once more.
+                shuffle=False,
+                verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+            )
 
     def finish(self):
         """Evaluates, and writes network and record; returns the record."""
@@ -237,8 +242,8 @@ class Run:
 
     def _finish(self):
         if self.watch.diverged:
-            record, path = self._write("diverged")
-            self.watch.checkpoint.remove()
+            record, _ = self._write("diverged")
+            self._clean_up()
             return record
         try:
             evaluations = {split: self._evaluate(split) for split in ("train", "val", "test")}
@@ -248,16 +253,20 @@ class Run:
         if hosts.is_first():
             # Before the record: a record that says completed always has its own network beside it.
             save_network(self.network, self.path(".keras"))
-        record, path = self._write("completed", **evaluations)
-        self.watch.checkpoint.remove()
-        for status in ("interrupted", "failed") if hosts.is_first() else ():
-            path.with_name(f"{path.stem}-{status}.json").unlink(missing_ok=True)
+        record, _ = self._write("completed", **evaluations)
+        self._clean_up()
         if self.options.verbose != 0:
             print(
                 f"{self.watch.epochs} epochs; kept the weights of epoch {record.best_epoch}, where val_loss was lowest;"
                 f" test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images"
             )
         return record
+
+    def _clean_up(self):
+        """Takes away what earlier attempts at this run left, now that it has come to its end."""
+        self.watch.checkpoint.remove()
+        for status in ("interrupted", "failed") if hosts.is_first() else ():
+            self.path(f"-{status}.json").unlink(missing_ok=True)
 
     def give_up(self, error):
         """Records what was finished before the error, and tells the error where."""
@@ -272,7 +281,7 @@ class Run:
         _, path = self._write("interrupted" if interrupted else "failed", error=said)
         where = f"the {self.watch.epochs} finished epochs are in {path}"
         if self.path(".checkpoint").exists():
-            where += "; the run can be resumed"
+            where += "; resume goes on from there"
         if interrupted:
             error.args = (where,)
         else:

@@ -70,6 +70,11 @@ class Shelf:
             self._trainers[place] = (trainer, network)
         return self._trainers[place]
 
+    def clear_places(self):
+        """Lets go of all trainers but the one in the first place."""
+        self._trainers = {place: held for place, held in self._trainers.items() if place == 0}
+        gc.collect()
+
     @staticmethod
     def _keep(place, key, value):
         place.clear()

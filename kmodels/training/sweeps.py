@@ -73,10 +73,12 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
         InputError: if a seed is given twice.
         KeyboardInterrupt: on Ctrl-C, which ends the run and the sweep.
     """
-    seeds = list(seeds)
+    experiments, seeds = list(experiments), list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     if together:
-        require(keras.backend.backend() == "jax", "seeds train together on JAX only", keras.backend.backend())
+        possible = all(_most_at_once(experiment, seeds, True) == len(seeds) for experiment in experiments)
+        rule = f"together needs JAX, feed 'arrays', no class_fractions and at most {MOST_AT_ONCE} seeds"
+        require(possible, rule, keras.backend.backend())
         options["resident"] = True
     settings, shelf = Options(**options), Shelf()
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
@@ -103,9 +105,9 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
                 continue
             waiting.append(run)
             if len(waiting) == most:
-                yield from _trained(waiting, together, progress)
+                yield from _trained(waiting, shelf, together, progress)
                 waiting = []
-        yield from _trained(waiting, together, progress)
+        yield from _trained(waiting, shelf, together, progress)
 
 
 def _most_at_once(experiment, seeds, together):
@@ -114,35 +116,69 @@ def _most_at_once(experiment, seeds, together):
     return min(len(seeds), MOST_AT_ONCE) if possible and together is not False else 1
 
 
-def _trained(runs, together, progress):
+def _trained(runs, shelf, together, progress):
     """Trains runs of one experiment, in one program where that is asked for or faster; yields their Outcomes."""
-    if len(runs) > 1 and runs[0].resident:
-        from kmodels.training.together import worth_it
-
-        progress.begin(runs[0])
-        for place, run in enumerate(runs):
-            run.build(place)
-        from_the_start = not any(run.epochs_done for run in runs)
-        if from_the_start and (together or worth_it(runs)):
-            yield from map(progress.end, _at_once(runs))
+    if len(runs) > 1:
+        if _ready_together(runs, together):
+            progress.begin(runs)
+            yield from map(progress.end, _at_once(runs, shelf, together))
             return
+        _put_down(runs, shelf)
     for run in runs:
-        progress.begin(run)
-        yield progress.end(_outcome(run, run))
+        progress.begin([run])
+        outcome = _outcome(run, run)
+        run.put_down()
+        yield progress.end(outcome)
 
 
-def _at_once(runs):
+def _ready_together(runs, together):
+    """Builds the runs and says whether to train them in one program. What goes wrong here, each will say by itself."""
+    try:
+        if not runs[0].resident:
+            return False
+        from kmodels.training.together import small_enough, worth_it
+
+        runs[0].build()
+        if not together and not small_enough(runs[0]):
+            return False
+        for place, run in enumerate(runs[1:], start=1):
+            run.build(place)
+        return not any(run.epochs_done for run in runs) and (together or worth_it(runs))
+    except Exception:
+        return False
+
+
+def _at_once(runs, shelf, together):
+    """Trains built runs in one program; yields their Outcomes."""
     from kmodels.training.together import train_together
 
+    waiting = list(runs)
     try:
         train_together(runs)
-    except BaseException as error:
+        while waiting:
+            outcome = _outcome(waiting[0], waiting[0].finish)
+            waiting.pop(0)
+            yield outcome
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        if not together:
+            print(f"not together: {_said(error)}; one after the other", flush=True)
+            _put_down(runs, shelf)
         for run in runs:
-            run.give_up(error)
-        if not isinstance(error, Exception):
-            raise
-        return [Outcome(experiment=run.experiment, seed=run.seed, error=error) for run in runs]
-    return [_outcome(run, run.finish) for run in runs]
+            if together:
+                run.give_up(error)
+            yield Outcome(experiment=run.experiment, seed=run.seed, error=error) if together else _outcome(run, run)
+    except BaseException as interrupt:
+        for run in waiting:
+            run.give_up(interrupt)
+        raise
+
+
+def _put_down(runs, shelf):
+    for run in runs:
+        run.put_down()
+    shelf.clear_places()
 
 
 def _outcome(run, train):
@@ -164,12 +200,13 @@ class _Progress:
         self._ended = self._timed = 0
         self._start = self._seconds = 0.0
 
-    def begin(self, run):
-        left = ""
+    def begin(self, runs):
+        run, left = runs[0], ""
         if self._timed:
             left = f" (about {_duration(self._seconds / self._timed * (self._total - self._ended))} left)"
         description = f": {run.experiment.description}" if run.experiment.description else ""
-        self._say(f"\n[{self._ended + 1}/{self._total}] {run.experiment.name}, seed {run.seed}{left}{description}")
+        seeds = f"seed {run.seed}" if len(runs) == 1 else f"seeds {' '.join(str(run.seed) for run in runs)}"
+        self._say(f"\n[{self._ended + 1}/{self._total}] {run.experiment.name}, {seeds}{left}{description}")
         self._start = time.perf_counter()
 
     def end(self, outcome):

@@ -33,6 +33,13 @@ def train_together(runs):
     for run, callbacks in zip(runs, lists, strict=True):
         run.trainer.stop_training = False
         callbacks.on_train_begin()
+    with runs[0].watch.interrupts:
+        _epochs(runs, crew, lists)
+    for callbacks in lists:
+        callbacks.on_train_end()
+
+
+def _epochs(runs, crew, lists):
     for epoch in range(runs[0].experiment.epochs):
         active = [i for i, run in enumerate(runs) if not run.trainer.stop_training]
         if not active:
@@ -50,23 +57,16 @@ def train_together(runs):
             losses = " ".join(f"{logs[i]['val_loss']:.4f}" for i in active)
             seeds = " ".join(str(runs[i].seed) for i in active)
             print(f"epoch {epoch + 1}/{runs[0].experiment.epochs}: val_loss of seeds {seeds}: {losses}", flush=True)
-    for callbacks in lists:
-        callbacks.on_train_end()
+
+
+def small_enough(run):
+    """Whether to ask `worth_it`: not on a CPU, which one seed keeps busy and whose convolutions get slower."""
+    return jax.devices()[0].platform != "cpu" and run.network.count_params() <= MOST_PARAMETERS
 
 
 def worth_it(runs):
-    """Whether these seeds train faster together, by the clock: a chunk of steps of one against the same of all.
-
-    Not asked on a CPU, whose cores one seed keeps busy, with convolutions that `vmap` makes slower, or for a large
-    network.
-    """
-    if jax.devices()[0].platform == "cpu" or runs[0].network.count_params() > MOST_PARAMETERS:
-        return False
-    try:
-        return _Crew(runs).seconds() < WORTH * len(runs) * _Crew(runs[:1]).seconds()
-    except jax.errors.JaxRuntimeError:
-        # No memory for all of them.
-        return False
+    """Whether these seeds train faster together, by the clock: a chunk of steps of one against the same of all."""
+    return _Crew(runs).seconds() < WORTH * len(runs) * _Crew(runs[:1]).seconds()
 
 
 class _Crew:

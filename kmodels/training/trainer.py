@@ -1,9 +1,9 @@
 """The trainer: a network with its augmentation in front, compiled as an experiment says."""
 
 import keras
+from keras import ops
 
 from kmodels.augment import build_augmentation
-from kmodels.models.blocks import Dropout
 from kmodels.training.losses import CrossEntropy
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.precision import LOSS_SCALE
@@ -36,10 +36,10 @@ def build_trainer(experiment, network, seed):
     """
     image = keras.Input(network.input_shape[1:], name="image")
     augmentation = build_augmentation(experiment.augmentation, network.input_shape[1:], seed)
-    dropouts = [layer for layer in network.layers if isinstance(layer, Dropout)]
-    values = StepValues(max((layer.rate for layer in dropouts), default=0.0), experiment.label_smoothing)
-    for layer in dropouts:
-        layer.rate_of_step = lambda: values.dropout
+    rates = [layer.rate for layer in _dropouts(network)]
+    values = StepValues(max(rates, default=0.0), experiment.label_smoothing)
+    for layer in _dropouts(network):
+        _take_rate_from(values, layer)
     trainer = _model_class()(image, network(values(augmentation(image))), name="trainer")
     half = network.compute_dtype == "float16"
     trainer.compile(
@@ -56,6 +56,24 @@ def build_trainer(experiment, network, seed):
         auto_scale_loss=False,
     )
     return trainer
+
+
+def _dropouts(network):
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+
+
+def _take_rate_from(values, layer):
+    """Lets a Dropout layer read its rate from `values`; its own attribute would be a constant in the compiled step."""
+
+    def call(inputs, training=False):
+        # A rate of 0 costs no draws, and is not one of the values.
+        if not training or not layer.rate:
+            return inputs
+        keep = 1 - ops.cast(values.dropout, "float32")
+        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=layer.seed_generator)
+        return ops.where(draws < keep, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
+
+    layer.call = call
 
 
 def _model_class():
@@ -75,11 +93,10 @@ def build_state(trainer):
 
 def program_key(experiment, network):
     """Equal for experiments whose trainers differ in values of variables only, so that one can stand for the other."""
-    options = {**experiment.model_options, "dropout": bool(experiment.dropout)}
-    dropout = any(layer.rate for layer in network.layers if isinstance(layer, Dropout))
+    dropout = any(layer.rate for layer in _dropouts(network))
     return (
         experiment.model,
-        tuple(sorted((name, value) for name, value in options.items() if name != "dropout")),
+        tuple(sorted(item for item in experiment.model_options.items() if item[0] != "dropout")),
         dropout,
         network.input_shape,
         network.output_shape,
@@ -91,10 +108,13 @@ def program_key(experiment, network):
 
 
 def start_over(trainer, fresh):
-    """Gives a trainer the state of a freshly built one of the same program, whose network and values it takes over."""
+    """Gives a trainer the state of a freshly built one of the same program: weights, seeds, optimizer and values."""
     build_state(fresh)
     for ours, theirs in zip(_state(trainer), _state(fresh), strict=True):
         ours.assign(theirs)
+    # The network is the last layer; its rates are not in the step, but in what is saved.
+    for ours, theirs in zip(_dropouts(trainer.layers[-1]), _dropouts(fresh.layers[-1]), strict=True):
+        ours.rate = theirs.rate
 
 
 def _state(trainer):

@@ -1,12 +1,14 @@
 """What happens between epochs."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kmodels.training import callbacks
-from kmodels.training.callbacks import Clock, StopOnNaN
+from kmodels.training.callbacks import Clock, Interrupts, StopOnNaN
 
 
 @pytest.mark.parametrize("logs", [{"loss": float("nan"), "val_loss": 1.0}, {"loss": 1.0, "val_loss": float("inf")}])
@@ -44,3 +46,34 @@ def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch, 
     clock.on_epoch_end(1, logs)  # 30
     assert clock.compile_seconds == 5
     assert clock.train_seconds == 2 + 3
+
+
+def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
+    before = signal.getsignal(signal.SIGINT)
+    interrupts = Interrupts()
+
+    def train():
+        with interrupts:
+            interrupts.on_epoch_begin(0)
+            # As in a callback of the garbage collector.
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.on_epoch_begin(1)
+
+    # Where there is no next epoch, it comes when training ends.
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_handler_of_the_users_own_stays():
+    def own(*arguments):
+        pass
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with Interrupts():
+            assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)

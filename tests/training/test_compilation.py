@@ -21,6 +21,7 @@ def test_a_second_process_compiles_nothing_anew(tmp_path, backend, chosen):
     if backend != "jax":
         pytest.skip("the cache is JAX's")
     environment = {**os.environ, "KMODELS_CACHE": str(tmp_path / "cache")}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     folder = tmp_path / "cache" / "compiled"
     if chosen:
         folder = tmp_path / "users"

@@ -61,6 +61,7 @@ def test_float16_scales_the_loss_by_a_constant_and_others_do_not():
 def test_half_precision_in_double_is_refused():
     keras.config.set_dtype_policy("float64")
     try:
+        assert resolve("auto") == resolve("float32") == "float64"
         with pytest.raises(InputError, match=r"precision 'bfloat16' needs Keras' policy float32. Received: 'float64'"):
             computing_in("bfloat16").__enter__()
         assert keras.config.dtype_policy().name == "float64"

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kmodels import read_records, run
+from kmodels import InputError, read_records, run
 from kmodels.data.feeds import EpochOrder
 from kmodels.training import checkpoint
 
@@ -68,7 +68,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     out = tmp_path / "pieces"
     for stop in (2, 5):
         stop_at(stop)
-        with pytest.raises(KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; the run can be resumed"):
+        with pytest.raises(KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; resume goes on from there"):
             run(eventful, 3, out, resume=True, **options)
     stop_at(None)
     pieces = run(eventful, 3, out, resume=True, **options)
@@ -117,11 +117,22 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(eventful,
     for damaged in (b"", data[:middle], data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]):
         path.write_bytes(damaged)
         assert checkpoint.load(path)["meta"]["epochs_done"] == 3
-        assert f"the checkpoint {path} is damaged" in capsys.readouterr().out
+        assert f"the checkpoint {path} is damaged, not a whole file" in capsys.readouterr().out
     stop_at(None)
     resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
     assert "goes on after epoch 3" in capsys.readouterr().out
     assert outcome(resumed) == outcome(whole)
+
+
+def test_a_checkpoint_of_another_network_is_refused_with_a_way_out(eventful, tmp_path, stop_at, monkeypatch):
+    stop_at(1)
+    with pytest.raises(KeyboardInterrupt):
+        run(eventful, 0, tmp_path, verbose=0)
+    stop_at(None)
+    monkeypatch.setattr(checkpoint, "FORMAT", 0)
+    with pytest.raises(InputError, match="another network or another version of kmodels; to begin anew, run without"):
+        run(eventful, 0, tmp_path, verbose=0, resume=True)
+    assert [path.suffix for path in tmp_path.rglob("*interrupted*")] == [".json"]
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, stop_at, monkeypatch, capsys):

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
 from kmodels import InputError, run, run_seeds
+from kmodels.models.saving import load_network
 from kmodels.training import runs, sweeps
 from kmodels.training.sweeps import Outcome, failures, sweep
 
@@ -24,6 +26,8 @@ def test_runs_that_differ_in_values_share_a_program_and_equal_the_run_alone(
     if backend == "jax":
         assert records[0].compile_seconds > 0
         assert [record.compile_seconds for record in records[1:]] == [0] * 5
+    saved = load_network(tmp_path / "sweep" / f"{records[-1].stem}.keras")
+    assert [layer.rate for layer in saved.layers if isinstance(layer, keras.layers.Dropout)] == [0.7, 0.7]
     for experiment, record in list(zip(experiments, records, strict=True))[-2:]:
         alone = run(experiment, 1, tmp_path / "alone", verbose=0)
         assert outcome(record) == outcome(alone)
@@ -120,3 +124,17 @@ def test_seeds_trained_together_are_the_seeds_trained_alone(tiny, tmp_path, back
             np.testing.assert_allclose(ours.history[name], theirs.history[name], rtol=1e-4)
         assert ours.test.accuracy == pytest.approx(theirs.test.accuracy, abs=0.01)
     assert len({record.epochs_run for record in alone}) > 1
+
+
+def test_seeds_that_cannot_be_built_fail_one_by_one_and_the_next_experiment_runs(tiny, tmp_path, backend):
+    if backend != "jax":
+        pytest.skip("only JAX builds several at once")
+    bad, good = replace(tiny, name="tests/bad", model="resnet50"), replace(tiny, model="mlp", epochs=1)
+    outcomes = list(sweep([bad, good], (0, 1), tmp_path, verbose=0, resident=True))
+    assert [done.record is not None for done in outcomes] == [False, False, True, True]
+    assert "at least 32x32 pixels" in str(outcomes[0].error)
+
+
+def test_what_cannot_train_together_is_said(tiny, tmp_path):
+    with pytest.raises(InputError, match="together needs JAX, feed 'arrays', no class_fractions and at most 8 seeds"):
+        run_seeds(replace(tiny, class_fractions=(0.5,) * 10), [0, 1], tmp_path, together=True)
