@@ -93,16 +93,19 @@ class SGD(_TorchOptimizer, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("kmodels")
 class Adam(_TorchOptimizer, keras.optimizers.Adam):
-    """w -= rate * m' / (sqrt(v') + epsilon), with the bias-corrected moments m' and v'."""
+    """w -= rate * m' / (sqrt(v') + epsilon), with the bias-corrected moments m' and v'.
+
+    The corrections are numbers, not arrays: an update of all weights is bound by memory, and here by divisions too.
+    """
 
     def torch_step(self, gradient, variable, rate, index):
         step = ops.cast(self.iterations + 1, variable.dtype)
         mean, square = self._momentums[index], self._velocities[index]
         self.assign(mean, self.beta_1 * mean + (1 - self.beta_1) * gradient)
         self.assign(square, self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient))
-        mean = mean / (1 - ops.power(self.beta_1, step))
-        square = square / (1 - ops.power(self.beta_2, step))
-        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
+        rate = rate / (1 - ops.power(self.beta_1, step))
+        root = ops.sqrt(square) * ops.rsqrt(1 - ops.power(self.beta_2, step))
+        self.assign_sub(variable, rate * mean / (root + self.epsilon))
 
 
 @keras.saving.register_keras_serializable("kmodels")
