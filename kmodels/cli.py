@@ -218,21 +218,30 @@ def gradcam(record: Name[Path], /, layers: tuple[str, ...] | None = None, data_d
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
-    """Write the results table of the README from the records. (Pictures and pages: --figures of an experiment file.)
+    """Write the tables of the README from records and benchmarks. (Pages: --figures of an experiment file.)
 
     Args:
         out: the results folder.
-        readme: the file whose table stands between the two results markers.
-        check: change nothing; fail if the table is not what the records say.
+        readme: the file whose tables stand between their markers.
+        check: change nothing; fail if the tables are not what the results say.
     """
     from kmodels.report.tables import update_readme
 
-    fresh = update_readme(readme, out, check)
+    fresh = update_readme(readme, readme_sections(out), check)
     if check:
         print(f"{readme} is {'up to date' if fresh else 'stale: run kmodels report'}")
         return 0 if fresh else 1
     print(f"{readme}: {'nothing new' if fresh else 'written'}")
     return 0
+
+
+def readme_sections(out):
+    """What `kmodels report` writes into the README from the results folder, by the name of the markers."""
+    from kmodels.bench.tables import markdown, read_benchmarks
+    from kmodels.records import read_records
+    from kmodels.report.tables import results_section
+
+    return {"results": results_section(read_records(out).values()), "speed": markdown(read_benchmarks(out / "bench"))}
 
 
 def bench(

@@ -1,8 +1,13 @@
 """The results as text for a terminal."""
 
+import json
+from pathlib import Path
+
+from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
 from kmodels.bench.summary import achieved, compile_seconds, median, ratios, reference_of
 from kmodels.bench.throughput import EVERYONE
+from kmodels.errors import InputError
 from kmodels.report.tables import aligned
 
 
@@ -21,6 +26,51 @@ def text(results):
         for row in rows
     ]
     return "\n\n".join(parts) or "nothing was measured"
+
+
+def read_benchmarks(folder):
+    """The results of all benchmarks in a folder, oldest first.
+
+    Raises:
+        InputError: if a file there holds none.
+    """
+    try:
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+        return sorted(found, key=lambda results: results["started"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read the benchmarks in {folder}: {type(error).__name__}: {error}") from error
+
+
+def markdown(benchmarks):
+    """A table of the throughput in these results, a line for each device, precision, network and batch size.
+
+    Of several measurements of the same, the last counts.
+    """
+    latest = {}
+    for results in benchmarks:
+        for row in results["sections"].get("throughput", ()):
+            where = (results["environment"]["device"], results["settings"]["precision"])
+            latest[*where, row["model"], row["batch_size"]] = row
+    if not latest:
+        return "No benchmark yet."
+    names = [
+        name for name in CONTENDERS if name != "input" and any(name in row["contenders"] for row in latest.values())
+    ]
+    head = ("device", "precision", "network", "batch", *(f"`{name}`" for name in names))
+    lines = [head, ("---",) * 3 + ("---:",) * (1 + len(names))]
+    for (device, precision, model, batch_size), row in latest.items():
+        lines.append((device, precision, f"`{model}`", str(batch_size), *(_rate(row, name) for name in names)))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rate(row, name):
+    """The median of images a second, and how many times as fast ours was."""
+    rate = median(row["contenders"].get(name, {}).get("images_per_second"))
+    if rate is None:
+        return "-"
+    reference = reference_of(row["contenders"])
+    compared = median(ratios(row["contenders"][reference], row["contenders"][name]))
+    return f"**{rate:,.0f}**" if name == reference else f"{rate:,.0f} ({compared:.2f})"
 
 
 def _throughput(row):

@@ -4,9 +4,13 @@ from pathlib import Path
 
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
-from kmodels.records import read_records, summarise
+from kmodels.records import summarise
 
-BEGIN, END = "<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"
+# Around what `kmodels report` writes into the README.
+MARKERS = {
+    "results": ("<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"),
+    "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
+}
 
 
 def percent(fraction):
@@ -213,29 +217,33 @@ def _results_table(summaries):
     return markdown(rows, right=(3, 4, 5, 6))
 
 
-def update_readme(readme, out, check=False):
-    """Rewrites what stands between the markers in the README from the records under `out`.
+def update_readme(readme, sections, check=False):
+    """Rewrites what stands between markers in the README.
 
     Args:
         readme: its path.
-        out: the results folder.
+        sections: {name in MARKERS: text}; "results" must have its markers, others are left out where there are none.
         check: change nothing, only tell.
 
     Returns:
         Whether the README was up to date.
 
     Raises:
-        InputError: if there is no such file or it has not the two markers.
+        InputError: if there is no such file, or markers are missing or there twice.
     """
     readme = Path(readme)
     if not readme.is_file():
         raise InputError(f"no README at {readme}")
-    text = readme.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise InputError(f"{readme} must have the lines {BEGIN!r} and {END!r} once each")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    fresh = f"{head}{BEGIN}\n{results_section(read_records(out).values())}\n{END}{tail}"
+    text = fresh = readme.read_text()
+    for name, section in sections.items():
+        begin, end = MARKERS[name]
+        counts = fresh.count(begin), fresh.count(end)
+        if counts == (0, 0) and name != "results":
+            continue
+        if counts != (1, 1):
+            raise InputError(f"{readme} must have the lines {begin!r} and {end!r} once each")
+        head, rest = fresh.split(begin)
+        fresh = f"{head}{begin}\n{section}\n{end}{rest.split(end)[1]}"
     if fresh != text and not check:
         write_atomically(readme, fresh)
     return fresh == text

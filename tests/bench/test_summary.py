@@ -1,7 +1,10 @@
 """Medians, ratios within a round, tables."""
 
+import json
+
 import pytest
 
+from kmodels import InputError
 from kmodels.bench import summary, tables
 
 
@@ -76,3 +79,28 @@ def test_pairs_starts_and_memory_are_shown():
     assert ["more after 6 epochs", "512"] in sizes
     assert ["growth from epoch 5", "0"] in sizes
     assert found.endswith("memory: n, batch 8\nfailed: E: gone")
+
+
+def test_the_readme_shows_the_last_measurement_of_each(row, tmp_path):
+    settings = {"precision": "float32"}
+    files = [("b", "2026-01-02", row), ("a", "2026-01-01", {**row, "contenders": {"ours": result(1)}})]
+    for name, started, measured in files:
+        content = {
+            "started": started,
+            "environment": {"device": "gpu"},
+            "settings": settings,
+            "sections": {"throughput": [measured]},
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert tables.markdown(tables.read_benchmarks(tmp_path)).splitlines() == [
+        "| device | precision | network | batch | `ours` | `jax` | `torch` |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| gpu | float32 | `model4` | 8 | **100** | 110 (0.91) | - |",
+    ]
+    assert tables.markdown([]) == "No benchmark yet."
+
+
+def test_a_file_that_is_no_benchmark_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(InputError, match=r"cannot read the benchmarks in .*TypeError"):
+        tables.read_benchmarks(tmp_path)

@@ -9,7 +9,8 @@ import pytest
 from test_records import make
 
 from kmodels import InputError, Published
-from kmodels.records import write_record
+from kmodels.cli import readme_sections
+from kmodels.records import read_records, write_record
 from kmodels.report import tables
 
 FOLDER = {
@@ -83,29 +84,32 @@ def test_other_pixels_stand_apart_from_the_published_data():
 @pytest.fixture
 def readme(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\n{tables.BEGIN}\nold\n{tables.END}\n\nend\n")
+    begin, end = tables.MARKERS["results"]
+    path.write_text(f"# Title\n\n{begin}\nold\n{end}\n\nend\n")
     return path
 
 
 def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     write_record(make(), tmp_path / "results")
-    assert not tables.update_readme(readme, tmp_path / "results", check=True)
+    sections = {"results": tables.results_section(read_records(tmp_path / "results").values()), "speed": "fast"}
+    assert not tables.update_readme(readme, sections, check=True)
     assert "old" in readme.read_text()
-    assert not tables.update_readme(readme, tmp_path / "results")
+    assert not tables.update_readme(readme, sections)
     text = readme.read_text()
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nend\n")
     assert "| `report/one` |" in text
     assert "old" not in text
-    assert tables.update_readme(readme, tmp_path / "results", check=True)
+    assert tables.update_readme(readme, sections, check=True)
+    assert "fast" not in text
 
 
 def test_a_readme_without_markers_is_refused(tmp_path):
     with pytest.raises(InputError, match="no README at"):
-        tables.update_readme(tmp_path / "README.md", tmp_path)
+        tables.update_readme(tmp_path / "README.md", {})
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(InputError, match="must have the lines"):
-        tables.update_readme(tmp_path / "README.md", tmp_path)
+        tables.update_readme(tmp_path / "README.md", {"results": ""})
 
 
 def test_our_own_readme_shows_the_committed_records(tmp_path):
@@ -118,7 +122,8 @@ def test_our_own_readme_shows_the_committed_records(tmp_path):
         if name.endswith(".json"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, tmp_path / name)
-    assert tables.update_readme(root / "README.md", tmp_path, check=True), "run: kmodels report"
+    sections = readme_sections(tmp_path / "results")
+    assert tables.update_readme(root / "README.md", sections, check=True), "run: kmodels report"
 
 
 def test_classes_are_listed_as_the_report_lists_them():
