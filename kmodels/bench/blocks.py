@@ -12,6 +12,8 @@ from kmodels.training.precision import computing_in
 
 SEED = 0
 NEVER = 1_000_000
+# Fewer would measure how an epoch begins and ends; those of a run have hundreds.
+LEAST_STEPS = 8
 
 
 class Block(NamedTuple):
@@ -60,10 +62,14 @@ def epochs_for(steps, most):
 
 
 def calibrate(block, seconds):
-    """How many steps take about `seconds`, found with blocks that grow; compiled before."""
+    """How many steps take about `seconds`, found with blocks that grow; compiled before.
+
+    At least LEAST_STEPS, unless they took ten times as long.
+    """
     steps = 1
     while True:
         done, spent = block(steps)
         if spent >= seconds / 2:
-            return max(1, math.ceil(done * seconds / spent))
+            fitting = done * seconds / spent
+            return math.ceil(max(fitting, min(LEAST_STEPS, 10 * fitting)))
         steps = done * min(8, max(2, math.ceil(seconds / max(spent, 1e-6))))

@@ -22,6 +22,11 @@ def test_a_contender_that_does_more_than_asked_is_not_asked_for_too_much():
     assert calibrate(lambda steps: Block(50, 2.0), 1.0) == 25
 
 
+@pytest.mark.parametrize(("step_seconds", "steps"), [(0.01, 100), (0.5, 8), (1.2, 8), (5.0, 2), (60.0, 1)])
+def test_slow_steps_are_not_timed_one_by_one(step_seconds, steps):
+    assert calibrate(lambda asked: Block(asked, step_seconds * asked), 1.0) == steps
+
+
 @pytest.mark.parametrize(("steps", "most", "expected"), [(1, 20, (1, 1)), (20, 20, (1, 20)), (21, 20, (2, 11))])
 def test_epochs_hold_at_least_the_steps_asked_for(steps, most, expected):
     assert epochs_for(steps, most) == expected
