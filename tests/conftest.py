@@ -1,6 +1,7 @@
 """What every test shares: a cache of its own, so that no test reads or leaves anything in the user's."""
 
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,14 @@ def backend():
 
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
     return keras.backend.backend()
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches this process and those it starts, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch, 
     assert clock.train_seconds == 2 + 3
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
     before = signal.getsignal(signal.SIGINT)
     interrupts = Interrupts()

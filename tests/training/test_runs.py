@@ -230,6 +230,7 @@ def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, t
         run(tiny, 0, tmp_path / "file")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
