@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 def unknown(kind, received, known):
     """The InputError for a name that is not one of `known`; offers the nearest ones."""
-    known = list(known)
+    known = [str(name) for name in known]
     near = difflib.get_close_matches(str(received), known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return InputError(f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}")

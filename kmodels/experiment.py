@@ -10,14 +10,20 @@ from typing import get_args
 
 from kmodels.augment import POLICIES
 from kmodels.data import DATASETS
+from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 FEEDS = ("arrays", "stream")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+# What may be fitted on the features of a trained network: see kmodels/training/heads.py.
+HEADS = ("crt", "nearest_mean", "svm", "tau_norm")
+KERNELS = ("linear", "rbf")
 # The fields that are options of a network's builder.
-MODEL_OPTIONS = ("dropout", "batch_norm", "weights", "frozen", "small_stem")
+MODEL_OPTIONS = ("hidden", "dropout", "batch_norm", "factorised", "noise_std", "weights", "small_stem")
+# The fields that thin out the training images of classes; an experiment has one of them at most.
+IMBALANCES = ("class_fractions", "class_counts", "long_tail")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,28 @@ _RANGES = (
         "numbers from 0 to 1, one for each class, not all 0",
         lambda value: all(0 <= share <= 1 for share in value) and any(value),
     ),
+    (
+        "class_counts",
+        "whole numbers of at least 0, one for each class, not all 0",
+        lambda value: min(value, default=0) >= 0 and any(value),
+    ),
+    ("long_tail", "a ratio of at least 1", lambda value: 1 <= value < math.inf),
+    (
+        "class_weight",
+        "'balanced' or numbers of at least 0, one for each class, not all 0",
+        lambda value: (
+            value == "balanced"
+            or (isinstance(value, tuple) and all(0 <= weight < math.inf for weight in value) and any(value))
+        ),
+    ),
+    (
+        "shots",
+        "two whole numbers, the larger first: of training images, above which a class has many and below which few",
+        lambda value: len(value) == 2 and value[0] >= value[1] >= 0,
+    ),
+    ("hidden", "one or more whole numbers of at least 1", lambda value: value and min(value) >= 1),
     ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("noise_std", "at least 0", lambda value: 0 <= value < math.inf),
     ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
     ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
     ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
@@ -72,6 +99,9 @@ class Experiment:
     name: str = field(metadata={"help": "where its records go: <report>/<name>"})
     description: str = option("", "one line for lists and pages")
     published: Published | None = option(None, "the numbers a report printed for it")
+    shots: tuple[int, ...] = option(
+        (100, 20), "classes with more training images than the first number have many, with fewer than the second few"
+    )
 
     dataset: str = option("cifar10", "name of the data, one of `kmodels data`")
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
@@ -82,13 +112,36 @@ class Experiment:
     class_fractions: tuple[float, ...] | None = option(
         None, "the share of each class's training images to keep, 0 to 1 in the order of the classes; drawn by the seed"
     )
+    class_counts: tuple[int, ...] | None = option(
+        None, "how many training images of each class to keep, in the order of the classes; drawn by the seed"
+    )
+    long_tail: float | None = option(
+        None, "keep all training images of the first class, 1/this of the last, falling exponentially between"
+    )
+    sampler: str = option(
+        "shuffle",
+        "which training images an epoch shows: shuffle (each once), oversample (as many of every class) or sqrt (of a "
+        "class in proportion to the square root of its size); an epoch has as many as the train split",
+    )
 
     model: str = option("model4", "name of the network, one of `kmodels models`")
+    hidden: tuple[int, ...] | None = option(None, "widths of two_layer_net's hidden layers; None: its own")
     dropout: float | None = option(None, "dropout rate; None: the network's own")
     batch_norm: bool | None = option(None, "batch normalisation in alexnet; None: the network's own")
+    factorised: bool | None = option(None, "densenet121 with 1x3 and 3x1 convolutions in place of each 3x3")
+    noise_std: float | None = option(None, "densenet121's Gaussian noise after its first six convolutions, in training")
     weights: str | None = option(None, "resnet50's first weights: imagenet, or a file; None: drawn")
-    frozen: bool | None = option(None, "train resnet50's classifier only; needs weights")
     small_stem: bool | None = option(None, "resnet50's stem for small images")
+    init_from: str | None = option(
+        None,
+        "start from a trained network: the name of its experiment, whose network with the same seed lies in the "
+        "results folder, or a .keras file; layers whose name and shape fit are taken over",
+    )
+    frozen: bool | None = option(None, "train only the layers that were drawn anew, and the classifier; needs weights")
+    head: str | None = option(
+        None, f"train no network; fit this head on the features of init_from's: {', '.join(HEADS)}"
+    )
+    kernel: str | None = option(None, f"of head svm: {' or '.join(KERNELS)}; None: linear")
 
     optimizer: str = option("adam", f"one of {', '.join(OPTIMIZERS)}; constants are PyTorch's")
     learning_rate: float = option(1e-3, "initial learning rate")
@@ -97,6 +150,11 @@ class Experiment:
         None, "added to the gradient, decoupled for adamw; None: PyTorch's default (adamw 0.01, others 0)"
     )
     label_smoothing: float = option(0.0, "share of the target spread evenly over all classes")
+    class_weight: str | tuple[float, ...] | None = option(
+        None,
+        "weight of each class in the loss, in the order of the classes, or balanced: inverse to its training images; "
+        "of head svm: what the penalty C of each class is multiplied by",
+    )
     precision: str = option(
         "auto",
         "what the network computes in: float32, bfloat16, float16, or auto: the fastest that the device has units for",
@@ -131,6 +189,9 @@ class Experiment:
             ("optimizer", OPTIMIZERS),
             ("feed", FEEDS),
             ("precision", PRECISIONS),
+            ("sampler", SAMPLERS),
+            ("head", (None, *HEADS)),
+            ("kernel", (None, *KERNELS)),
         ):
             if getattr(self, kind) not in known:
                 raise unknown(kind, getattr(self, kind), known)
@@ -147,7 +208,12 @@ class Experiment:
             self.momentum,
         )
         require(self.weights != "", "weights must be None, 'imagenet' or a file", self.weights)
-        require(self.weights or not self.frozen, "frozen needs weights", self.weights)
+        require(self.weights or self.init_from or not self.frozen, "frozen needs weights or init_from", self.weights)
+        require(self.init_from != "", "init_from must be None, an experiment's name or a .keras file", self.init_from)
+        require(not (self.weights and self.init_from), "weights must be None where there is init_from", self.weights)
+        given = [name for name in IMBALANCES if getattr(self, name) is not None]
+        require(len(given) < 2, f"only one of {', '.join(IMBALANCES)} can be given", given)
+        self._check_head()
         if self.feed == "stream":
             require(
                 DATASETS[self.dataset] == "tfds_sets",
@@ -160,12 +226,38 @@ class Experiment:
                 "feed 'stream' reads images as tfds stores them; image_size must be None",
                 self.image_size,
             )
+            require(
+                self.sampler == "shuffle", "feed 'stream' shows each image once; sampler must be shuffle", self.sampler
+            )
         if self.patience is not None and self.plateau_patience is not None:
             require(
                 self.plateau_patience < self.patience,
                 f"plateau_patience must be below patience ({self.patience}), or it never acts",
                 self.plateau_patience,
             )
+
+    def _check_head(self):
+        require(self.head == "svm" or self.kernel is None, "kernel belongs to head svm", self.kernel)
+        if self.head is None:
+            return
+        require(self.init_from, f"head {self.head!r} needs init_from, the network whose features it takes", None)
+        require(
+            not self.frozen, f"frozen must be left out where there is a head: {self.head!r} trains no network", True
+        )
+        none = f"augmentation must be 'none' where there is a head: {self.head!r} sees features, not images"
+        require(self.augmentation == "none", none, self.augmentation)
+        trained = self.head == "crt" or self.sampler == "shuffle"
+        require(trained, f"sampler must be 'shuffle' for head {self.head!r}, which sees all at once", self.sampler)
+        require(
+            self.head in ("svm", "crt") or self.class_weight is None,
+            f"class_weight belongs to training and to the heads svm and crt, not to {self.head!r}",
+            self.class_weight,
+        )
+
+    @property
+    def imbalance(self):
+        """(field, value) of what thins out the classes, the field one of IMBALANCES; None where nothing does."""
+        return next(((name, getattr(self, name)) for name in IMBALANCES if getattr(self, name) is not None), None)
 
     @property
     def model_options(self):
@@ -185,8 +277,8 @@ class Experiment:
 
 
 def deciding_fields():
-    """The fields that decide the outcome: all but name, description and published numbers."""
-    return [item for item in fields(Experiment) if item.name not in ("name", "description", "published")]
+    """The fields that decide the outcome: all but name, description, published numbers and how classes are grouped."""
+    return [item for item in fields(Experiment) if item.name not in ("name", "description", "published", "shots")]
 
 
 _DEFAULTS = {item.name: item.default for item in deciding_fields()}
@@ -199,7 +291,7 @@ def kinds(item):
 
 def kind_name(kind):
     """A type as people say it."""
-    return {NoneType: "None", tuple[float, ...]: "numbers"}.get(kind) or kind.__name__
+    return {NoneType: "None", tuple[float, ...]: "numbers", tuple[int, ...]: "whole numbers"}.get(kind) or kind.__name__
 
 
 def _checked(item, value):
@@ -207,9 +299,10 @@ def _checked(item, value):
     allowed = kinds(item)
     if float in allowed and type(value) is int:
         return float(value)
-    if tuple[float, ...] in allowed and isinstance(value, list | tuple):
-        if all(type(number) in (int, float) for number in value):
-            return tuple(map(float, value))
+    if isinstance(value, list | tuple):
+        for kind, numbers in ((tuple[int, ...], (int,)), (tuple[float, ...], (int, float))):
+            if kind in allowed and all(type(number) in numbers for number in value):
+                return tuple(map(numbers[-1], value))
     elif type(value) in allowed or (isinstance(value, Published) and Published in allowed):
         return value
     raise InputError(f"{item.name} must be {' or '.join(map(kind_name, allowed))}. Received: {value!r}")

@@ -1,6 +1,7 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -47,7 +48,7 @@ class Record:
         source: where the pixels came from (`Dataset.source`).
         class_names: in the order of the labels.
         image_shape: (height, width, 3) of the images the network saw.
-        parameters: trainable parameters of the network.
+        parameters: trainable parameters of the network, or the fitted numbers of a head.
         history: per finished epoch: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate and
             seconds; None where a value is not finite.
         best_epoch: the epoch whose weights were kept, from 1: the lowest val_loss.
@@ -63,6 +64,8 @@ class Record:
         seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
         deterministic: whether the GPU was made to repeat results bit for bit.
         weights_sha256: of the file that the network started from; None where there was none.
+        started_from: where `init_from` was given: the file's name, and which layers were taken over and which drawn.
+        head: where a head was fitted on frozen features: what was chosen on val, with the candidates' val accuracies.
     """
 
     experiment: Experiment
@@ -89,6 +92,8 @@ class Record:
     started: str
     error: str | None = None
     weights_sha256: str | None = None
+    started_from: Mapping[str, Any] | None = None
+    head: Mapping[str, Any] | None = None
     seeds_at_once: int = 1
     deterministic: bool = False
     schema: int = SCHEMA
@@ -117,6 +122,11 @@ class Record:
         ending = "" if self.status == "completed" else f"-{self.status}"
         stem = record_stem(self.experiment, self.seed, self.source, self.weights_sha256, self.backend, self.precision)
         return f"{stem}{ending}"
+
+
+def finite(value):
+    """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
 
 
 def record_stem(experiment, seed, source, weights_sha256, backend, precision):
@@ -159,7 +169,8 @@ def read_record(path):
         values["experiment"] = Experiment(**experiment)
         values["class_names"] = tuple(values["class_names"])
         values["image_shape"] = tuple(values["image_shape"])
-        values["history"] = _as_tuples(values["history"])
+        for name in ("history", "started_from", "head"):
+            values[name] = _as_tuples(values.get(name))
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
         return Record(**values)

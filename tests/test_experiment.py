@@ -53,7 +53,26 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"class_fractions": "1 1"}, "class_fractions must be numbers or None. Received: '1 1'"),
         ({"class_fractions": (1, True)}, "class_fractions must be numbers or None"),
         ({"batch_norm": 1}, "batch_norm must be bool or None. Received: 1"),
-        ({"frozen": True}, "frozen needs weights. Received: None"),
+        ({"frozen": True}, "frozen needs weights or init_from. Received: None"),
+        ({"long_tail": 0.5}, "long_tail must be a ratio of at least 1. Received: 0.5"),
+        ({"class_counts": (1, -1)}, "class_counts must be whole numbers of at least 0"),
+        ({"class_counts": (1.5, 1)}, "class_counts must be whole numbers or None"),
+        ({"class_counts": (5, 1), "long_tail": 2}, "only one of class_fractions, class_counts, long_tail can be given"),
+        ({"sampler": "over"}, "unknown sampler 'over'; known: shuffle, oversample, sqrt"),
+        ({"class_weight": "equal"}, "class_weight must be 'balanced' or numbers of at least 0"),
+        ({"class_weight": (0, 0)}, "class_weight must be 'balanced' or numbers of at least 0, one for each class, not"),
+        ({"hidden": ()}, "hidden must be one or more whole numbers of at least 1"),
+        ({"noise_std": -1}, "noise_std must be at least 0"),
+        ({"shots": (20, 100)}, "shots must be two whole numbers, the larger first"),
+        ({"init_from": ""}, "init_from must be None, an experiment's name or a .keras file"),
+        ({"init_from": "a/b", "weights": "imagenet"}, "weights must be None where there is init_from"),
+        ({"head": "svn", "init_from": "a/b"}, "unknown head 'svn'; did you mean svm"),
+        ({"head": "svm"}, "head 'svm' needs init_from"),
+        ({"head": "crt", "kernel": "rbf", "init_from": "a/b"}, "kernel belongs to head svm. Received: 'rbf'"),
+        ({"head": "svm", "frozen": True, "init_from": "a/b"}, "frozen must be left out where there is a head"),
+        ({"head": "svm", "augmentation": "flip", "init_from": "a/b"}, "augmentation must be 'none' where there is a"),
+        ({"head": "tau_norm", "sampler": "sqrt", "init_from": "a/b"}, "sampler must be 'shuffle' for head 'tau_norm'"),
+        ({"head": "tau_norm", "class_weight": "balanced", "init_from": "a/b"}, "class_weight belongs to training and"),
         ({"name": "../escape"}, "name must be <report>/<name>"),
         ({"name": "/absolute"}, "name must be <report>/<name>"),
     ],
@@ -78,6 +97,7 @@ def test_a_whole_number_is_the_same_rate_as_its_float():
     [
         ({"dataset": "digits"}, "feed 'stream' reads the files of tfds; it needs a dataset from there"),
         ({"image_size": 64}, "feed 'stream' reads images as tfds stores them; image_size must be None"),
+        ({"sampler": "oversample"}, "feed 'stream' shows each image once; sampler must be shuffle"),
     ],
 )
 def test_what_the_stream_cannot_serve_is_refused_at_once(change, message):
@@ -99,5 +119,22 @@ def test_class_fractions_are_the_same_as_list_or_tuple_of_any_numbers():
 
 def test_the_options_of_a_network_are_those_that_were_given():
     assert BASE.model_options == {}
-    options = {"dropout": 0.0, "batch_norm": False, "weights": "imagenet", "frozen": True, "small_stem": False}
-    assert replace(BASE, **options).model_options == options
+    options = {"hidden": (8, 8), "dropout": 0.0, "batch_norm": False, "weights": "imagenet", "small_stem": False}
+    assert replace(BASE, frozen=True, **options).model_options == options
+
+
+def test_how_classes_are_grouped_decides_nothing():
+    assert replace(BASE, shots=(1000, 200)).fingerprint == BASE.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "imbalance"),
+    [
+        ({}, None),
+        ({"long_tail": 10}, ("long_tail", 10.0)),
+        ({"class_counts": [3, 1]}, ("class_counts", (3, 1))),
+        ({"class_fractions": (0.5, 1)}, ("class_fractions", (0.5, 1.0))),
+    ],
+)
+def test_what_thins_out_the_classes_is_one_thing(change, imbalance):
+    assert replace(BASE, **change).imbalance == imbalance

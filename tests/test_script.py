@@ -64,7 +64,8 @@ def test_the_settings_of_the_scenes_are_those_of_the_report():
         assert (experiment.optimizer, experiment.learning_rate, experiment.epochs) == (optimizer, rate, epochs)
     assert by_name["class2_30"].class_fractions == (1, 1, 0.3, 1, 1, 1)
     assert [by_name[name].batch_norm for name in ("with_bn", "without_bn", "full")] == [True, None, True]
-    assert by_name["resnet50_frozen"].model_options == {"weights": "imagenet", "frozen": True}
+    assert by_name["resnet50_frozen"].model_options == {"weights": "imagenet"}
+    assert by_name["resnet50_frozen"].frozen
     for name in ("full", "class2_30", "first3_50", "first3_02"):
         published = by_name[name].published
         matrix = published.confusion_matrix
@@ -135,7 +136,10 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--seeds"], "error: --seeds needs one or more numbers from 0 up. Received: ()"),
         (["model4", "--weights", "none.keras"], "error: model 'model4' has no option 'weights'; it has: dropout"),
         (["model4", "--model", "resnet50", "--weights", "none.keras"], "error: weights must be 'imagenet' or a file"),
-        (["model4", "--model", "resnet50", "--frozen", "True"], "error: frozen needs weights. Received: None"),
+        (
+            ["model4", "--model", "resnet50", "--frozen", "True"],
+            "error: frozen needs weights or init_from. Received: None",
+        ),
         (
             ["model4", "--dataset", "made_up", "--batch-size", "8", "--image-size", "8"],
             "at least 12x12 pixels. Received",

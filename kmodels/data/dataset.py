@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kmodels.data.splits import keep_of_classes, stratified_sample
+from kmodels.data.splits import keep_counts, keep_of_classes, long_tail, stratified_sample
 from kmodels.errors import require
 
 
@@ -87,11 +87,34 @@ class Dataset:
         Raises:
             InputError: for another number of fractions than classes, or values outside 0 to 1.
         """
+        self._one_for_each_class("class_fractions", fractions)
+        return self._with_train(keep_of_classes(self.train.labels, fractions, seed))
+
+    def with_class_counts(self, counts, seed):
+        """The dataset with so many training images of each class, in the order of `class_names`; all where fewer are.
+
+        Val and test are as they were. For the same seed the same images, and of two counts the smaller within the
+        larger.
+
+        Raises:
+            InputError: for another number of counts than classes, or a count below 0.
+        """
+        self._one_for_each_class("class_counts", counts)
+        require(min(counts) >= 0 < max(counts), "class_counts must be whole numbers from 0 up, not all 0", counts)
+        return self._with_train(keep_counts(self.train.labels, counts, seed))
+
+    def with_long_tail(self, ratio, seed):
+        """The dataset with a long-tailed train split (see `splits.long_tail`); val and test are as they were."""
+        return self._with_train(keep_counts(self.train.labels, long_tail(self.train.labels, ratio), seed))
+
+    def _one_for_each_class(self, name, values):
         require(
-            len(fractions) == len(self.class_names),
-            f"class_fractions must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}",
-            fractions,
+            len(values) == len(self.class_names),
+            f"{name} must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}",
+            values,
         )
-        train = self.train.take(keep_of_classes(self.train.labels, fractions, seed))
+
+    def _with_train(self, places):
+        train = self.train.take(places)
         counts = {**self.source["counts"], "train": len(train)}
         return replace(self, train=train, source={**self.source, "counts": counts})

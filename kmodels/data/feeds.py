@@ -1,4 +1,4 @@
-"""From a split to the batches that `fit` takes. The order of examples is a function of (seed, epoch) alone.
+"""From a split to the batches that `fit` takes, in the order of `order.py`.
 
 `arrays` gathers batches from the memory-mapped cache. `stream` reads the files of tfds through tf.data. Both hand
 uint8 pixels to the device.
@@ -10,19 +10,12 @@ import keras
 import numpy as np
 
 from kmodels.backend import import_tensorflow
+from kmodels.data.order import epoch_order
 from kmodels.errors import InputError
 
 # What the stream keeps decoded in memory, as a cache and again as a shuffle buffer; a larger set is decoded anew each
 # epoch and shuffled within a buffer of this size.
 STREAM_BYTES = 2**30
-
-
-def epoch_order(examples, seed, epoch):
-    """The places of the examples in the order of this epoch, int64 (examples,); a `seed` of None keeps their own."""
-    order = np.arange(examples)
-    if seed is not None:
-        np.random.default_rng((seed, epoch)).shuffle(order)
-    return order
 
 
 class ArraysFeed(keras.utils.PyDataset):
@@ -32,16 +25,17 @@ class ArraysFeed(keras.utils.PyDataset):
         split: a Split.
         batch_size: images a batch.
         seed: of the order; None keeps the split's own order.
+        sampler: see `epoch_order`.
     """
 
-    def __init__(self, split, batch_size, seed=None):
+    def __init__(self, split, batch_size, seed=None, sampler="shuffle"):
         super().__init__()
-        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.split, self.batch_size, self.seed, self.sampler = split, batch_size, seed, sampler
         self.start_epoch(0)
 
     def start_epoch(self, epoch):
         """Draws the order of this epoch."""
-        self.order = epoch_order(len(self.split), self.seed, epoch)
+        self.order = epoch_order(self.split.labels, self.seed, epoch, self.sampler)
 
     def __len__(self):
         return math.ceil(len(self.split) / self.batch_size)

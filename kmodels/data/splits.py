@@ -46,12 +46,52 @@ def keep_of_classes(labels, fractions, seed):
         "fractions must be numbers from 0 to 1, not all 0",
         fractions,
     )
+    sizes = np.bincount(labels, minlength=len(fractions))
+    counts = [max(round(share * size), 1 if share else 0) for share, size in zip(fractions, sizes, strict=True)]
+    return keep_counts(labels, counts, seed)
+
+
+def keep_counts(labels, counts, seed):
+    """Sorted places of so many images of each class, or all of a class with fewer, drawn by `seed`.
+
+    Args:
+        labels: ints (n,), 0..classes-1.
+        counts: for each class how many to keep.
+    """
     chosen = []
-    for label, share in enumerate(fractions):
+    for label, count in enumerate(counts):
         # A draw of its own for each class: what one class keeps does not depend on the others.
         places = np.random.RandomState([seed % 2**32, label]).permutation(np.flatnonzero(labels == label))
-        chosen.append(places[: max(round(share * len(places)), 1 if share else 0)])
+        chosen.append(places[:count])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def long_tail(labels, ratio):
+    """How many images each class keeps in a long tail: from all of the first class down to 1/ratio of it in the last.
+
+    Class i of k keeps n * ratio ** (-i / (k - 1)), rounded down, where n is the size of the largest class: the
+    exponential profile of CIFAR-10-LT (Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019).
+
+    Args:
+        labels: ints (n,), 0..classes-1.
+        ratio: of the largest class to the smallest one, at least 1.
+
+    Returns:
+        Ints (classes,), each at least 1.
+
+    Raises:
+        InputError: if the ratio is below 1, or so large that a class would vanish.
+    """
+    sizes = np.bincount(labels)
+    require(
+        1 <= ratio <= sizes.max(),
+        f"the ratio of a long tail must be from 1 to {sizes.max()}, the size of the "
+        "largest class; above it the last class would vanish",
+        ratio,
+    )
+    # The rounding of powers must not take an image from a whole number.
+    counts = np.floor(sizes.max() * ratio ** -np.linspace(0, 1, len(sizes)) + 1e-6).astype(int)
+    return np.minimum(counts, sizes)
 
 
 def stratified_sample(labels, examples, seed=SPLIT_SEED):

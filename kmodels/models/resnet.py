@@ -15,7 +15,7 @@ from keras import layers
 from kmodels.errors import InputError, require
 from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, logits, pixels
 from kmodels.models.saving import load_network
-from kmodels.models.transfer import freeze, take_over
+from kmodels.models.transfer import take_over
 
 KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{KERAS_FILE}"
@@ -43,29 +43,25 @@ TORCHVISION = Arrangement(strided=2, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 KERAS_APPLICATIONS = Arrangement(strided=1, mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3)
 
 
-def resnet50(input_shape, num_classes, *, weights=None, frozen=False, small_stem=False):
+def resnet50(input_shape, num_classes, *, weights=None, small_stem=False):
     """ResNet50: 23,520,326 trainable parameters for six classes, 12,294 of them in the classifier.
 
     Args:
         weights: None to draw them; "imagenet" for those of `keras.applications` (downloaded once); or a file: theirs
             (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`), or a ResNet50 of ours (.keras, for instance what
             `kmodels convert` makes of torchvision's). The classifier is always drawn anew.
-        frozen: train the classifier only; batch-norm statistics stay as they are, too. Needs `weights`.
         small_stem: for small images, CIFAR's 32x32 say: a 3x3 convolution without stride and no max-pooling first,
             where ImageNet's stem makes 8x8 of 32x32 at once. Has no published weights.
 
     Raises:
         InputError: for options that exclude each other, or weights that are not there or of another network.
     """
-    require(weights or not frozen, "frozen needs weights, or the network would stay as it was drawn", frozen)
     require(not (weights and small_stem), "small_stem must draw its weights; there are none for it", weights)
     source = _read(weights) if weights else None
     arrangement = _arrangement(source) if source else TORCHVISION
     network = assemble(input_shape, num_classes, arrangement, small_stem)
     if source:
         take_over(network, source)
-    if frozen:
-        freeze(network)
     return network
 
 

@@ -17,8 +17,8 @@ from kmodels.report import tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.pictures import PICTURES, picture_path
 
-# The options of a network that say what its weights are, not what it is made of.
-WEIGHTS = ("weights", "frozen")
+# The option of a network that says what its weights are, not what it is made of.
+WEIGHTS = ("weights",)
 
 
 def write_page(records, out, path, comparisons=None):
@@ -81,7 +81,8 @@ def _untrained(record):
     options = {name: value for name, value in record.experiment.model_options.items() if name not in WEIGHTS}
     network = build_model(record.experiment.model, record.image_shape, len(record.class_names), **options)
     if record.experiment.frozen:
-        freeze(network)
+        drawn = record.started_from["drawn"] if record.started_from else ()
+        freeze(network, (*drawn, "logits"))
     return network
 
 

@@ -110,11 +110,26 @@ def recipe(experiment):
     if experiment.weight_decay is not None:
         optimizer += f", weight decay {experiment.weight_decay:g}"
     options = [f"{name.replace('_', ' ')} {value}" for name, value in experiment.model_options.items()]
-    augmentation = [] if experiment.augmentation == "none" else [experiment.augmentation]
-    if experiment.class_fractions is not None:
-        augmentation.append(f"class fractions {' '.join(f'{share:g}' for share in experiment.class_fractions)}")
+    data = [] if experiment.augmentation == "none" else [experiment.augmentation]
+    if experiment.imbalance:
+        kind, value = experiment.imbalance
+        data.append(f"{kind.replace('_', ' ')} {_numbers(value)}")
+    if experiment.sampler != "shuffle":
+        data.append(experiment.sampler)
+    start = [f"from {experiment.init_from}"] if experiment.init_from else []
+    start += ["frozen"] if experiment.frozen else []
     rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs"]
-    return ", ".join([experiment.model, *options, *augmentation, *rest])
+    if experiment.head:
+        start.insert(0, " ".join(filter(None, ("head", experiment.head, experiment.kernel))))
+        rest = rest if experiment.head == "crt" else []
+    loss = [f"label smoothing {experiment.label_smoothing:g}"] if experiment.label_smoothing else []
+    if experiment.class_weight is not None:
+        loss.append(f"class weight {_numbers(experiment.class_weight)}")
+    return ", ".join([experiment.model, *options, *start, *data, *rest, *loss])
+
+
+def _numbers(value):
+    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
 
 
 def record_text(record):

@@ -7,13 +7,9 @@ import time
 
 import keras
 
+from kmodels.records import finite
 from kmodels.training.checkpoint import Checkpoint
 from kmodels.training.compilation import compile_seconds
-
-
-def finite(value):
-    """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
-    return float(value) if math.isfinite(value) else None
 
 
 class Watch:

@@ -28,7 +28,7 @@ import jax
 import keras
 import numpy as np
 
-from kmodels.data.feeds import epoch_order
+from kmodels.data.order import epoch_order
 
 CHUNK_STEPS = 1000
 SHARE_OF_FREE_MEMORY = 0.25
@@ -54,19 +54,22 @@ class ResidentFeed(keras.utils.PyDataset):
         batch_size: images a step; the last step of an epoch may have fewer.
         seed: of the order; None keeps the split's own order.
         devices: the Devices that divide each step among them; None for one.
+        sampler: see `epoch_order`.
         chunk_steps: most steps a chunk.
     """
 
-    def __init__(self, images, labels, batch_size, seed=None, devices=None, chunk_steps=CHUNK_STEPS):
+    def __init__(self, images, labels, batch_size, seed=None, devices=None, sampler="shuffle", chunk_steps=CHUNK_STEPS):
         super().__init__()
-        self.devices = devices
+        self.devices, self.sampler = devices, sampler
+        # On the host, where the order is drawn.
+        self._host_labels = np.asarray(labels)
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.chunk_steps = batch_size, seed, chunk_steps
         self.start_epoch(0)
 
     def start_epoch(self, epoch):
         """Draws the order of this epoch."""
-        self.order = epoch_order(len(self.images), self.seed, epoch).astype(np.int32)
+        self.order = epoch_order(self._host_labels, self.seed, epoch, self.sampler).astype(np.int32)
 
     def __len__(self):
         return -(-len(self.images) // (self.batch_size * self.chunk_steps))

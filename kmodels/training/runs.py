@@ -14,19 +14,21 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kmodels.analysis.metrics import calibration, confusion_matrix, log_softmax, per_class_accuracy
 from kmodels.analysis.predict import predict_logits
 from kmodels.data.feeds import ArraysFeed, DividedFeed, EpochOrder, divided_stream, stream_feed
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
-from kmodels.models.saving import save_network
-from kmodels.records import Evaluation, Record, read_record, record_stem, write_record
+from kmodels.models.saving import load_network, save_network
+from kmodels.models.transfer import freeze, inherit
+from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.training import checkpoint, hosts
-from kmodels.training.callbacks import Watch, finite
+from kmodels.training.callbacks import Watch
 from kmodels.training.compilation import keep_compiled
 from kmodels.training.devices import choose
 from kmodels.training.environment import environment
+from kmodels.training.evaluate import evaluation_of_logits
+from kmodels.training.parents import parent_network
 from kmodels.training.precision import computing_in, resolve
 from kmodels.training.shelf import Shelf
 from kmodels.training.trainer import build_state
@@ -72,7 +74,16 @@ def run(
         Exception: whatever else ended the training (memory, say), after a record marked "failed".
     """
     options = Options(data_dir=data_dir, verbose=verbose, resume=resume, resident=resident, devices=devices)
-    return Run(experiment, seed, out, options, shelf or Shelf())()
+    return make_run(experiment, seed, out, options, shelf or Shelf())()
+
+
+def make_run(experiment, *arguments):
+    """The Run of an experiment: of the class that does what its `head` says."""
+    if experiment.head is None:
+        return Run(experiment, *arguments)
+    from kmodels.training.heads import FittedHead, RetrainedClassifier
+
+    return (RetrainedClassifier if experiment.head == "crt" else FittedHead)(experiment, *arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +102,8 @@ class Run:
 
     Attributes:
         dataset: the Dataset, train reduced as the experiment says.
+        parent: the file of the network that `init_from` means; None: none.
+        started_from: as in a Record.
         network: what is trained; there after `build`.
         trainer: `network` as it is compiled.
         seeds_at_once: how many seeds it is trained with in one program.
@@ -110,15 +123,12 @@ class Run:
             options = replace(options, verbose=0)
         self.experiment, self.seed, self.out, self.options = experiment, int(seed), writable_folder(out), options
         self._shelf = shelf
-        self.seeds_at_once = 1
+        self.seeds_at_once, self.started_from = 1, None
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.dataset = shelf.dataset(experiment, self.seed, options.data_dir)
-        require(
-            experiment.batch_size <= len(self.dataset.train),
-            f"batch_size must be at most {len(self.dataset.train)}, the size of the train split",
-            experiment.batch_size,
-        )
-        self._weights_sha256 = _checksum(experiment.weights)
+        _check_train(experiment, self.dataset)
+        self.parent = parent_network(experiment.init_from, self.seed, self.out)
+        self._weights_sha256 = _checksum(self.parent or experiment.weights)
         self._environment = {**environment(), "precision": resolve(experiment.precision)}
         files = [self.path(suffix).exists() for suffix in (".json", ".checkpoint")]
         hosts.require_same("the run, its data and what is in `out` of it", (self.path("").name, files))
@@ -160,7 +170,7 @@ class Run:
         Args:
             place: of the trainer on the shelf; runs that are under way at the same time need different ones.
         """
-        experiment, dataset = self.experiment, self.dataset
+        experiment = self.experiment
         # A network and its optimizer refer to each other: those of an earlier run would stay in memory for long.
         gc.collect()
         keep_compiled()
@@ -172,16 +182,38 @@ class Run:
         _seed(self.seed)
         with self.devices.scope() if self.devices else nullcontext():
             with computing_in(self._environment["precision"]):
-                classes = len(dataset.class_names)
-                network = build_model(experiment.model, dataset.image_shape, classes, **experiment.model_options)
+                network = self.first_network()
             self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed, place, self.devices)
             build_state(self.trainer)
         self.watch = Watch(experiment, self.path(".checkpoint"), saved)
         self.watch.checkpoint.restore(self.trainer)
 
+    def first_network(self):
+        """The network as training finds it: drawn, or started from another one, and frozen as the experiment says."""
+        experiment, classes = self.experiment, len(self.dataset.class_names)
+        network = build_model(experiment.model, self.dataset.image_shape, classes, **experiment.model_options)
+        drawn = ()
+        if self.parent:
+            taken, drawn = inherit(network, load_network(self.parent))
+            self.started_from = {"network": self.parent.name, "taken": taken, "drawn": drawn}
+            if self.options.verbose != 0:
+                print(f"from {self.parent}: {', '.join(taken)}; drawn anew: {', '.join(drawn) or 'none'}", flush=True)
+        if experiment.frozen:
+            freeze(network, (*drawn, "logits"))
+        return network
+
+    def whole_network(self):
+        """What lies beside the record: pixels in, logits out."""
+        return self.network
+
     def put_down(self):
         """Lets go of what `build` made."""
         self.trainer = self.network = self.watch = None
+
+    @property
+    def examples(self):
+        """The splits that the network sees."""
+        return self.dataset
 
     @cached_property
     def resident(self):
@@ -191,20 +223,25 @@ class Run:
         from kmodels.training.epoch_program import fits_on_device
 
         # Hosts may differ in free memory, and must not in what they compute.
-        return bool(hosts.of_first(fits_on_device(self.dataset)))
+        return bool(hosts.of_first(fits_on_device(self.examples)))
 
     def feed(self, split, batch_size=EVALUATION_BATCH, seed=None):
-        """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps."""
-        split = getattr(self.dataset, split)
+        """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps.
+
+        Only what is trained on has a `seed`, and is drawn as the experiment's sampler says.
+        """
+        sampler = self.experiment.sampler if seed is not None else "shuffle"
+        split = getattr(self.examples, split)
         if self.devices:
             batch_size = self.devices.batch_size(batch_size)
         if self.resident:
             from kmodels.training.epoch_program import ResidentFeed
 
-            return ResidentFeed(*self._shelf.on_device(split, self.devices), batch_size, seed, self.devices)
+            images, labels = self._shelf.on_device(split, self.devices)
+            return ResidentFeed(images, labels, batch_size, seed, self.devices, sampler)
         if self.devices:
-            return DividedFeed(self.devices, split, batch_size, seed)
-        return ArraysFeed(split, batch_size, seed)
+            return DividedFeed(self.devices, split, batch_size, seed, sampler)
+        return ArraysFeed(split, batch_size, seed, sampler)
 
     def train(self):
         """Fits the network, from the checkpoint's epoch on."""
@@ -252,7 +289,7 @@ class Run:
             raise
         if hosts.is_first():
             # Before the record: a record that says completed always has its own network beside it.
-            save_network(self.network, self.path(".keras"))
+            save_network(self.whole_network(), self.path(".keras"))
         record, _ = self._write("completed", **evaluations)
         self._clean_up()
         if self.options.verbose != 0:
@@ -288,22 +325,17 @@ class Run:
             error.add_note(where)
 
     def _evaluate(self, name):
-        split, num_classes = getattr(self.dataset, name), len(self.dataset.class_names)
+        split = getattr(self.examples, name)
         if self.resident or self.devices:
             logits = self.trainer.predict(self.feed(name), verbose=0)
         else:
             logits = predict_logits(self.trainer, split.images, EVALUATION_BATCH)
-        log_probabilities = log_softmax(logits)
-        predictions = log_probabilities.argmax(axis=1)
-        matrix = confusion_matrix(split.labels, predictions, num_classes)
-        return Evaluation(
-            examples=len(split),
-            loss=finite(-np.mean(log_probabilities[np.arange(len(split)), split.labels])),
-            accuracy=float(np.trace(matrix) / len(split)),
-            per_class_accuracy=tuple(per_class_accuracy(matrix)),
-            confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
-            calibration=calibration(np.exp(log_probabilities.max(axis=1)), predictions == split.labels),
-        )
+        return evaluation_of_logits(split.labels, logits)
+
+    def _measured(self):
+        """The fields of a Record that tell what was trained and how that went."""
+        seen = self.watch.seen(len(self.dataset.train), self.experiment.batch_size)
+        return {"parameters": trainable_parameters(self.network), **seen}
 
     def _write(self, status, error=None, **evaluations):
         """Writes the record, to a temporary folder where `out` has become unwritable; returns it and its path."""
@@ -314,11 +346,11 @@ class Run:
             source=dict(self.dataset.source),
             class_names=self.dataset.class_names,
             image_shape=self.dataset.image_shape,
-            parameters=trainable_parameters(self.network),
             **evaluations,
-            **self.watch.seen(len(self.dataset.train), self.experiment.batch_size),
+            **self._measured(),
             started=self._started,
             weights_sha256=self._weights_sha256,
+            started_from=self.started_from,
             seeds_at_once=self.seeds_at_once,
             error=error,
             devices=self.devices.count if self.devices else 1,
@@ -332,6 +364,26 @@ class Run:
             path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
             print(f"{unwritable}; the record is in {path}")
             return record, path
+
+
+def _check_train(experiment, dataset):
+    """Raises InputError if the train split cannot be trained on as the experiment says."""
+    require(
+        experiment.batch_size <= len(dataset.train),
+        f"batch_size must be at most {len(dataset.train)}, the size of the train split",
+        experiment.batch_size,
+    )
+    sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
+    require(
+        not empty or experiment.sampler == "shuffle",
+        f"sampler must be 'shuffle' where a class has no training image ({empty}); none can be drawn of it",
+        experiment.sampler,
+    )
+    weights = experiment.class_weight
+    if isinstance(weights, tuple):
+        rule = f"class_weight must be {len(sizes)} numbers, one for each of {', '.join(dataset.class_names)}"
+        require(len(weights) == len(sizes), rule, weights)
 
 
 def _seed(seed):

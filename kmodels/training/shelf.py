@@ -29,8 +29,7 @@ class Shelf:
         found = self._opened[key]
         if isinstance(found, InputError):
             raise found
-        drawn_by = seed if experiment.class_fractions is not None else None
-        key = (key, experiment.subset, experiment.class_fractions, drawn_by)
+        key = (key, experiment.subset, experiment.imbalance, seed if experiment.imbalance else None)
         if key not in self._reduced:
             self._keep(self._reduced, key, _reduced(found, experiment, seed))
         return self._reduced[key]
@@ -95,6 +94,7 @@ def _opened(name, image_size, data_dir):
 def _reduced(dataset, experiment, seed):
     if experiment.subset is not None:
         dataset = dataset.subset(experiment.subset)
-    if experiment.class_fractions is not None:
-        dataset = dataset.with_class_fractions(experiment.class_fractions, seed)
+    if experiment.imbalance:
+        kind, value = experiment.imbalance
+        dataset = getattr(dataset, f"with_{kind}")(value, seed)
     return dataset

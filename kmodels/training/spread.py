@@ -25,7 +25,7 @@ import kmodels
 from kmodels.backend import deterministic, make_deterministic
 from kmodels.errors import InputError, require
 from kmodels.training import hosts
-from kmodels.training.runs import Run
+from kmodels.training.runs import make_run
 from kmodels.training.shelf import Shelf
 from kmodels.training.sweeps import Outcome
 
@@ -210,7 +210,7 @@ def _outcome(experiment, seed, out, again, repeatable, options, shelf):
     try:
         if repeatable and not deterministic():
             make_deterministic()
-        run = Run(experiment, seed, out, options, shelf)
+        run = make_run(experiment, seed, out, options, shelf)
         if not again and (record := run.completed()):
             print("is recorded already")
             return Outcome(experiment=experiment, seed=seed, record=record, recorded=True)

@@ -9,7 +9,7 @@ from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
 from kmodels.training import hosts
-from kmodels.training.runs import Options, Run
+from kmodels.training.runs import Options, make_run
 from kmodels.training.shelf import Shelf
 
 MOST_AT_ONCE = 8
@@ -77,7 +77,7 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     if together:
         possible = all(_most_at_once(experiment, seeds, True) == len(seeds) for experiment in experiments)
-        rule = f"together needs JAX, feed 'arrays', no class_fractions and at most {MOST_AT_ONCE} seeds"
+        rule = f"together needs JAX, feed 'arrays', all images of every class, no head and at most {MOST_AT_ONCE} seeds"
         require(possible, rule, keras.backend.backend())
         options["resident"] = True
     settings, shelf = Options(**options), Shelf()
@@ -95,7 +95,7 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
         waiting, most = [], _most_at_once(experiment, seeds, together)
         for seed in seeds:
             try:
-                run = Run(experiment, seed, out, settings, shelf)
+                run = make_run(experiment, seed, out, settings, shelf)
                 record = None if again else run.completed()
             except Exception as error:
                 yield progress.end(Outcome(experiment=experiment, seed=seed, error=error))
@@ -112,7 +112,12 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
 
 def _most_at_once(experiment, seeds, together):
     """How many seeds of the experiment might share a program: they need the same images on JAX's device."""
-    possible = keras.backend.backend() == "jax" and experiment.feed == "arrays" and experiment.class_fractions is None
+    possible = (
+        keras.backend.backend() == "jax"
+        and experiment.feed == "arrays"
+        and experiment.imbalance is None
+        and experiment.head is None
+    )
     return min(len(seeds), MOST_AT_ONCE) if possible and together is not False else 1
 
 

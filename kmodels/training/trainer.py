@@ -100,6 +100,7 @@ def program_key(experiment, network):
         dropout,
         network.input_shape,
         network.output_shape,
+        tuple(layer.name for layer in network.layers if not layer.trainable),
         network.dtype_policy.name,
         experiment.augmentation,
         experiment.optimizer,

@@ -66,3 +66,21 @@ def test_another_number_of_fractions_than_classes_is_refused():
         InputError, match=r"class_fractions must be 10 numbers, one for each of 0, 1, .*Received: \(1, 1\)"
     ):
         load_dataset("digits").with_class_fractions((1, 1), seed=0)
+
+
+def test_counts_and_long_tails_thin_the_training_images_alone():
+    dataset = load_dataset("digits")
+    few = dataset.with_class_counts((5, 0) + 8 * (20,), seed=1)
+    assert np.bincount(few.train.labels).tolist() == [5, 0] + 8 * [20]
+    assert few.source["counts"] == {"train": 165, "val": 360, "test": 359}
+    tail = dataset.with_long_tail(10, seed=1)
+    counts = np.bincount(tail.train.labels)
+    assert counts[0] == 107
+    assert counts[-1] == 11
+    assert (np.diff(counts) < 0).all()
+    assert tail.test is dataset.test
+    assert not np.array_equal(tail.train.index, dataset.with_long_tail(10, seed=2).train.index)
+    with pytest.raises(InputError, match="class_counts must be 10 numbers, one for each of 0, 1"):
+        dataset.with_class_counts((1, 2), seed=0)
+    with pytest.raises(InputError, match="class_counts must be whole numbers from 0 up, not all 0"):
+        dataset.with_class_counts(10 * (0,), seed=0)

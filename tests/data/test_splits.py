@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError
-from kmodels.data.splits import keep_of_classes, stratified_sample, stratified_split
+from kmodels.data.splits import keep_counts, keep_of_classes, long_tail, stratified_sample, stratified_split
 
 LABELS = np.random.RandomState(0).randint(0, 10, 1000)
 
@@ -52,3 +52,31 @@ def test_a_small_share_keeps_an_image_and_none_keeps_none():
     for shares in ((1.1,) + 9 * (1,), 10 * (0,), (float("nan"),) + 9 * (1,)):
         with pytest.raises(InputError, match="fractions must be numbers from 0 to 1, not all 0"):
             keep_of_classes(LABELS, shares, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "counts"),
+    [
+        (100, [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]),
+        (10, [5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500]),
+    ],
+)
+def test_the_long_tails_of_cifar10_are_those_of_the_literature(ratio, counts):
+    assert long_tail(np.repeat(np.arange(10), 5000), ratio).tolist() == counts
+
+
+def test_a_long_tail_keeps_no_more_than_there_is_and_never_nothing():
+    labels = np.repeat([0, 1, 2], [8, 2, 5])
+    assert long_tail(labels, 4).tolist() == [8, 2, 2]
+    assert long_tail(labels, 8).tolist() == [8, 2, 1]
+    assert long_tail(labels, 1).tolist() == [8, 2, 5]
+    for ratio in (9, 0.5):
+        with pytest.raises(InputError, match="the ratio of a long tail must be from 1 to 8, the size of the largest"):
+            long_tail(labels, ratio)
+
+
+def test_counts_are_kept_where_there_are_as_many():
+    kept = keep_counts(LABELS, (3, 0, 10_000) + 7 * (1,), seed=0)
+    sizes = np.bincount(LABELS, minlength=10)
+    assert np.bincount(LABELS[kept], minlength=10).tolist() == [3, 0, sizes[2], 1, 1, 1, 1, 1, 1, 1]
+    assert set(kept) <= set(keep_counts(LABELS, 10 * (10_000,), seed=0))

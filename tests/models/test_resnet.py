@@ -11,7 +11,7 @@ from kmodels import Experiment, InputError, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_applications
 from kmodels.models.saving import load_network, save_network
-from kmodels.models.transfer import take_over
+from kmodels.models.transfer import freeze, take_over
 from kmodels.report.page import write_page
 from kmodels.training.trainer import build_trainer
 
@@ -56,7 +56,8 @@ def test_keras_weights_are_read_from_their_file(theirs, tmp_path):
 
 
 def test_frozen_trains_the_classifier_and_leaves_all_else_statistics_included(file):
-    network = build_model("resnet50", SHAPE, 6, weights=str(file), frozen=True)
+    network = build_model("resnet50", SHAPE, 6, weights=str(file))
+    freeze(network)
     assert trainable_parameters(network) == 12_294
     before = {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in network.weights}
     settings = Experiment(name="tests/frozen", model="resnet50", optimizer="sgd", learning_rate=0.1)
@@ -94,7 +95,6 @@ def test_what_cannot_be_is_refused(file, tmp_path):
     empty = tmp_path / "empty.h5"
     empty.write_bytes(b"")
     for options, message in (
-        ({"frozen": True}, "frozen needs weights"),
         ({"small_stem": True, "weights": str(file)}, "small_stem must draw its weights"),
         ({"weights": "imagnet"}, "weights must be 'imagenet' or a file that exists. Received: 'imagnet'"),
         ({"weights": str(tmp_path)}, "weights must be 'imagenet' or a file that exists"),

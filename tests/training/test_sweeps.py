@@ -136,5 +136,7 @@ def test_seeds_that_cannot_be_built_fail_one_by_one_and_the_next_experiment_runs
 
 
 def test_what_cannot_train_together_is_said(tiny, tmp_path):
-    with pytest.raises(InputError, match="together needs JAX, feed 'arrays', no class_fractions and at most 8 seeds"):
+    with pytest.raises(
+        InputError, match="together needs JAX, feed 'arrays', all images of every class, no head and at most 8 seeds"
+    ):
         run_seeds(replace(tiny, class_fractions=(0.5,) * 10), [0, 1], tmp_path, together=True)

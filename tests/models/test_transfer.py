@@ -1,0 +1,50 @@
+"""Layers of one network taken over by another."""
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import InputError, build_model
+from kmodels.models.transfer import freeze, inherit
+
+
+def weights(network, name):
+    return [keras.ops.convert_to_numpy(weight) for weight in network.get_layer(name).weights]
+
+
+def test_what_fits_in_name_and_shape_is_taken_over_and_the_rest_stays_as_drawn():
+    source, network = build_model("conv_net", (32, 32, 3), 10), build_model("conv_net", (40, 40, 3), 4)
+    before = weights(network, "dense1")
+    taken, drawn = inherit(network, source)
+    assert taken == ("conv1", "conv2", "dense2")
+    assert drawn == ("dense1", "logits")
+    for name in taken:
+        for ours, theirs in zip(weights(network, name), weights(source, name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for ours, old in zip(weights(network, "dense1"), before, strict=True):
+        np.testing.assert_array_equal(ours, old)
+
+
+def test_nothing_that_fits_names_both():
+    source, network = build_model("mlp", (16, 16, 3), 3), build_model("conv_net", (16, 16, 3), 4)
+    with pytest.raises(
+        InputError, match=r"no layer of mlp fits one of conv_net .* mlp has dense1, .* conv_net has conv1"
+    ):
+        inherit(network, source)
+
+
+def test_layers_that_compute_something_else_with_the_same_weights_are_refused():
+    source = build_model("model1", (16, 16, 3), 3)
+
+    def copy(layer):
+        changed = {"scale": 1.0} if layer.name == "scale" else {}
+        return type(layer).from_config({**layer.get_config(), **changed})
+
+    with pytest.raises(InputError, match=r"layer 'scale' is another in model1: .*'scale': 1.0"):
+        inherit(source, keras.models.clone_model(source, clone_function=copy))
+
+
+def test_frozen_layers_are_all_but_the_named_ones():
+    network = build_model("conv_net", (16, 16, 3), 4)
+    freeze(network, ("dense1", "logits"))
+    assert {weight.path.split("/")[0] for weight in network.trainable_weights} == {"dense1", "logits"}
