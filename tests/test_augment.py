@@ -9,7 +9,7 @@ from kmodels.augment import build_augmentation
 from kmodels.augment.layers import RandomShiftCrop, RandomTurn
 from kmodels.training.trainer import build_trainer
 
-acting = pytest.mark.parametrize("policy", [policy for policy, layers in POLICIES.items() if layers])
+acting = pytest.mark.parametrize("policy", [policy for policy, what in POLICIES.items() if what.layers])
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,75 @@
 """Named augmentation policies: Keras models that stand in front of a network while it trains.
 
 They run on the device inside the compiled step, draw anew for every image of every batch, leave evaluation alone and
-are no part of the saved network.
+are no part of the saved network. `kmodels augment POLICY` draws what one does.
+
+A policy that mixes images mixes their labels too, in the loss (kmodels/augment/mixing.py). The loss of training is then
+the mixed one; the accuracy of training counts the label of the image itself, even where most of what is seen is
+another, and stays far below that of validation.
 
 To add one: name it in POLICIES; a layer that it needs and Keras does not have per image and compiled goes into
-kmodels/augment/layers.py.
+kmodels/augment/layers.py, colour.py or mixing.py.
 """
+
+from typing import NamedTuple
 
 from kmodels.errors import unknown
 
-# Policy -> its layers in order, each as (class, arguments): a class of kmodels.augment.layers, else of keras.layers.
+
+class Policy(NamedTuple):
+    """What is done to training images.
+
+    Attributes:
+        description: one line for lists.
+        layers: in order, each as (class, arguments): a class of kmodels.augment's files, else of keras.layers.
+    """
+
+    description: str
+    layers: tuple = ()
+
+
+_CROP = ("RandomShiftCrop", {"padding": 4})
+_FLIP = ("RandomFlip", {"mode": "horizontal"})
+# Two layers: Keras' "horizontal_and_vertical" tosses one coin for both, which is half a turn or nothing.
+_FLIPS = (_FLIP, ("RandomFlip", {"mode": "vertical"}))
+_ROTATE = ("RandomTurn", {"degrees": 15})
+_SHARPEN = ("RandomSharpness", {"factor": 2, "probability": 0.5})
+# The reports give no magnitudes for it. These are mild: every picture is still a likely photograph of the same thing.
+_JITTER = ("RandomColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.05})
+
 POLICIES = {
-    "none": (),
-    "crop": (("RandomShiftCrop", {"padding": 4}),),
-    "flip": (("RandomFlip", {"mode": "horizontal"}),),
-    "rotate_flip": (("RandomTurn", {"degrees": 15}), ("RandomFlip", {"mode": "horizontal"})),
+    "none": Policy("the images as they are"),
+    "crop": Policy("moved by up to 4 pixels each way", (_CROP,)),
+    "flip": Policy("half of them mirrored left to right", (_FLIP,)),
+    "flips": Policy("mirrored left to right and upside down, a coin for each", _FLIPS),
+    "rotate": Policy("turned by up to 15 degrees", (_ROTATE,)),
+    "rotate_flip": Policy("turned by up to 15 degrees, mirrored left to right", (_ROTATE, _FLIP)),
+    "sharpness": Policy("half of them sharpened", (_SHARPEN,)),
+    "color_jitter": Policy("brightness, contrast, saturation and hue changed a little", (_JITTER,)),
+    "flip_crop_jitter": Policy("mirrored left to right, moved, colours changed", (_FLIP, _CROP, _JITTER)),
+    "flips_rotate_sharpness_crop": Policy(
+        "mirrored both ways, turned, half of them sharpened, moved", (*_FLIPS, _ROTATE, _SHARPEN, _CROP)
+    ),
+    "everything": Policy(
+        "mirrored both ways, turned, half of them sharpened, moved, colours changed",
+        (*_FLIPS, _ROTATE, _SHARPEN, _CROP, _JITTER),
+    ),
+    # Seen from above, no direction is up: with the flips, the exchange of rows and columns makes all quarter turns.
+    "geometric": Policy(
+        "for pictures from above: mirrored both ways, turned by any quarter and 15 degrees, moved; colours kept",
+        (*_FLIPS, ("RandomTranspose", {}), _ROTATE, _CROP),
+    ),
+    "erase": Policy(
+        "mirrored left to right, moved, in half of them a rectangle of noise (Zhong et al. 2017)",
+        (_FLIP, _CROP, ("RandomErasing", {"probability": 0.5})),
+    ),
+    "mixup": Policy(
+        "mirrored left to right, moved, blended with another image (Zhang et al. 2017)", (_FLIP, _CROP, ("MixUp", {}))
+    ),
+    "cutmix": Policy(
+        "mirrored left to right, moved, a rectangle from another image (Yun et al. 2019)",
+        (_FLIP, _CROP, ("CutMix", {})),
+    ),
 }
 
 
@@ -27,18 +82,19 @@ def build_augmentation(policy, input_shape, seed):
         seed: the draws of two models with one seed are equal, batch by batch.
 
     Raises:
-        InputError: for an unknown policy.
+        InputError: for an unknown policy, or one that needs square images where they are not.
     """
     if policy not in POLICIES:
         raise unknown("augmentation", policy, POLICIES)
     import keras
 
-    from kmodels.augment import layers
+    from kmodels.augment import colour, layers, mixing
 
+    homes = (layers, colour, mixing, keras.layers)
     image = keras.layers.Input(input_shape, name="image")
     # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
     x = keras.layers.Identity(name="images")(image)
-    for number, (name, arguments) in enumerate(POLICIES[policy]):
-        make = getattr(layers, name, None) or getattr(keras.layers, name)
+    for number, (name, arguments) in enumerate(POLICIES[policy].layers):
+        make = next(getattr(home, name) for home in homes if hasattr(home, name))
         x = make(**arguments, seed=(1000 * seed + number) % 2**31)(x)
     return keras.Model(image, x, name=f"augment_{policy}")

@@ -1,4 +1,4 @@
-"""Augmentation layers that draw for each image and stay compiled.
+"""Augmentation layers that draw for each image and stay compiled: their base, and those that move or cover pixels.
 
 Keras' own RandomCrop draws one place for a whole batch, and RandomRotation takes the training step out of compilation
 on JAX. These are written in plain `keras.ops`, so that every backend compiles them.
@@ -12,7 +12,7 @@ from keras import ops
 from kmodels.errors import require
 
 
-class _PerImage(keras.layers.Layer):
+class PerImage(keras.layers.Layer):
     """Applies `transform(images)` while training, nothing otherwise."""
 
     def __init__(self, *, seed, **kwargs):
@@ -22,11 +22,15 @@ class _PerImage(keras.layers.Layer):
     def call(self, images, training=False):
         return self.transform(images) if training else images
 
+    def draw(self, images, low=0.0, high=1.0):
+        """A number for each image, uniform from `low` to `high`, as (n, 1, 1, 1)."""
+        return keras.random.uniform((ops.shape(images)[0], 1, 1, 1), low, high, seed=self.seed)
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
 
-class RandomShiftCrop(_PerImage):
+class RandomShiftCrop(PerImage):
     """Pads every side with `padding` zeros and cuts a window of the old size, at a place of its own for each image.
 
     Args:
@@ -50,7 +54,7 @@ class RandomShiftCrop(_PerImage):
         return ops.take_along_axis(padded, columns[:, None, :, None], axis=2)
 
 
-class RandomTurn(_PerImage):
+class RandomTurn(PerImage):
     """Turns each image about its centre by an angle of its own, bilinearly; what comes from outside is 0.
 
     Args:
@@ -73,6 +77,67 @@ class RandomTurn(_PerImage):
         source_y = cos * y - sin * x + (height - 1) / 2
         source_x = sin * y + cos * x + (width - 1) / 2
         return _sample(images, source_y, source_x)
+
+
+class RandomTranspose(PerImage):
+    """Exchanges rows and columns of every other image: no pixel is lost or interpolated.
+
+    Between flips both ways it makes the eight positions of a square equally likely, quarter turns among them.
+
+    Args:
+        seed: start of the draws.
+
+    Raises:
+        InputError: for images that are not square.
+    """
+
+    def build(self, input_shape):
+        require(input_shape[1] == input_shape[2], "images must be square to exchange rows and columns", input_shape[1:])
+
+    def transform(self, images):
+        return ops.where(self.draw(images) < 0.5, ops.transpose(images, (0, 2, 1, 3)), images)
+
+
+class RandomErasing(PerImage):
+    """Fills a rectangle of an image with noise, each pixel and colour uniform in 0..255 (Zhong et al. 2017).
+
+    The rectangle covers 0.02 to 0.33 of the image and lies wholly within it; it is 0.3 to 3.3 times as tall as wide
+    (of a square image), less far from a square where it would not fit.
+
+    Args:
+        probability: of an image to be changed, 0 to 1.
+        seed: start of the draws.
+    """
+
+    def __init__(self, probability=0.5, *, seed, **kwargs):
+        require(0 <= probability <= 1, "probability must be from 0 to 1", probability)
+        super().__init__(seed=seed, **kwargs)
+        self.probability = probability
+
+    def transform(self, images):
+        area = self.draw(images, 0.02, 0.33)
+        # The longer side, sqrt(area * aspect), is at most the whole image.
+        limit = ops.minimum(math.log(3.3), -ops.log(area))
+        aspect = ops.exp(limit * self.draw(images, -1.0, 1.0))
+        tall, wide = ops.sqrt(area * aspect), ops.sqrt(area / aspect)
+        y = tall / 2 + self.draw(images) * (1 - tall)
+        x = wide / 2 + self.draw(images) * (1 - wide)
+        noise = keras.random.uniform(ops.shape(images), 0.0, 255.0, seed=self.seed)
+        erased = ops.logical_and(rectangle(images, y, x, tall, wide), self.draw(images) < self.probability)
+        return ops.where(erased, noise, images)
+
+
+def rectangle(images, y, x, tall, wide):
+    """Which pixels of each image have their centre within its rectangle, bool (n, height, width, 1).
+
+    Args:
+        y: the rectangle's centre, (n, 1, 1, 1), as a share of the height; x: of the width.
+        tall: its height, (n, 1, 1, 1), as a share of the image's; wide: its width.
+    """
+    _, height, width, _ = ops.shape(images)
+    rows = (ops.arange(height, dtype="float32")[None, :, None, None] + 0.5) / height
+    columns = (ops.arange(width, dtype="float32")[None, None, :, None] + 0.5) / width
+    return ops.logical_and(ops.abs(rows - y) < tall / 2, ops.abs(columns - x) < wide / 2)
 
 
 def _sample(images, y, x):

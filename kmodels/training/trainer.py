@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kmodels.augment import build_augmentation
+from kmodels.augment.mixing import mixing_layer
 from kmodels.training.losses import CrossEntropy
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.precision import LOSS_SCALE
@@ -50,7 +51,7 @@ def build_trainer(experiment, network, seed):
             weight_decay=experiment.weight_decay,
             loss_scale=LOSS_SCALE if half else None,
         ),
-        loss=CrossEntropy(values.label_smoothing),
+        loss=CrossEntropy(values.label_smoothing, mixing_layer(augmentation)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # Keras' own scaling adapts its factor in a branch of every step.
         auto_scale_loss=False,
