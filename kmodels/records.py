@@ -50,7 +50,8 @@ class Record:
         image_shape: (height, width, 3) of the images the network saw.
         parameters: trainable parameters of the network, or the fitted numbers of a head.
         history: per finished epoch: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate and
-            seconds; None where a value is not finite.
+            seconds; None where a value is not finite. Where the loss has label smoothing, class weights or mixed
+            images, also cross_entropy and val_cross_entropy, without them, to be compared with other runs.
         best_epoch: the epoch whose weights were kept, from 1: the lowest val_loss.
         train, val, test: None unless the run completed. Test is evaluated once, after everything was chosen.
         compile_seconds: on JAX tracing and compiling the training step, next to nothing where an earlier run in the

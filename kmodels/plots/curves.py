@@ -28,16 +28,23 @@ def training_curves(records, labels=None):
     labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
     require(any(record.epochs_run for record in records), "curves need a record with a finished epoch", len(records))
     apart = len(records) > TOGETHER
+    # Without label smoothing and class weights, where a run has them: or its loss could not be compared.
+    plain_loss = any("cross_entropy" in record.history for record in records)
     figure = Figure(figsize=(11.5, 7) if apart else (10, 3.8), layout="constrained")
     grid = figure.subplots(1 + apart, 2, squeeze=False)
     for record, label, colour in zip(records, labels, _colours(len(records)), strict=True):
         for row, prefix, title in ((0, "", "training"), (int(apart), "val_", "validation")):
             style = "--" if not prefix and not apart else "-"
             name = label if apart else f"{label}, {title}"
-            _curve(grid[row, 0], record, f"{prefix}loss", style, colour, name)
+            loss = "cross_entropy" if "cross_entropy" in record.history else "loss"
+            _curve(grid[row, 0], record, f"{prefix}{loss}", style, colour, name)
             _curve(grid[row, 1], record, f"{prefix}accuracy", style, colour, name)
     for row, part in zip(grid, ("Training ", "Validation ") if apart else ("",), strict=True):
-        row[0].set(title=f"{part}loss".capitalize(), xlabel="epoch", ylabel="cross entropy (nats)")
+        row[0].set(
+            title=f"{part}loss".capitalize(),
+            xlabel="epoch",
+            ylabel=f"cross entropy{', plain' if plain_loss else ''} (nats)",
+        )
         row[1].set(title=f"{part}accuracy".capitalize(), xlabel="epoch", ylabel="accuracy (%)")
         for axes in row:
             axes.xaxis.get_major_locator().set_params(integer=True)

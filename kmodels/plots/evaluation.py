@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from kmodels.errors import require
 from kmodels.plots.style import COLOURS, SOFT, plain
 
-# In larger matrices the cells are too small for a second line.
-PERCENTAGES_UP_TO = 12
+# In larger matrices the cells are too small for a second line, and in much larger ones for any.
+PERCENTAGES_UP_TO, NUMBERS_UP_TO = 12, 30
 
 
 def confusion_matrix(matrix, class_names, published=None):
@@ -23,7 +23,7 @@ def confusion_matrix(matrix, class_names, published=None):
     """
     matrices = {"measured": matrix, "published": published} if published is not None else {"": matrix}
     n = len(class_names)
-    side = 1.8 + (0.55 if n <= PERCENTAGES_UP_TO else 0.42) * n
+    side = 1.8 + (0.55 if n <= PERCENTAGES_UP_TO else 0.42 if n <= NUMBERS_UP_TO else 0.11) * n
     figure = Figure(figsize=(side * len(matrices) + 0.6, side), layout="constrained")
     panels = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, (title, counts) in zip(panels, matrices.items(), strict=True):
@@ -39,15 +39,16 @@ def _matrix(axes, matrix, class_names):
     totals = matrix.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), count in np.ndenumerate(matrix):
+    for (row, column), count in np.ndenumerate(matrix if n <= NUMBERS_UP_TO else ()):
         colour = "white" if shares[row, column] > 55 else "#222222" if count else "#BBBBBB"
         text = f"{count}"
         if n <= PERCENTAGES_UP_TO and count:
             text += f"\n{shares[row, column]:.1f} %"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, linespacing=1.3, color=colour)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, class_names)) > 2 else {}
-    axes.set_xticks(range(n), class_names, fontsize=8, **slanted)
-    axes.set_yticks(range(n), class_names, fontsize=8)
+    size = 8 if n <= NUMBERS_UP_TO else 5
+    axes.set_xticks(range(n), class_names, fontsize=size, **slanted)
+    axes.set_yticks(range(n), class_names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true")
     return picture
 
@@ -61,15 +62,17 @@ def per_class_accuracy(accuracies, class_names, published=None):
         published: a report's fractions, one for each class; None: none.
     """
     order = sorted(range(len(class_names)), key=lambda i: -1 if accuracies[i] is None else accuracies[i])
-    figure = Figure(figsize=(6, 0.9 + 0.3 * len(class_names)), layout="constrained")
+    many = len(class_names) > NUMBERS_UP_TO
+    figure = Figure(figsize=(6, 0.9 + (0.15 if many else 0.3) * len(class_names)), layout="constrained")
     axes = figure.subplots()
     values = [100 * (accuracies[i] or 0) for i in order]
     axes.barh(range(len(order)), values, color=COLOURS[0], height=0.7)
     for place, i in enumerate(order):
         text = "no image" if accuracies[i] is None else f"{100 * accuracies[i]:.1f}"
-        axes.text(values[place] + 1, place, text, va="center", fontsize=8)
-    axes.set_yticks(range(len(order)), [class_names[i] for i in order], fontsize=8)
+        axes.text(values[place] + 1, place, text, va="center", fontsize=6 if many else 8)
+    axes.set_yticks(range(len(order)), [class_names[i] for i in order], fontsize=6 if many else 8)
     axes.set(xlabel="accuracy (%), best class first", ylabel="true class", xlim=(0, 108))
+    axes.set_ylim(-1, len(order))
     plain(axes)
     axes.grid(visible=False)
     if published is not None:

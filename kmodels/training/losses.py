@@ -1,6 +1,7 @@
 """Cross entropy from logits and integer labels, with label smoothing as in PyTorch, and of images that were mixed."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from kmodels.augment.mixing import before
@@ -15,26 +16,54 @@ class CrossEntropy(keras.losses.Loss):
             variable.
         mixing: the layer of kmodels.augment.mixing through which the images of a training step went, if one did: each
             image then counts for its own label and its partner's, by its share. Saved without it.
+        class_weight: (classes,), what every class counts, as an array or a variable; the mean over the batch is then
+            divided by the mean weight of its labels, as in PyTorch. None: all the same. Saved without it.
     """
 
-    def __init__(self, label_smoothing=0.0, mixing=None, name="cross_entropy", **kwargs):
+    def __init__(self, label_smoothing=0.0, mixing=None, class_weight=None, name="cross_entropy", **kwargs):
         super().__init__(name=name, **kwargs)
         self.label_smoothing = label_smoothing
         self.mixing = mixing
+        self.class_weight = class_weight
 
     def call(self, labels, logits):
         # At least single precision, whatever the network computes in.
         log_probabilities = ops.log_softmax(ops.cast(logits, keras.backend.result_type(logits.dtype, "float32")))
         index = ops.expand_dims(ops.cast(ops.reshape(labels, (-1,)), "int32"), -1)
-        true = ops.take_along_axis(log_probabilities, index, axis=-1)[:, 0]
         share = self.mixing.take_share() if self.mixing else None
-        if share is not None:
-            share = ops.cast(share, log_probabilities.dtype)
-            others = ops.take_along_axis(log_probabilities, before(index), axis=-1)[:, 0]
-            true = share * true + (1 - share) * others
+        weights = None
+        if self.class_weight is not None:
+            weights = ops.cast(self.class_weight, log_probabilities.dtype)
+            log_probabilities = log_probabilities * weights
         even = ops.mean(log_probabilities, axis=-1)
         smoothing = ops.cast(self.label_smoothing, log_probabilities.dtype)
-        return -(1 - smoothing) * true - smoothing * even
+        loss = -(1 - smoothing) * _at(log_probabilities, index, share) - smoothing * even
+        if weights is None:
+            return loss
+        return loss / ops.mean(_at(ops.broadcast_to(weights, ops.shape(log_probabilities)), index, share))
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": float(ops.convert_to_numpy(self.label_smoothing))}
+
+
+def _at(values, index, share):
+    """Of each row the value at its label; of a mixed image that and its partner's, by their shares."""
+    own = ops.take_along_axis(values, index, axis=-1)[:, 0]
+    if share is None:
+        return own
+    share = ops.cast(share, values.dtype)
+    return share * own + (1 - share) * ops.take_along_axis(values, before(index), axis=-1)[:, 0]
+
+
+def class_weights(given, labels, num_classes):
+    """The weights of the classes as an experiment gives them: float32 (num_classes,).
+
+    Args:
+        given: numbers, one for each class; or "balanced": inverse to the number of images of a class, with a mean over
+            the images of 1; None for None.
+        labels: ints (n,), those trained on.
+    """
+    if given != "balanced":
+        return None if given is None else np.asarray(given, np.float32)
+    sizes = np.bincount(labels, minlength=num_classes)
+    return (len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))).astype(np.float32)

@@ -28,6 +28,7 @@ from kmodels.training.compilation import keep_compiled
 from kmodels.training.devices import choose
 from kmodels.training.environment import environment
 from kmodels.training.evaluate import evaluation_of_logits
+from kmodels.training.losses import class_weights
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import computing_in, resolve
 from kmodels.training.shelf import Shelf
@@ -183,7 +184,9 @@ class Run:
         with self.devices.scope() if self.devices else nullcontext():
             with computing_in(self._environment["precision"]):
                 network = self.first_network()
-            self.trainer, self.network = self._shelf.trainer(experiment, network, self.seed, place, self.devices)
+            weights = class_weights(experiment.class_weight, self.dataset.train.labels, len(self.dataset.class_names))
+            held = self._shelf.trainer(experiment, network, self.seed, place, self.devices, weights)
+            self.trainer, self.network = held
             build_state(self.trainer)
         self.watch = Watch(experiment, self.path(".checkpoint"), saved)
         self.watch.checkpoint.restore(self.trainer)

@@ -48,7 +48,7 @@ class Shelf:
         self._on_device[key] = held
         return held[1:]
 
-    def trainer(self, experiment, network, seed, place=0, devices=None):
+    def trainer(self, experiment, network, seed, place=0, devices=None, class_weight=None):
         """A trainer in its first state, and the network that it trains: this one, or an older one with its weights.
 
         Runs that are under way at the same time take trainers from different places. On several Devices network and
@@ -60,7 +60,7 @@ class Shelf:
             # A trainer refers to itself; only this frees the old one before the new one grows.
             gc.collect()
             self._program = program
-        trainer = build_trainer(experiment, network, seed)
+        trainer = build_trainer(experiment, network, seed, class_weight)
         if devices:
             trainer.devices = devices
         if place in self._trainers:

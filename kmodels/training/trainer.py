@@ -16,33 +16,47 @@ class StepValues(keras.layers.Layer):
     Args:
         dropout: the rate of all Dropout layers.
         label_smoothing: of the loss.
+        class_weight: of the loss, float32 (classes,); None: none.
     """
 
-    def __init__(self, dropout, label_smoothing, **kwargs):
+    def __init__(self, dropout, label_smoothing, class_weight=None, **kwargs):
         super().__init__(**kwargs)
         self.dropout = self._value(dropout, "dropout")
         self.label_smoothing = self._value(label_smoothing, "label_smoothing")
+        self.class_weight = None
+        if class_weight is not None:
+            self.class_weight = self._value(class_weight, "class_weight", class_weight.shape)
 
-    def _value(self, number, name):
-        return self.add_weight(shape=(), initializer=keras.initializers.Constant(number), trainable=False, name=name)
+    def _value(self, number, name, shape=()):
+        variable = self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name)
+        variable.assign(number)
+        return variable
 
     def call(self, images):
         return images
 
 
-def build_trainer(experiment, network, seed):
+def build_trainer(experiment, network, seed, class_weight=None):
     """The network with its augmentation in front, compiled as the experiment says.
 
-    Training it trains `network`, whose weights it shares; augmentation acts only while training.
+    Training it trains `network`, whose weights it shares; augmentation acts only while training. Where the loss is more
+    than the plain cross entropy, that is measured too, as "cross_entropy".
+
+    Args:
+        class_weight: float32 (classes,), what the experiment's own comes to for the labels trained on; None: none.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     augmentation = build_augmentation(experiment.augmentation, network.input_shape[1:], seed)
     rates = [layer.rate for layer in _dropouts(network)]
-    values = StepValues(max(rates, default=0.0), experiment.label_smoothing)
+    values = StepValues(max(rates, default=0.0), experiment.label_smoothing, class_weight)
     for layer in _dropouts(network):
         _take_rate_from(values, layer)
     trainer = _model_class()(image, network(values(augmentation(image))), name="trainer")
     half = network.compute_dtype == "float16"
+    mixing = mixing_layer(augmentation)
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if experiment.label_smoothing or class_weight is not None or mixing:
+        metrics.append(keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True))
     trainer.compile(
         optimizer=build_optimizer(
             experiment.optimizer,
@@ -51,8 +65,8 @@ def build_trainer(experiment, network, seed):
             weight_decay=experiment.weight_decay,
             loss_scale=LOSS_SCALE if half else None,
         ),
-        loss=CrossEntropy(values.label_smoothing, mixing_layer(augmentation)),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=CrossEntropy(values.label_smoothing, mixing, values.class_weight),
+        metrics=metrics,
         # Keras' own scaling adapts its factor in a branch of every step.
         auto_scale_loss=False,
     )
@@ -106,6 +120,8 @@ def program_key(experiment, network):
         experiment.augmentation,
         experiment.optimizer,
         bool(experiment.momentum),
+        bool(experiment.label_smoothing),
+        experiment.class_weight is not None,
     )
 
 

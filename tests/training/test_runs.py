@@ -258,3 +258,24 @@ def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
     (record,) = read_records(tmp_path).values()
     assert record.status == "interrupted"
     assert record.epochs_run >= 3
+
+
+def test_a_loss_that_is_more_than_cross_entropy_is_told_with_and_without(tiny, tmp_path):
+    plain = run(replace(tiny, epochs=1), 0, tmp_path, verbose=0)
+    assert "cross_entropy" not in plain.history
+    for change in ({"label_smoothing": 0.1}, {"class_weight": (5,) + 9 * (1,)}, {"augmentation": "mixup"}):
+        history = run(replace(tiny, epochs=1, **change), 0, tmp_path, verbose=0).history
+        assert history["cross_entropy"] != history["loss"]
+        mixed = "augmentation" in change
+        assert (history["val_cross_entropy"] == pytest.approx(history["val_loss"])) is mixed
+
+
+def test_balanced_weights_follow_the_training_images(tiny, tmp_path):
+    counts = (4, 1) + 8 * (2,)
+    weighted = replace(tiny, epochs=1, batch_size=10, class_counts=counts, class_weight="balanced")
+    weights = tuple(21 / (10 * count) for count in counts)
+    first = run(weighted, 0, tmp_path, verbose=0)
+    second = run(replace(weighted, name="tests/numbers", class_weight=weights), 0, tmp_path, verbose=0)
+    assert first.history["loss"] == pytest.approx(second.history["loss"], rel=1e-6)
+    with pytest.raises(InputError, match="class_weight must be 10 numbers, one for each of class 0"):
+        run(replace(weighted, class_weight=(1, 2)), 0, tmp_path, verbose=0)

@@ -15,7 +15,9 @@ from kmodels.training.sweeps import Outcome, failures, sweep
 def test_runs_that_differ_in_values_share_a_program_and_equal_the_run_alone(
     tiny, tmp_path, backend, outcome, same_weights
 ):
-    base = replace(tiny, model="model4", optimizer="sgd", momentum=0.5, epochs=1, augmentation="crop")
+    base = replace(
+        tiny, model="model4", optimizer="sgd", momentum=0.5, label_smoothing=0.05, epochs=1, augmentation="crop"
+    )
     changes = ({}, {"learning_rate": 0.1}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"label_smoothing": 0.1})
     experiments = [
         replace(base, name=f"tests/sweep{i}", **change)
