@@ -19,9 +19,13 @@ MODELS = {
     "alexnet_cifar": "alexnet",
     "basic_cnn": "lenet",
     "conv_net": "lenet",
+    "conv_net_5x5": "conv_nets",
+    "conv_net_tuned": "conv_nets",
+    "densenet121": "densenet",
     "mlp": "mlp",
     "mobilenet": "mobilenet",
     "resnet18_cifar": "resnet",
+    "resnet32_cifar": "resnet",
     "resnet50": "resnet",
     "model1": "small_cnns",
     "model2": "small_cnns",
@@ -29,6 +33,7 @@ MODELS = {
     "model4": "small_cnns",
     "model5": "small_cnns",
     "model6": "small_cnns",
+    "two_layer_net": "mlp",
 }
 
 

@@ -51,9 +51,14 @@ def full_precision():
 
 
 def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kernel_initializer=None):
-    """Convolution with `padding` zeros on every side, drawn as in PyTorch where no `kernel_initializer` is given."""
+    """Convolution with `padding` zeros on every side, drawn as in PyTorch where no `kernel_initializer` is given.
+
+    Args:
+        kernel_size: height and width of the kernel, or the pair (height, width).
+        padding: rows of zeros above and below and columns to the left and right, or the pair (rows, columns).
+    """
     x, keras_padding = _padded(x, kernel_size, strides, padding, name)
-    initializers = _torch_initializers(kernel_size * kernel_size * x.shape[-1])
+    initializers = _torch_initializers(math.prod(_pair(kernel_size)) * x.shape[-1])
     if kernel_initializer is not None:
         initializers["kernel_initializer"] = kernel_initializer
     return layers.Conv2D(
@@ -77,9 +82,14 @@ def depthwise_conv(x, kernel_size, *, name, strides=1, padding=0):
 def _padded(x, kernel_size, strides, padding, name):
     """The input and the `padding` argument with which a Keras convolution pads like PyTorch."""
     # Keras' "same" pads like PyTorch at stride 1 only; elsewhere it pads the far side more.
-    if strides == 1 and 2 * padding == kernel_size - 1:
+    sides, zeros = _pair(kernel_size), _pair(padding)
+    if strides == 1 and all(2 * z == side - 1 for side, z in zip(sides, zeros, strict=True)):
         return x, "same"
-    return (layers.ZeroPadding2D(padding, name=f"{name}_pad")(x) if padding else x), "valid"
+    return (layers.ZeroPadding2D(zeros, name=f"{name}_pad")(x) if any(zeros) else x), "valid"
+
+
+def _pair(sides):
+    return sides if isinstance(sides, tuple) else (sides, sides)
 
 
 def dense(x, units, *, name):
@@ -87,9 +97,15 @@ def dense(x, units, *, name):
     return layers.Dense(units, name=name, **_torch_initializers(x.shape[-1]))(x)
 
 
-def logits(x, num_classes):
-    """The classifier; in single precision also where the network computes in half."""
-    return layers.Dense(num_classes, dtype=full_precision(), name="logits", **_torch_initializers(x.shape[-1]))(x)
+def logits(x, num_classes, *, bias_initializer=None):
+    """The classifier; in single precision also where the network computes in half.
+
+    Drawn as in PyTorch, but for the bias where a `bias_initializer` is given.
+    """
+    initializers = _torch_initializers(x.shape[-1])
+    if bias_initializer is not None:
+        initializers["bias_initializer"] = bias_initializer
+    return layers.Dense(num_classes, dtype=full_precision(), name="logits", **initializers)(x)
 
 
 def drop(x, rate, *, name):

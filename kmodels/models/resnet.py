@@ -1,4 +1,4 @@
-"""ResNets (He et al., Deep Residual Learning for Image Recognition, 2015): the 18 layers for CIFAR, and ResNet50.
+"""ResNets (He et al., Deep Residual Learning for Image Recognition, 2015): 18 and 32 layers for CIFAR, and ResNet50.
 
 ResNet50 is torchvision's where it is trained from scratch. Keras' published weights belong to another arrangement of
 the same layers; what differs stands in `Arrangement`, and both are built here, so that whatever the weights, the
@@ -23,6 +23,7 @@ KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resne
 # Channels and number of blocks of each stage.
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 STAGES_18 = ((64, 2), (128, 2), (256, 2), (512, 2))
+STAGES_32 = ((16, 5), (32, 5), (64, 5))
 
 
 class Arrangement(NamedTuple):
@@ -67,12 +68,27 @@ def resnet50(input_shape, num_classes, *, weights=None, small_stem=False):
 
 def resnet18_cifar(input_shape, num_classes):
     """ResNet18 with the stem for small images: 11,173,962 parameters for ten classes at any size from 8x8 pixels."""
+    return _cifar(input_shape, num_classes, STAGES_18, _projected, name="resnet18_cifar")
+
+
+def resnet32_cifar(input_shape, num_classes):
+    """The paper's 32 layers for CIFAR (section 4.2, n = 5): 464,154 parameters for ten classes, no projections.
+
+    Where a stage doubles the channels, the shortcut leaves out every other row and column and appends channels of zeros
+    (option A of the paper, without parameters). Pixels are normalised and convolutions drawn as in `resnet18_cifar`.
+    """
+    return _cifar(input_shape, num_classes, STAGES_32, _subsampled, name="resnet32_cifar")
+
+
+def _cifar(input_shape, num_classes, stages, widen, *, name):
+    """A 3x3 convolution without stride, stages of basic blocks, global average pooling."""
     image, x = pixels(input_shape, smallest=8, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    x = layers.ReLU(name="stem_relu")(_conv_norm(x, 64, 3, padding=1, name="stem"))
-    for filters, strides, name, last in _blocks(STAGES_18):
-        x = _basic_block(x, filters, strides=strides, name=name, relu="feature_map" if last else None)
+    x = layers.ReLU(name="stem_relu")(_conv_norm(x, stages[0][0], 3, padding=1, name="stem"))
+    for filters, strides, block, last in _blocks(stages):
+        relu = "feature_map" if last else None
+        x = _basic_block(x, filters, strides=strides, widen=widen, name=block, relu=relu)
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
-    return keras.Model(image, logits(x, num_classes), name="resnet18_cifar")
+    return keras.Model(image, logits(x, num_classes), name=name)
 
 
 def assemble(input_shape, num_classes, arrangement, small_stem=False):
@@ -103,16 +119,29 @@ def _blocks(stages):
             yield filters, strides, f"stage{stage}_block{block}", stage == len(stages) and block == blocks
 
 
-def _basic_block(x, filters, *, strides, name, relu):
-    """Two 3x3 convolutions, added to the input or to a projection of it."""
+def _basic_block(x, filters, *, strides, widen, name, relu):
+    """Two 3x3 convolutions, added to the input or to what `widen` makes of it."""
     shortcut = x
     x = _conv_norm(x, filters, 3, strides=strides, padding=1, name=f"{name}_conv1", norm=f"{name}_norm1")
     x = layers.ReLU(name=f"{name}_relu1")(x)
     x = _conv_norm(x, filters, 3, padding=1, name=f"{name}_conv2", norm=f"{name}_norm2")
     if shortcut.shape[-1] != filters:
-        shortcut = _conv_norm(shortcut, filters, 1, strides=strides, name=f"{name}_shortcut")
+        shortcut = widen(shortcut, filters, strides, name=f"{name}_shortcut")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.ReLU(name=relu or f"{name}_relu2")(x)
+
+
+def _projected(x, filters, strides, *, name):
+    return _conv_norm(x, filters, 1, strides=strides, name=name)
+
+
+def _subsampled(x, filters, strides, *, name):
+    """Every `strides`-th row and column, with zeros for the channels that are added."""
+    # Windows of one pixel leave out what is between them. Zeros go to the last axis if the layer takes it for the
+    # columns. Layers of Keras, so that the network saves and loads everywhere.
+    x = layers.AveragePooling2D(1, strides, name=f"{name}_pool")(x)
+    added = ((0, 0), (0, filters - x.shape[-1]))
+    return layers.ZeroPadding2D(added, data_format="channels_first", name=f"{name}_pad")(x)
 
 
 def _bottleneck(x, filters, *, strides, strided, name, relu):

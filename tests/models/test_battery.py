@@ -17,6 +17,9 @@ PARAMETERS = {
     "alexnet_cifar": 27_279_882,
     "basic_cnn": 62_006,
     "conv_net": 62_006,
+    "conv_net_5x5": 1_854_218,
+    "conv_net_tuned": 4_275_978,
+    "densenet121": 6_964_106,
     "mlp": 298_442,
     "mobilenet": 749_642,
     "model1": 41_274,
@@ -26,14 +29,22 @@ PARAMETERS = {
     "model5": 42_314,
     "model6": 42_410,
     "resnet18_cifar": 11_173_962,
+    "resnet32_cifar": 464_154,
     "resnet50": 23_528_522,
+    "two_layer_net": 197_322,
 }
 # What a report prints for six scenes, at the size its experiments take.
 SIX_CLASSES = {"alexnet": (150, 57_028_422), "mlp": (48, 666_950), "mobilenet": (150, 747_590)}
+# What the layers that report `cifar100_to_stl10` prints have for a hundred classes at 32x32.
+HUNDRED_CLASSES = {
+    "conv_net": {"dense2": 10_164},
+    "conv_net_tuned": {"conv1": 1_792, "conv2": 73_856, "dense1": 8192 * 512 + 512, "logits": 51_300},
+    "two_layer_net": {"dense1": 3072 * 64 + 64, "logits": 6_500},
+}
 # The sides of the small images of these tests, where 16 is too small.
-SIZES = {"alexnet": 64, "resnet50": 32}
+SIZES = {"alexnet": 64, "densenet121": 29, "resnet50": 32}
 
-PURELY_DENSE = ("mlp",)
+PURELY_DENSE = ("mlp", "two_layer_net")
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -60,6 +71,21 @@ def test_parameters_are_pinned(name):
 def test_parameters_for_six_scenes_are_those_of_the_report(name):
     size, parameters = SIX_CLASSES[name]
     assert trainable_parameters(build_model(name, (size, size, 3), 6)) == parameters
+
+
+@pytest.mark.parametrize("name", HUNDRED_CLASSES)
+def test_layers_for_a_hundred_classes_are_those_of_the_report(name):
+    network = build_model(name, (32, 32, 3), 100)
+    printed = HUNDRED_CLASSES[name]
+    assert {layer: trainable_parameters(network.get_layer(layer)) for layer in printed} == printed
+
+
+def test_the_tuned_networks_of_the_report_have_its_widths():
+    widths = [(3072, 128), (128, 128), (128, 128), (128, 100)]
+    network = build_model("two_layer_net", (32, 32, 3), 100, hidden=(128, 128, 128))
+    assert [layer.kernel.shape for layer in network.layers if isinstance(layer, keras.layers.Dense)] == widths
+    transferred = build_model("conv_net_tuned", (96, 96, 3), 5)
+    assert transferred.get_layer("dense1").kernel.shape == (73_728, 512)
 
 
 @every_model
@@ -114,7 +140,7 @@ def test_save_and_load_give_equal_outputs(name, shape, images, tmp_path):
 def test_too_small_images_and_other_channels_are_refused(name):
     if name not in PURELY_DENSE:
         with pytest.raises(InputError, match="needs images of at least"):
-            build_model(name, (4, 4, 3), 10)
+            build_model(name, (3, 3, 3), 10)
     with pytest.raises(InputError, match=r"input_shape must be \(height, width, 3\)"):
         build_model(name, (32, 32, 1), 10)
 
@@ -124,6 +150,12 @@ def test_an_unknown_option_names_those_there_are():
         build_model("model4", (32, 32, 3), 10, dropot=0.1)
     with pytest.raises(InputError, match="model 'model5' has no option 'dropout'; it has: none"):
         build_model("model5", (32, 32, 3), 10, dropout=0.1)
+
+
+@pytest.mark.parametrize("hidden", [(), (64, 0), (64, 32.0), (True,), 64, None])
+def test_hidden_widths_that_are_no_whole_numbers_are_refused(hidden):
+    with pytest.raises(InputError, match=r"hidden must be one or more whole numbers from 1 up. Received: "):
+        build_model("two_layer_net", (32, 32, 3), 10, hidden=hidden)
 
 
 def test_dropout_is_the_rate_that_was_asked_for():

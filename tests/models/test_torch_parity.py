@@ -8,6 +8,7 @@ three steps, between PyTorch in single and in double). In double, the deepest ag
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import keras
@@ -56,9 +57,20 @@ def lenet(pooling):
     )  # fmt: skip
 
 
-def mlp():
-    """The multi-layer perceptron, for 16x16."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 96), nn.ReLU(), nn.Linear(96, 32), nn.ReLU(), nn.Linear(32, 10))
+def perceptron(*hidden):
+    """The multi-layer perceptrons, for 16x16."""
+    widths = (768, *hidden)
+    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], 10))
+
+
+def conv_net(kernel_size, padding, pooling, flat):
+    """The tuned convolutional network and the one with 5x5 kernels; `flat` numbers leave the last pooling."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, kernel_size, padding=padding), nn.BatchNorm2d(64), nn.ReLU(), pooling(2),
+        nn.Conv2d(64, 128, kernel_size, padding=padding), nn.BatchNorm2d(128), nn.ReLU(), pooling(2),
+        nn.Flatten(), nn.Linear(flat, 512), nn.ReLU(), nn.Linear(512, 10),
+    )  # fmt: skip
 
 
 def alexnet(norm=False):
@@ -142,20 +154,33 @@ def resnet50(small_stem=False):
 
 
 class BasicBlock(nn.Module):
-    """torchvision's."""
+    """torchvision's; or with the paper's shortcut A, which has no weights."""
 
-    def __init__(self, inputs, filters, stride):
+    def __init__(self, inputs, filters, stride, projected=True):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, filters, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(filters)
         self.conv2, self.bn2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters)
         self.downsample = nn.Sequential()
-        if inputs != filters:
+        if inputs != filters and not projected:
+            self.downsample = Subsample(filters - inputs)
+        elif inputs != filters:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
 
     def forward(self, x):
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
         return torch.relu(y + self.downsample(x))
+
+
+class Subsample(nn.Module):
+    """Every other row and column, with as many channels of zeros behind as are added."""
+
+    def __init__(self, added):
+        super().__init__()
+        self.added = added
+
+    def forward(self, x):
+        return nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added))
 
 
 def resnet18_cifar():
@@ -165,6 +190,53 @@ def resnet18_cifar():
         nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), *(BasicBlock(*w) for w in widths),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10),
     )  # fmt: skip
+
+
+def resnet32_cifar():
+    """As in section 4.2 of the paper, n = 5."""
+    widths = (*5 * [(16, 16, 1)], (16, 32, 2), *4 * [(32, 32, 1)], (32, 64, 2), *4 * [(64, 64, 1)])
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        *(BasicBlock(*width, projected=False) for width in widths),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+class DenseLayer(nn.Module):
+    """torchvision's layer of a dense block; or with its 3x3 convolution factorised."""
+
+    def __init__(self, inputs, factorised):
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, 128, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(128)
+        self.conv2 = (
+            nn.Sequential(
+                nn.Conv2d(128, 32, (1, 3), padding=(0, 1), bias=False),
+                nn.Conv2d(32, 32, (3, 1), padding=(1, 0), bias=False),
+            )
+            if factorised
+            else nn.Conv2d(128, 32, 3, padding=1, bias=False)
+        )
+
+    def forward(self, x):
+        y = self.conv1(torch.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(torch.relu(self.norm2(y)))], 1)
+
+
+def densenet121(factorised=False):
+    """torchvision's; or factorised."""
+    layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    channels = 64
+    for depth in (6, 12, 24, 16):
+        if channels > 64:
+            half = channels // 2
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, half, 1, bias=False), nn.AvgPool2d(2)]
+            channels = half
+        layers += [DenseLayer(channels + 32 * i, factorised) for i in range(depth)]
+        channels += 32 * depth
+    return nn.Sequential(
+        *layers, nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
+    )
 
 
 class Twin(NamedTuple):
@@ -187,7 +259,11 @@ TWINS = {
     "alexnet_cifar": Twin(alexnet_cifar, **HALF),
     "basic_cnn": Twin(lambda: lenet(nn.MaxPool2d), **HALF),
     "conv_net": Twin(lambda: lenet(nn.AvgPool2d), **HALF),
-    "mlp": Twin(mlp, {}, 16, **HALF),
+    "conv_net_5x5": Twin(lambda: conv_net(5, 0, nn.MaxPool2d, 128), {}, 17, **HALF),
+    "conv_net_tuned": Twin(lambda: conv_net(3, 1, nn.AvgPool2d, 128 * 4), {}, 11, **HALF),
+    "densenet121": Twin(densenet121, {}, 61, **IMAGENET),
+    "densenet121, factorised": Twin(lambda: densenet121(factorised=True), {"factorised": True}, 61, **IMAGENET),
+    "mlp": Twin(lambda: perceptron(96, 32), {}, 16, **HALF),
     "mobilenet": Twin(mobilenet, {}, 33, **IMAGENET),
     "model1": Twin(three_convolutions),
     "model2": Twin(lambda: five_convolutions(("conv1", "conv2", "pool1", "pool2")), NO_DROPOUT),
@@ -196,8 +272,11 @@ TWINS = {
     "model5": Twin(lambda: five_convolutions(("conv2", "pool2"))),
     "model6": Twin(lambda: five_convolutions(("conv1", "pool1")), NO_DROPOUT),
     "resnet18_cifar": Twin(resnet18_cifar, {}, 16, **IMAGENET),
+    "resnet32_cifar": Twin(resnet32_cifar, {}, 16, **IMAGENET),
     "resnet50": Twin(resnet50, {}, 64, **IMAGENET),
     "resnet50, small stem": Twin(lambda: resnet50(small_stem=True), {"small_stem": True}, 16, **IMAGENET),
+    "two_layer_net": Twin(lambda: perceptron(64), {}, 16, **HALF),
+    "two_layer_net, deeper": Twin(lambda: perceptron(24, 48, 12), {"hidden": (24, 48, 12)}, 16, **HALF),
 }
 # Exact in single precision, in which Keras keeps it.
 RATE = 0.0625
