@@ -19,6 +19,7 @@ DATASETS = {
     "folder": "folder",
     "intel_scenes": "intel_scenes",
     "made_up": "made_up",
+    "stl10_5": "stl10_5",
 }
 
 
@@ -26,15 +27,16 @@ def load_dataset(name, image_size=None, data_dir=None):
     """Opens a dataset, after preparing it once into a memory-mapped cache.
 
     Args:
-        name: one of DATASETS: "cifar10" and "cifar100" (through tensorflow-datasets), "digits" (bundled with
-            scikit-learn), "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or
-            "made_up" (random pixels, for trying things).
+        name: one of DATASETS: "cifar10", "cifar100" and "stl10_5" (five classes of STL-10; all three through
+            tensorflow-datasets), "digits" (bundled with scikit-learn),
+            "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "made_up" (random
+            pixels, for trying things).
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
             `<class>/<file>`. For "intel_scenes" the zip file from Kaggle, the folder it is in, or the folder of what
             was in it; None looks where Kaggle mounts it. For the others a folder with the archive you already have:
             cifar-10-binary.tar.gz or cifar-10-python.tar.gz (a folder that tfds has prepared will do too), the same
-            of cifar-100; None downloads it.
+            of cifar-100, stl10_binary.tar.gz; None downloads it.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
