@@ -16,6 +16,8 @@ DATASETS = {
     "cifar10": "tfds_sets",
     "cifar100": "tfds_sets",
     "digits": "digits",
+    "eurosat": "eurosat",
+    "eurosat_small": "eurosat",
     "folder": "folder",
     "intel_scenes": "intel_scenes",
     "made_up": "made_up",
@@ -27,8 +29,8 @@ def load_dataset(name, image_size=None, data_dir=None):
     """Opens a dataset, after preparing it once into a memory-mapped cache.
 
     Args:
-        name: one of DATASETS: "cifar10", "cifar100" and "stl10_5" (five classes of STL-10; all three through
-            tensorflow-datasets), "digits" (bundled with scikit-learn),
+        name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
+            (a fixed part of it; all five through tensorflow-datasets), "digits" (bundled with scikit-learn),
             "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "made_up" (random
             pixels, for trying things).
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
@@ -36,7 +38,7 @@ def load_dataset(name, image_size=None, data_dir=None):
             `<class>/<file>`. For "intel_scenes" the zip file from Kaggle, the folder it is in, or the folder of what
             was in it; None looks where Kaggle mounts it. For the others a folder with the archive you already have:
             cifar-10-binary.tar.gz or cifar-10-python.tar.gz (a folder that tfds has prepared will do too), the same
-            of cifar-100, stl10_binary.tar.gz; None downloads it.
+            of cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the folder of what was in it); None downloads it.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
