@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from importlib import import_module
 from pathlib import Path
 
 import tyro
@@ -81,12 +80,13 @@ def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path 
         image_size: height and width in pixels; left out: as stored.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
     """
-    from kmodels.data import DATASETS, load_dataset
+    from kmodels.data import DATASETS, load_dataset, summary
 
     check_backend()
     if not name:
-        for known, file in DATASETS.items():
-            print(f"{known:<8}  {import_module(f'kmodels.data.{file}').__doc__.splitlines()[0]}")
+        width = max(map(len, DATASETS))
+        for known in DATASETS:
+            print(f"{known:<{width}}  {summary(known)}")
         return 0
     dataset = load_dataset(name, image_size, data_dir)
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kmodels import MODELS, cli, run
+from kmodels import DATASETS, MODELS, cli, run
 from kmodels.analysis import predict_logits
 from kmodels.models.saving import load_network
 
@@ -45,7 +45,7 @@ def test_doctor_names_backend_device_and_cache(kmodels_command, backend):
 
 def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
     _, out, _ = kmodels_command("data")
-    assert [line.split()[0] for line in out.splitlines()] == ["cifar10", "digits", "folder", "intel_scenes", "made_up"]
+    assert [line.split()[0] for line in out.splitlines()] == list(DATASETS)
     status, out, _ = kmodels_command("data", "digits", "--image-size", "16")
     assert status == 0
     assert "16x16x3 pixels" in out

@@ -1,7 +1,7 @@
 """Images and labels, whatever they come from, as one kind of value: `Dataset`.
 
-To add a tfds set: an entry in kmodels/data/tfds_sets.py and its name here. To add another kind of source: a file with
-`load(name, image_size, data_dir) -> Dataset`, and its names here.
+To add a tfds set that has train and test: an entry in kmodels/data/tfds_sets.py and its name here. To add another kind
+of source: a file with `load(name, image_size, data_dir) -> Dataset`, and its names here.
 """
 
 from importlib import import_module
@@ -9,15 +9,19 @@ from importlib import import_module
 from kmodels.data.dataset import Dataset, Split
 from kmodels.errors import InputError, require, unknown
 
-__all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "summary"]
 
 # Name -> the file that loads it.
 DATASETS = {
     "cifar10": "tfds_sets",
+    "cifar100": "tfds_sets",
     "digits": "digits",
+    "eurosat": "eurosat",
+    "eurosat_small": "eurosat",
     "folder": "folder",
     "intel_scenes": "intel_scenes",
     "made_up": "made_up",
+    "stl10_5": "stl10_5",
 }
 
 
@@ -25,14 +29,16 @@ def load_dataset(name, image_size=None, data_dir=None):
     """Opens a dataset, after preparing it once into a memory-mapped cache.
 
     Args:
-        name: one of DATASETS: "cifar10" (through tensorflow-datasets), "digits" (bundled with scikit-learn),
+        name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
+            (a fixed part of it; all five through tensorflow-datasets), "digits" (bundled with scikit-learn),
             "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "made_up" (random
             pixels, for trying things).
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
             `<class>/<file>`. For "intel_scenes" the zip file from Kaggle, the folder it is in, or the folder of what
-            was in it; None looks where Kaggle mounts it. For a tfds set a folder with the archive you already have,
-            or one that tfds has prepared; None downloads.
+            was in it; None looks where Kaggle mounts it. For the others a folder with the archive you already have:
+            cifar-10-binary.tar.gz or cifar-10-python.tar.gz (a folder that tfds has prepared will do too), the same
+            of cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the folder of what was in it); None downloads it.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
@@ -50,3 +56,9 @@ def load_dataset(name, image_size=None, data_dir=None):
     if DATASETS[name] in ("digits", "made_up") and data_dir is not None:
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
     return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)
+
+
+def summary(name):
+    """One line on a dataset: of its file's SUMMARIES if it holds several sets, else the first of its docstring."""
+    file = import_module(f"kmodels.data.{DATASETS[name]}")
+    return file.SUMMARIES[name] if hasattr(file, "SUMMARIES") else file.__doc__.splitlines()[0]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import posixpath
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -74,6 +75,32 @@ def class_folder(place, path):
         hint = f" (only the folders {', '.join(inner[:5])}: is {place.where(path)} what you meant?)" if inner else ""
         raise InputError(f"class folder {place.where(path)} has no image{hint}")
     return ClassFolder(path, images)
+
+
+def class_folders(place, top, class_names, title, otherwise):
+    """Lists the images of every class of a set: {class: ClassFolder}, in the order of `class_names`.
+
+    Args:
+        place: a Folder or Zip.
+        top: the folder in it that has the class folders, and no other.
+        class_names: of the set.
+        title: what to call the set in messages.
+        otherwise: what to say to those who have something else.
+
+    Raises:
+        InputError: if the folders are not those of the classes, or one has no image.
+    """
+    found = place.folders(top)
+    missing = sorted(set(class_names) - set(found))
+    others = sorted(set(found) - set(class_names))
+    if missing or others:
+        differences = [f"it lacks {', '.join(missing)}"] if missing else []
+        if others:
+            differences.append(f"it has {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}")
+        raise InputError(
+            f"{place.where(top)} does not have the classes of {title}: {' and '.join(differences)}. {otherwise}"
+        )
+    return {name: class_folder(place, posixpath.join(top, name)) for name in class_names}
 
 
 def entries(*parts):

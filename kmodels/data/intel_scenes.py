@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
-from kmodels.data.image_files import class_folder, divide, entries, write_images
+from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.places import Folder, Zip
+from kmodels.data.places import inside, open_place
 from kmodels.data.splits import SPLIT_SEED
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 # Folder -> the part of the set that it holds.
@@ -74,22 +74,12 @@ def _place(data_dir):
                 "https://www.kaggle.com/datasets/puneet6060/intel-image-classification and give the zip file, or the "
                 "folder that it is in, as data_dir"
             )
-    path = Path(data_dir)
-    require(path.exists(), "data_dir must be a folder or a zip file that exists", str(data_dir))
-    if path.is_file():
-        return Zip(path)
-    place = Folder(path)
-    zips = sorted(file for file in place.names("") if file.lower().endswith(".zip"))
-    if not zips or any(folder.lower() in (*PARTS, *CLASSES) for folder in place.folders("")):
-        return place
-    if len(zips) > 1:
-        raise InputError(f"{path} has several zip files: {', '.join(zips)}; give the one to read as data_dir")
-    return Zip(path / zips[0])
+    return open_place(data_dir, (*PARTS, *CLASSES))
 
 
 def _parts(place):
     """{part: {class: ClassFolder}}, all sorted; the part of six classes that stand alone is ""."""
-    top = _inside(place, "")
+    top = inside(place, "")
     folders = [folder for folder in place.folders(top) if folder.lower() not in UNLABELLED]
     parts = {PARTS.get(folder.lower()): folder for folder in folders}
     if not parts.keys() & {"train", "test"}:
@@ -99,29 +89,13 @@ def _parts(place):
             f"{place.where(top)} has the folders {', '.join(folders)}, but the set has seg_train and seg_test, or "
             "train and test. A set with splits of its own is dataset 'folder'"
         )
-    return {part: _classes(place, _inside(place, posixpath.join(top, parts[part]))) for part in sorted(parts)}
-
-
-def _inside(place, folder):
-    """The folder, or the one in it that alone holds everything, as in seg_train/seg_train."""
-    while len(inner := place.folders(folder)) == 1:
-        folder = posixpath.join(folder, inner[0])
-    return folder
+    return {part: _classes(place, inside(place, posixpath.join(top, parts[part]))) for part in sorted(parts)}
 
 
 def _classes(place, top):
-    found = place.folders(top)
-    missing = sorted(set(CLASSES) - set(found))
-    others = sorted(set(found) - set(CLASSES))
-    if missing or others:
-        differences = [f"it lacks {', '.join(missing)}"] if missing else []
-        if others:
-            differences.append(f"it has {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}")
-        raise InputError(
-            f"{place.where(top)} does not have the six classes of Intel Image Classification: "
-            f"{' and '.join(differences)}. For images of your own use dataset 'folder'"
-        )
-    return {name: class_folder(place, posixpath.join(top, name)) for name in CLASSES}
+    return class_folders(
+        place, top, CLASSES, "Intel Image Classification", "For images of your own use dataset 'folder'"
+    )
 
 
 def _difference(tally):

@@ -6,6 +6,7 @@ Both name a file from the top, with "/" between the parts ("train/cat/1.png"); t
 import hashlib
 import math
 import os
+import posixpath
 import threading
 import zlib
 from collections import defaultdict
@@ -15,7 +16,7 @@ from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, require
 
 # How many files of a folder are looked at, one by one, to see whether any has changed.
 STAMPED = 5000
@@ -168,3 +169,34 @@ class Zip:
         """Closes the zip file, if it was opened."""
         if "_zip" in vars(self):
             self._zip.close()
+
+
+def open_place(data_dir, own):
+    """The Folder or Zip that a set is in.
+
+    Args:
+        data_dir: a zip file, or a folder; then the only zip file in it is meant, unless it has folders of the set.
+        own: names of those folders; their case does not matter.
+
+    Raises:
+        InputError: if there is no such file or folder, or the folder has several zip files.
+    """
+    path = Path(data_dir)
+    require(path.exists(), "data_dir must be a folder or a zip file that exists", str(data_dir))
+    if path.is_file():
+        return Zip(path)
+    place = Folder(path)
+    own = {name.lower() for name in own}
+    zips = sorted(file for file in place.names("") if file.lower().endswith(".zip"))
+    if not zips or any(folder.lower() in own for folder in place.folders("")):
+        return place
+    if len(zips) > 1:
+        raise InputError(f"{path} has several zip files: {', '.join(zips)}; give the one to read as data_dir")
+    return Zip(path / zips[0])
+
+
+def inside(place, folder):
+    """The folder, or the one in it that alone holds everything, as in seg_train/seg_train."""
+    while len(inner := place.folders(folder)) == 1:
+        folder = posixpath.join(folder, inner[0])
+    return folder

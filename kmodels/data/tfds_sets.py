@@ -1,22 +1,24 @@
 """Sets that tensorflow-datasets knows: downloaded, or read from the archive that you already have.
 
-tfds downloads, checks the hash, unpacks and decodes; here the pixels are copied once into our memory-mapped cache and
-divided by our published split.
+tfds downloads, checks the hash, unpacks and encodes; here the pixels are copied once into our memory-mapped cache and
+divided by our published split. An archive pickled by Python 2 is rewritten for tfds first, so that whichever you have,
+images, order and split are the same.
 """
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from kmodels.backend import import_tensorflow
+from kmodels.data.archives import Archive, archive_folder, download, find, import_tfds
 from kmodels.data.cache import cache_folder, prepared
+from kmodels.data.cifar_python import write_binary
 from kmodels.data.pictures import fit_arrays
 from kmodels.data.progress import progress
 from kmodels.data.splits import SPLIT_SEED, stratified_split
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError
+from kmodels.files import writable_folder
 
 
 @dataclass(frozen=True)
@@ -24,28 +26,53 @@ class TfdsSet:
     """What we need to know of a set beyond what tfds knows.
 
     Attributes:
+        summary: one line on it.
         archive: the file that tfds reads, by the name under which tfds looks for it.
-        other_archives: files of the same data in another format, which people often have instead.
+        python_archive: the Archive of the same images that `cifar_python` reads.
+        other_archives: files of the same data in a format that nobody reads here, which people may have instead.
     """
 
+    summary: str
     archive: str
+    python_archive: Archive
     other_archives: tuple[str, ...] = ()
 
 
+# The hashes of the python archives are those that Keras publishes.
 TFDS_SETS = {
     "cifar10": TfdsSet(
-        archive="cifar-10-binary.tar.gz", other_archives=("cifar-10-python.tar.gz", "cifar-10-matlab.tar.gz")
+        summary="CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32 pixels, from tfds or your archive.",
+        archive="cifar-10-binary.tar.gz",
+        python_archive=Archive(
+            name="cifar-10-python.tar.gz",
+            size=170_498_071,
+            sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        ),
+        other_archives=("cifar-10-matlab.tar.gz",),
+    ),
+    "cifar100": TfdsSet(
+        summary="CIFAR-100: 60,000 photographs of 100 kinds of things, 32x32 pixels, from tfds or your archive.",
+        archive="cifar-100-binary.tar.gz",
+        python_archive=Archive(
+            name="cifar-100-python.tar.gz",
+            size=169_001_437,
+            sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        ),
+        other_archives=("cifar-100-matlab.tar.gz",),
     ),
 }
+SUMMARIES = {name: known.summary for name, known in TFDS_SETS.items()}
 
 
 def load(name, image_size, data_dir):
     """Opens a tfds set; see `load_dataset` for `data_dir`."""
 
-    require(data_dir is None or Path(data_dir).is_dir(), "data_dir must be a folder that exists", str(data_dir))
+    folder = None if data_dir is None else archive_folder(data_dir)
 
     def prepare(writer):
-        builder = _builder(name, data_dir)
+        builder = _builder(name, folder)
         labels = {part: _labels(builder, part) for part in ("train", "test")}
         train, val = stratified_split(labels["train"], (0.8, 0.2))
         _copy(builder, "train", labels["train"], {"train": train, "val": val}, image_size, writer)
@@ -60,7 +87,7 @@ def load(name, image_size, data_dir):
         }
 
     def stream():
-        return _as_dataset(_builder(name, data_dir), "train")
+        return _as_dataset(_builder(name, folder), "train")
 
     return prepared(name, {"image_size": image_size}, prepare, stream)
 
@@ -95,70 +122,63 @@ def _copy(builder, part, labels, places, image_size, writer):
             bar.update(len(block))
 
 
-def _builder(name, data_dir):
-    """The tfds builder of a set, prepared."""
-    # Without these, a machine with no network waits on look-ups of Google's metadata server.
-    os.environ.setdefault("NO_GCE_CHECK", "true")
-    import_tensorflow()
-    import absl.logging
+def _builder(name, folder):
+    """The tfds builder of a set, prepared: in the folder (None: where tfds keeps its data) or else in our cache."""
+    tfds = import_tfds()
+    # The archive's folder may be read-only, as on Kaggle.
+    for root in (folder, cache_folder() / "tfds"):
+        builder = tfds.builder(name, data_dir=root)
+        if builder.is_prepared():
+            return builder
+    archive = _tfds_archive(builder)
+    if folder is None:
+        found, path = archive, download(name, archive)
+    else:
+        found, path = find(
+            folder,
+            [archive, TFDS_SETS[name].python_archive],
+            TFDS_SETS[name].other_archives,
+            lacks=f"neither {name} prepared by tfds ({name}/{builder.version}) nor the archive",
+        )
+    if found == archive:
+        _prepare(builder, path.parent)
+        return builder
+    with TemporaryDirectory(dir=writable_folder(root)) as unpacked:
+        write_binary(name, path, Path(unpacked))
+        _prepare(_builder_of_unpacked(builder, root, unpacked))
+    return tfds.builder(name, data_dir=root)
+
+
+def _tfds_archive(builder):
+    """The Archive that tfds reads."""
+    wanted = TFDS_SETS[builder.name].archive
+    url, info = next((url, info) for url, info in builder.url_infos.items() if info.filename == wanted)
+    return Archive(wanted, info.size, info.checksum, url)
+
+
+def _prepare(builder, folder=None):
+    """Lets tfds write its files; `folder` is where the archive is."""
     import tensorflow_datasets as tfds
 
-    # tfds warns of every folder that it looks into in vain.
-    absl.logging.set_verbosity(absl.logging.ERROR)
-
-    if data_dir is None:
-        builder, manual_dir = tfds.builder(name), None
-    else:
-        folder = Path(data_dir)
-        builder, manual_dir = tfds.builder(name, data_dir=folder), folder
-        if not builder.is_prepared():
-            # The archive's folder may be read-only, as on Kaggle.
-            builder = tfds.builder(name, data_dir=cache_folder() / "tfds")
-        if not builder.is_prepared():
-            _check_archive(builder, folder)
-    if not builder.is_prepared():
-        try:
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
-            )
-        except Exception as error:
-            url, info = _download(builder)
-            raise InputError(
-                f"tfds could not download and prepare {name}: {type(error).__name__}: {error}\n"
-                f"Download {url} ({info.size:,} bytes) yourself and give its folder as data_dir"
-            ) from error
-    return builder
-
-
-def _download(builder):
-    """Address and tfds' UrlInfo of the set's archive."""
-    archive = TFDS_SETS[builder.name].archive
-    return next((url, info) for url, info in builder.url_infos.items() if info.filename == archive)
-
-
-def _check_archive(builder, folder):
-    """Says plainly what is wrong with the archive before tfds would.
-
-    Raises:
-        InputError: if the archive is not there, is another format of the data, or is damaged.
-    """
-    expected = TFDS_SETS[builder.name]
-    url, info = _download(builder)
-    wanted = f"{expected.archive} ({info.size:,} bytes, sha256 {info.checksum}), from {url}"
-    path = folder / expected.archive
-    if not path.is_file():
-        others = [other for other in expected.other_archives if (folder / other).exists()]
-        if others:
-            raise InputError(
-                f"{folder} has {others[0]}, which holds the same images in a format that tfds does not read. "
-                f"Wanted: {wanted}"
-            )
-        raise InputError(
-            f"{folder} has neither {builder.name} prepared by tfds ({builder.name}/{builder.version}) nor the "
-            f"archive. Wanted: {wanted}. Without data_dir it is downloaded"
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False)
         )
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if (size, digest) != (info.size, info.checksum):
-        raise InputError(f"{path} is damaged or another file: it has {size:,} bytes, sha256 {digest}. Wanted: {wanted}")
+    except Exception as error:
+        raise InputError(f"tfds could not prepare {builder.name}: {type(error).__name__}: {error}") from error
+
+
+def _builder_of_unpacked(builder, root, unpacked):
+    """As the builder, but reading the folder of what would be in its archive; tfds' order of images is the same."""
+
+    class Unpacked:
+        def download_and_extract(self, url):
+            return unpacked
+
+    class Builder(type(builder), skip_registration=True):
+        name = builder.name
+
+        def _split_generators(self, dl_manager):
+            return super()._split_generators(Unpacked())
+
+    return Builder(data_dir=root)

@@ -148,7 +148,7 @@ def test_without_data_dir_it_is_looked_for_where_kaggle_has_it(kaggle, monkeypat
     [
         (
             lambda train: (train / "sea").rename(train / "Sea"),
-            r"seg_train does not have the six classes of .*: it lacks sea and it has Sea\. For images of your own u",
+            r"seg_train does not have the classes of .*: it lacks sea and it has Sea\. For images of your own u",
         ),
         (lambda train: (train / "bird").mkdir(), r": it has bird\. For images"),
         (lambda train: shutil.rmtree(train), r"it lacks buildings, forest, glacier, mountain, sea, street\. For"),

@@ -1,49 +1,126 @@
-"""CIFAR-10 through tfds, offline: the real code on a small archive in the genuine format."""
+"""CIFAR through tfds, offline: the real code on small archives in the genuine formats."""
 
 import hashlib
 import io
+import struct
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kmodels import InputError, load_dataset
+from kmodels.data import tfds_sets
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
-URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-PER_BATCH = 20
+FINE = tuple(f"thing {i}" for i in range(100))
+COARSE = tuple(f"kind {i}" for i in range(20))
+# File in the binary archive -> (its images, the seed of their pixels).
+BATCHES = {
+    "cifar10": {**{f"data_batch_{i}": (20, i) for i in range(1, 6)}, "test_batch": (20, 6)},
+    "cifar100": {"train": (300, 1), "test": (100, 2)},
+}
 
 
-def records(seed):
-    """PER_BATCH images in CIFAR's binary form: a label byte, then 1,024 bytes each of red, green and blue."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(PER_BATCH, dtype=np.uint8) % 10
-    return np.concatenate([labels[:, None], rng.integers(0, 256, (PER_BATCH, 3072), np.uint8)], axis=1)
+def batch(name, part):
+    """{key: labels (n,)} in the order of the format, and the pixels (n, 3072): 1,024 each of red, green and blue."""
+    images, seed = BATCHES[name][part]
+    labels = np.arange(images)
+    keys = {"labels": labels % 10} if name == "cifar10" else {"coarse_labels": labels % 20, "fine_labels": labels % 100}
+    return keys, np.random.default_rng(seed).integers(0, 256, (images, 3072), np.uint8)
+
+
+def pickled(value):
+    """The value as Python 2 pickled it: strings are bytes, and arrays call functions of NumPy by their old names."""
+    return b"\x80\x02" + _opcodes(value) + b"."
+
+
+def _opcodes(value):
+    if isinstance(value, dict):
+        return b"}(" + b"".join(_opcodes(key) + _opcodes(item) for key, item in value.items()) + b"u"
+    if isinstance(value, list):
+        return b"](" + b"".join(map(_opcodes, value)) + b"e"
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(_opcodes, value)) + b"t"
+    if isinstance(value, np.ndarray):
+        empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + _opcodes((0,)) + _opcodes("b") + b"\x87R"
+        dtype = b"cnumpy\ndtype\n" + _opcodes(("u1", 0, 1)) + b"R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+        return empty + b"(K\x01" + _opcodes(value.shape) + dtype + b"\x89" + _opcodes(value.tobytes()) + b"tb"
+    if isinstance(value, int):
+        return b"J" + struct.pack("<i", value)
+    content = value.encode() if isinstance(value, str) else value
+    return b"T" + struct.pack("<i", len(content)) + content
+
+
+def write_archive(path, files):
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 @pytest.fixture
-def archive(tmp_path, monkeypatch):
-    """The folder of a cifar-10-binary.tar.gz whose hash tfds is told to expect."""
-    path = tmp_path / "mine" / "cifar-10-binary.tar.gz"
-    path.parent.mkdir()
-    files = {f"data_batch_{i}.bin": records(i).tobytes() for i in range(1, 6)}
-    files["test_batch.bin"] = records(6).tobytes()
-    files["batches.meta.txt"] = "\n".join(NAMES).encode()
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    info = tfds.download.checksums.UrlInfo(
-        size=path.stat().st_size,
-        checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
-        filename=path.name,
-    )
-    monkeypatch.setattr(tfds.builder_cls("cifar10"), "url_infos", {URL: info})
+def binary(tmp_path, monkeypatch):
+    """Returns a function that writes the binary archive of a set, whose hash tfds is told to expect."""
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
-    return path
+
+    def write(name):
+        path = tmp_path / "mine" / tfds_sets.TFDS_SETS[name].archive
+        top = "cifar-10-batches-bin" if name == "cifar10" else "cifar-100-binary"
+        files = {}
+        for part in BATCHES[name]:
+            labels, pixels = batch(name, part)
+            rows = np.column_stack([*labels.values(), pixels]).astype(np.uint8)
+            files[f"{top}/{part}.bin"] = rows.tobytes()
+        if name == "cifar10":
+            files[f"{top}/batches.meta.txt"] = "\n".join([*NAMES, "", ""]).encode()
+        else:
+            files[f"{top}/coarse_label_names.txt"] = "\n".join([*COARSE, ""]).encode()
+            files[f"{top}/fine_label_names.txt"] = "\n".join([*FINE, ""]).encode()
+        published = write_archive(path, files)
+        (url,) = tfds.builder_cls(name).url_infos
+        info = tfds.download.checksums.UrlInfo(size=published["size"], checksum=published["sha256"], filename=path.name)
+        monkeypatch.setattr(tfds.builder_cls(name), "url_infos", {url: info})
+        return path
+
+    return write
+
+
+@pytest.fixture
+def archive(binary):
+    """The path of a cifar-10-binary.tar.gz."""
+    return binary("cifar10")
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """Returns a function that writes the -python archive of a set, whose hash we are told to expect."""
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
+
+    def write(name, **others):
+        known = tfds_sets.TFDS_SETS[name]
+        top = "cifar-10-batches-py" if name == "cifar10" else "cifar-100-python"
+        files = {}
+        for part in BATCHES[name]:
+            labels, pixels = batch(name, part)
+            lists = {key: values.tolist() for key, values in labels.items()}
+            files[f"{top}/{part}"] = pickled({"batch_label": part, **lists, "data": pixels})
+        if name == "cifar10":
+            files[f"{top}/batches.meta"] = pickled({"num_cases_per_batch": 20, "label_names": list(NAMES)})
+        else:
+            files[f"{top}/meta"] = pickled({"fine_label_names": list(FINE), "coarse_label_names": list(COARSE)})
+        path = tmp_path / "mine" / known.python_archive.name
+        published = write_archive(path, {**files, **{f"{top}/{part}": content for part, content in others.items()}})
+        changed = replace(known, python_archive=replace(known.python_archive, **published))
+        monkeypatch.setitem(tfds_sets.TFDS_SETS, name, changed)
+        return path
+
+    return write
 
 
 def test_the_archive_that_one_has_becomes_the_published_split(archive):
@@ -52,15 +129,62 @@ def test_the_archive_that_one_has_becomes_the_published_split(archive):
     assert dataset.source["counts"] == {"train": 80, "val": 20, "test": 20}
     assert dataset.source["kind"] == "tfds"
     assert dataset.source["original"] is True
-    written = np.concatenate([records(i) for i in range(1, 6)])
-    pixels = written[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    written = [batch("cifar10", f"data_batch_{i}") for i in range(1, 6)]
+    labels = np.concatenate([keys["labels"] for keys, _ in written])
+    pixels = np.concatenate([pixels for _, pixels in written]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     for split in (dataset.train, dataset.val):
         for image, label in zip(split.images, split.labels, strict=True):
             (place,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
-            assert written[place, 0] == label
+            assert labels[place] == label
     assert np.array_equal(np.bincount(dataset.val.labels), [2] * 10)
     archive.unlink()
     assert load_dataset("cifar10", data_dir=archive.parent).source == dataset.source
+
+
+def test_cifar100_has_its_fine_labels(binary):
+    dataset = load_dataset("cifar100", data_dir=binary("cifar100").parent)
+    assert dataset.class_names == FINE
+    assert dataset.source["counts"] == {"train": 200, "val": 100, "test": 100}
+    assert np.array_equal(np.bincount(dataset.train.labels), [2] * 100)
+    keys, pixels = batch("cifar100", "test")
+    pixels = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    for image, label in zip(dataset.test.images, dataset.test.labels, strict=True):
+        (place,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
+        assert keys["fine_labels"][place] == label
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_the_python_archive_gives_the_same_images_order_and_split_and_streams(
+    binary, python, name, tmp_path, monkeypatch
+):
+    expected = load_dataset(name, data_dir=binary(name).parent)
+    (tmp_path / "mine" / tfds_sets.TFDS_SETS[name].archive).unlink()
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "another cache"))
+    dataset = load_dataset(name, data_dir=python(name).parent)
+    assert dataset.source == expected.source
+    assert dataset.class_names == expected.class_names
+    assert np.array_equal(dataset.val.index, expected.val.index)
+    streams = [
+        [hash(image.tobytes()) for image, _ in each.stream().as_numpy_iterator()] for each in (dataset, expected)
+    ]
+    assert streams[0] == streams[1]
+
+
+@pytest.mark.parametrize("function", ["posix system", "builtins eval", "numpy load", "numpy.core.multiarray scalar"])
+def test_a_pickle_that_asks_for_more_than_arrays_is_refused_and_nothing_is_called(python, tmp_path, function):
+    called = tmp_path / "called"
+    module, name = function.split()
+    argument = f"touch {called}" if name == "system" else f"open({str(called)!r}, 'w')"
+    harm = f"\x80\x02c{module}\n{name}\n(V{argument}\ntR.".encode("latin-1")
+    path = python("cifar10", data_batch_3=harm)
+    with pytest.raises(InputError, match=rf"data_batch_3 is not read: it asks for {module}\.{name}, which no CIFAR"):
+        load_dataset("cifar10", data_dir=path.parent)
+    assert not called.exists()
+
+
+def test_without_data_dir_the_binary_archive_is_downloaded(archive, monkeypatch):
+    monkeypatch.setattr(tfds_sets, "download", lambda name, wanted: archive.with_name(wanted.name))
+    assert load_dataset("cifar10").source["counts"] == {"train": 80, "val": 20, "test": 20}
 
 
 def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed_and_epoch(archive):
@@ -87,8 +211,6 @@ def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed
 
 
 def test_a_run_can_be_fed_by_the_stream(archive, tmp_path, tiny):
-    from dataclasses import replace
-
     from kmodels import run
 
     streamed = replace(tiny, dataset="cifar10", image_size=None, feed="stream", subset=50)
@@ -98,22 +220,31 @@ def test_a_run_can_be_fed_by_the_stream(archive, tmp_path, tiny):
     assert record.source["counts"] == {"train": 40, "val": 10, "test": 20}
 
 
-def test_the_python_archive_is_told_from_the_binary_one(archive):
-    archive.rename(archive.with_name("cifar-10-python.tar.gz"))
-    with pytest.raises(InputError, match=r"has cifar-10-python.tar.gz, .*Wanted: cifar-10-binary.tar.gz \("):
+def test_an_archive_in_another_format_is_told_from_those_that_are_read(archive):
+    archive.rename(archive.with_name("cifar-10-matlab.tar.gz"))
+    with pytest.raises(
+        InputError,
+        match=r"has cifar-10-matlab.tar.gz, .*Wanted: cifar-10-binary.tar.gz \(.*; or cifar-10-python.tar.gz \(170,498",
+    ):
         load_dataset("cifar10", data_dir=archive.parent)
 
 
-def test_a_damaged_archive_is_named_with_what_is_wanted(archive):
-    archive.write_bytes(archive.read_bytes()[:-10])
-    with pytest.raises(InputError, match=r"damaged or another file: it has .* bytes, sha256 .*Wanted: cifar-10-bin"):
-        load_dataset("cifar10", data_dir=archive.parent)
+@pytest.mark.parametrize("kind", ["binary", "python"])
+def test_a_damaged_archive_is_named_with_what_is_wanted(request, kind):
+    path = request.getfixturevalue(kind)("cifar10")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(
+        InputError, match=rf"damaged or another file: it has .* bytes, sha256 .*\. Wanted: cifar-10-{kind}.tar.gz \("
+    ):
+        load_dataset("cifar10", data_dir=path)
 
 
 def test_an_empty_folder_says_what_is_wanted(archive):
     archive.unlink()
-    with pytest.raises(InputError, match=r"has neither cifar10 prepared by tfds .* nor the archive"):
+    with pytest.raises(InputError, match=r"has neither cifar10 prepared by tfds .* nor the archive. Wanted: cifar-10"):
         load_dataset("cifar10", data_dir=archive.parent)
+    with pytest.raises(InputError, match=r"data_dir must be a folder that exists. Received: '.*none'"):
+        load_dataset("cifar10", data_dir=archive.parent / "none")
 
 
 def test_only_tfds_sets_stream(tiny):
