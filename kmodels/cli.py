@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from kmodels.backend import BACKENDS, check_backend
-from kmodels.errors import InputError
+from kmodels.errors import InputError, unknown
 from kmodels.script import leave, run_command
 
 Name = tyro.conf.Positional
@@ -19,6 +19,7 @@ def main():
         "doctor": doctor,
         "data": data,
         "models": models,
+        "augment": augment,
         "convert": convert,
         "show": show,
         "gradcam": gradcam,
@@ -136,6 +137,51 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
     print(f"{trainable_parameters(network):,} trainable parameters")
     if draw:
         print(draw_network(network, draw))
+    return 0
+
+
+def augment(
+    policy: Name[str] = "",
+    /,
+    dataset: str = "digits",
+    image_size: int = 32,
+    data_dir: Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> int:
+    """Draw what an augmentation policy does: an image of each of four classes, and seven draws of each.
+
+    Without a policy, list the policies.
+
+    Args:
+        policy: of training images.
+        dataset: where the images are from, as `kmodels data` lists them; digits are grey.
+        image_size: height and width in pixels.
+        data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
+        seed: which classes, images and draws.
+        out: the .png file to write; left out: augment_POLICY.png here.
+    """
+    check_backend()
+    from kmodels.augment import POLICIES
+    from kmodels.data import load_dataset
+    from kmodels.report.tables import aligned
+
+    if not policy:
+        print(
+            aligned(
+                [("policy", "what happens to training images, anew each epoch")]
+                + [(name, found.description) for name, found in POLICIES.items()]
+            )
+        )
+        return 0
+    if policy not in POLICIES:
+        raise unknown("augmentation", policy, POLICIES)
+    path = out or Path(f"augment_{policy}.png")
+    if path.suffix != ".png":
+        raise InputError(f"the file to write must end in .png. Received: {str(path)!r}")
+    from kmodels.report.augmentation import write_examples
+
+    print(write_examples(policy, load_dataset(dataset, image_size, data_dir), seed, path))
     return 0
 
 

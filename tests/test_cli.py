@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kmodels import DATASETS, MODELS, cli, run
+from kmodels import DATASETS, MODELS, POLICIES, cli, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.models.saving import load_network
 
@@ -30,7 +30,7 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("doctor", "data", "models", "convert", "show", "gradcam", "report", "bench"):
+    for command in ("doctor", "data", "models", "augment", "convert", "show", "gradcam", "report", "bench"):
         assert command in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
@@ -60,6 +60,40 @@ def test_models_lists_networks_and_shows_one(kmodels_command):
     assert out.splitlines()[-1] == "38,275 trainable parameters"
 
 
+def test_augment_lists_policies_and_draws_one(kmodels_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = kmodels_command("augment")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == list(POLICIES)
+    assert "rotate_flip                  turned by up to 15 degrees, mirrored left to right" in out
+    status, out, _ = kmodels_command("augment", "cutmix")
+    assert (status, out) == (0, "augment_cutmix.png\n")
+    assert (tmp_path / "augment_cutmix.png").read_bytes().startswith(b"\x89PNG")
+    _, out, _ = kmodels_command("augment", "crop", "--dataset", "made_up", "--seed", "1", "--out", "other/crop.png")
+    assert (tmp_path / out.strip()).is_file()
+
+
+def test_augment_draws_the_image_and_what_became_of_it(kmodels_command, monkeypatch):
+    figures = []
+    monkeypatch.setattr("kmodels.report.augmentation._save", lambda figure, path: figures.append(figure) or path)
+    for seed in ("0", "0", "1"):
+        status, _, _ = kmodels_command("augment", "mixup", "--dataset", "made_up", "--seed", seed)
+        assert status == 0
+    pictures = [np.stack([axes.images[0].get_array() for axes in figure.axes]) for figure in figures]
+    assert pictures[0].shape == (4 * 8, 32, 32, 3)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
+    split = load_dataset("made_up", 32).train
+    names = [axes.get_ylabel() for axes in figures[0].axes[::8]]
+    for name, image in zip(names, pictures[0][::8], strict=True):
+        (place,) = np.flatnonzero((split.images == image).all(axis=(1, 2, 3)))
+        assert name == f"class {split.labels[place]}"
+    assert len(set(names)) == 4
+    assert names[0] in figures[0].axes[9].get_xlabel()
+    assert names[1] in figures[0].axes[9].get_xlabel()
+    assert figures[0].axes[8].get_xlabel() == ""
+
+
 def test_gradcam_draws_beside_the_record(kmodels_command, tiny, tmp_path):
     record = run(tiny, 0, tmp_path, verbose=0)
     status, out, _ = kmodels_command("gradcam", str(tmp_path / f"{record.stem}.json"))
@@ -84,6 +118,8 @@ def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
     [
         (["data", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
+        (["augment", "mixUp"], "error: unknown augmentation 'mixUp'; did you mean mixup"),
+        (["augment", "crop", "--out", "crop.pdf"], "error: the file to write must end in .png. Received: 'crop.pdf'"),
         (["gradcam", "none.json"], "error: cannot read the record none.json"),
         (["show", "none.json"], "error: cannot read the record none.json"),
         (["convert", "none.pth", "--model", "alexnet"], "error: the PyTorch weights must be a file that exists"),

@@ -132,6 +132,41 @@ def test_each_image_gets_three_panels(n):
         plots.grad_cam_panels(images, maps, [])
 
 
+def test_a_grid_has_rows_of_images_under_their_titles():
+    images = [[np.full((8, 8, 3), 10 * i + j, np.uint8) for j in range(length)] for i, length in enumerate((3, 1))]
+    figure = plots.image_grid(
+        images,
+        row_titles=("cat", "dog"),
+        column_titles=("first", "second", "third"),
+        captions=[("a", "", "b"), ("c",)],
+        title="all",
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["first", "second", "third", "", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["cat", "", "", "dog", "", ""]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["a", "", "b", "c", "", ""]
+    assert [axes.images[0].get_array()[0, 0, 0] if axes.images else None for axes in figure.axes] == [
+        *(0, 1, 2),
+        *(10, None, None),
+    ]
+    assert figure.get_suptitle() == "all"
+    assert len(plots.image_grid(np.zeros((2, 4, 8, 8, 3), np.uint8)).axes) == 8
+
+
+@pytest.mark.parametrize(
+    ("images", "titles", "message"),
+    [
+        ((), {}, "a grid needs rows with images"),
+        (np.zeros((2, 0, 8, 8, 3), np.uint8), {}, r"a grid needs rows with images. Received: \[0, 0\]"),
+        (np.zeros((2, 3, 8, 8, 3), np.uint8), {"row_titles": ["a"]}, "row_titles must be 2, one for each row"),
+        (np.zeros((2, 3, 8, 8, 3), np.uint8), {"column_titles": ["a"]}, "column_titles must be 3, one for each column"),
+        (np.zeros((2, 1, 8, 8, 3), np.uint8), {"captions": [["a"]]}, r"captions must be as many .* \[1, 1\]"),
+    ],
+)
+def test_a_grid_refuses_titles_of_another_number(images, titles, message):
+    with pytest.raises(InputError, match=message):
+        plots.image_grid(images, **titles)
+
+
 def test_bench_bars_are_medians_with_the_fastest_on_top():
     bars = [Bar("ours", 90, 100, 120, kind="ours"), Bar("jax", 200, 210, 260, "ours / it 0.46")]
     first, second = plots.bench_bars([Panel("model4", "images a second", bars), Panel("mlp", "", bars[:1])]).axes

@@ -35,7 +35,7 @@ _FLIPS = (_FLIP, ("RandomFlip", {"mode": "vertical"}))
 _ROTATE = ("RandomTurn", {"degrees": 15})
 _SHARPEN = ("RandomSharpness", {"factor": 2, "probability": 0.5})
 # The reports give no magnitudes for it. These are mild: every picture is still a likely photograph of the same thing.
-_JITTER = ("RandomColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.05})
+_JITTER = ("RandomColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03})
 
 POLICIES = {
     "none": Policy("the images as they are"),
@@ -56,7 +56,7 @@ POLICIES = {
     ),
     # Seen from above, no direction is up: with the flips, the exchange of rows and columns makes all quarter turns.
     "geometric": Policy(
-        "for pictures from above: mirrored both ways, turned by any quarter and 15 degrees, moved; colours kept",
+        "for pictures from above: mirrored both ways, turned by quarters and up to 15 degrees, moved",
         (*_FLIPS, ("RandomTranspose", {}), _ROTATE, _CROP),
     ),
     "erase": Policy(

@@ -122,7 +122,8 @@ class RandomErasing(PerImage):
         tall, wide = ops.sqrt(area * aspect), ops.sqrt(area / aspect)
         y = tall / 2 + self.draw(images) * (1 - tall)
         x = wide / 2 + self.draw(images) * (1 - wide)
-        noise = keras.random.uniform(ops.shape(images), 0.0, 255.0, seed=self.seed)
+        # One noise for all images, whose rectangles show other parts of it: drawing it takes longer than all the rest.
+        noise = keras.random.uniform((1, *ops.shape(images)[1:]), 0.0, 255.0, seed=self.seed)
         erased = ops.logical_and(rectangle(images, y, x, tall, wide), self.draw(images) < self.probability)
         return ops.where(erased, noise, images)
 

@@ -4,7 +4,8 @@ Figures are made without pyplot: no window opens, no global state grows, and the
 `figure.savefig("curves.png")`.
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-images.py: pictures with what a network says of them; bench.py: how fast networks train.
+images.py: pictures with what a network says of them; grids.py: pictures side by side; bench.py: how fast networks
+train.
 """
 
 from importlib import import_module
@@ -15,6 +16,7 @@ _HOME = {
     "confusion_matrix": "evaluation",
     "grad_cam_layers": "images",
     "grad_cam_panels": "images",
+    "image_grid": "grids",
     "per_class_accuracy": "evaluation",
     "predictions": "images",
     "reliability_diagram": "evaluation",

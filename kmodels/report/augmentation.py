@@ -1,0 +1,67 @@
+"""What an augmentation policy does, as a picture."""
+
+import keras
+import numpy as np
+
+from kmodels import plots
+from kmodels.augment import POLICIES, build_augmentation
+from kmodels.augment.mixing import mixing_layer
+from kmodels.report.pictures import _save
+
+ROWS, DRAWS = 4, 7
+
+
+def write_examples(policy, dataset, seed, path):
+    """Draws a training image of each of four classes, and beside it what the policy makes of it in seven steps.
+
+    The four are one batch: where a policy mixes, each is mixed with the one above it, the first with the last, and the
+    shares of both stand below.
+
+    Args:
+        policy: one of POLICIES.
+        dataset: a Dataset.
+        seed: which classes, images and draws; at least 0.
+        path: the PNG file.
+
+    Returns:
+        The path.
+    """
+    places = _of_different_classes(dataset.train.labels, seed)
+    images = np.asarray(dataset.train.images[places])
+    names = [dataset.class_names[label] for label in dataset.train.labels[places]]
+    columns, captions = _steps(policy, images, names, seed)
+    figure = plots.image_grid(
+        np.stack([images, *columns], axis=1),
+        row_titles=names,
+        column_titles=["as it is", *(f"draw {i + 1}" for i in range(DRAWS))],
+        captions=list(zip([""] * len(names), *captions, strict=True)),
+        title=f"{policy}: {POLICIES[policy].description}",
+    )
+    return _save(figure, path)
+
+
+def _of_different_classes(labels, seed):
+    """Places of one image of each of up to four classes, in the order of the classes."""
+    rng = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    chosen = np.sort(rng.choice(classes, min(ROWS, len(classes)), replace=False))
+    return [rng.choice(np.flatnonzero(labels == label)) for label in chosen]
+
+
+def _steps(policy, images, names, seed):
+    """For each draw, the images as a training step sees them, uint8, and a caption for each."""
+    augmentation = build_augmentation(policy, images.shape[1:], seed)
+    mixing = mixing_layer(augmentation)
+    columns, captions = [], []
+    for _ in range(DRAWS):
+        drawn = keras.ops.convert_to_numpy(augmentation(images, training=True))
+        columns.append(np.round(drawn).astype(np.uint8))
+        share = mixing and keras.ops.convert_to_numpy(mixing.take_share())
+        captions.append(
+            [_mixture(*of) for of in zip(share, names, np.roll(names, 1), strict=True)] if mixing else [""] * len(names)
+        )
+    return columns, captions
+
+
+def _mixture(share, own, others):
+    return f"{100 * share:.0f} % {own}\n{100 * (1 - share):.0f} % {others}"
