@@ -7,15 +7,28 @@ Names are reports (`cifar10_small_cnns`) or experiments (`cifar10_small_cnns/m1`
 m1); the options are those of every experiment file.
 """
 
-from experiments import cifar10_alexnet, cifar10_small_cnns, intel_scenes
+from experiments import (
+    cifar10_alexnet,
+    cifar10_long_tail,
+    cifar10_small_cnns,
+    cifar100_to_stl10,
+    eurosat_long_tail,
+    intel_scenes,
+)
 from kmodels.script import main
 
-REPORTS = (intel_scenes, cifar10_alexnet, cifar10_small_cnns)
+REPORTS = (
+    intel_scenes,
+    cifar100_to_stl10,
+    cifar10_alexnet,
+    cifar10_small_cnns,
+    eurosat_long_tail,
+    cifar10_long_tail,
+)
 
 if __name__ == "__main__":
     main(
         [experiment for report in REPORTS for experiment in report.EXPERIMENTS],
         __doc__,
-        comparisons={title: compared for report in REPORTS for title, compared in report.COMPARISONS.items()},
-        sweeps=intel_scenes.SWEEPS,
+        figures=[figure for report in REPORTS for figure in report.FIGURES],
     )

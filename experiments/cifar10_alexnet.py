@@ -18,6 +18,7 @@ GPU. What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.figures import Curves
 
 BASELINE = Experiment(
     name="cifar10_alexnet/baseline",
@@ -59,12 +60,12 @@ ALEXNET_ADAM_DROPOUT = replace(
 
 EXPERIMENTS = (BASELINE, ALEXNET_SGD, ALEXNET_ADAM_DROPOUT)
 
-COMPARISONS = {
-    "The basic network and AlexNet": (BASELINE, ALEXNET_SGD),
-    "SGD against Adam with dropout": (ALEXNET_SGD, ALEXNET_ADAM_DROPOUT),
-}
+FIGURES = (
+    Curves("The basic network and AlexNet", (BASELINE, ALEXNET_SGD)),
+    Curves("SGD against Adam with dropout", (ALEXNET_SGD, ALEXNET_ADAM_DROPOUT)),
+)
 
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, comparisons=COMPARISONS)
+    main(EXPERIMENTS, __doc__, figures=FIGURES)

@@ -18,6 +18,7 @@ to 6 about 30 s. What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.figures import Curves
 
 M1 = Experiment(
     name="cifar10_small_cnns/m1",
@@ -211,14 +212,14 @@ MODEL6 = replace(
 
 EXPERIMENTS = (M1, M2, M3, M4, M5, M6, M7, M8, MODEL2, MODEL3, MODEL4, MODEL5, MODEL6)
 
-COMPARISONS = {
-    "Without and with augmentation": (M1, M5),
-    "Adam, RMSprop and SGD": (M6, M7, M8),
-    "Batch 256 and 512": (M5, M6),
-    "Models 2 to 6": (MODEL2, MODEL3, MODEL4, MODEL5, MODEL6),
-}
+FIGURES = (
+    Curves("Without and with augmentation", (M1, M5)),
+    Curves("Adam, RMSprop and SGD", (M6, M7, M8)),
+    Curves("Batch 256 and 512", (M5, M6)),
+    Curves("Models 2 to 6", (MODEL2, MODEL3, MODEL4, MODEL5, MODEL6)),
+)
 
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, comparisons=COMPARISONS)
+    main(EXPERIMENTS, __doc__, figures=FIGURES)

@@ -28,6 +28,7 @@ is one cell, repeated 36 times before the dense layers: such runs try the code a
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.figures import Curves, Sweep
 
 
 def published(train, val, test, **more):
@@ -225,17 +226,17 @@ CLASS_DISTRIBUTIONS = (FULL, CLASS2_30, FIRST3_50, FIRST3_02)
 
 EXPERIMENTS = (*ARCHITECTURES, *OPTIMIZERS, MOBILENET, *DROPOUT, *BATCH_NORM, *CLASS_DISTRIBUTIONS)
 
-COMPARISONS = {
-    "Architectures": ARCHITECTURES,
-    "Optimizers": OPTIMIZERS,
-    "AlexNet and MobileNet": (ALEXNET, MOBILENET),
-    "Dropout": DROPOUT,
-    "Batch normalisation": BATCH_NORM,
-    "Class distribution": CLASS_DISTRIBUTIONS,
-}
-SWEEPS = {"Test accuracy against dropout": ("dropout", DROPOUT)}
+FIGURES = (
+    Curves("Architectures", ARCHITECTURES),
+    Curves("Optimizers", OPTIMIZERS),
+    Curves("AlexNet and MobileNet", (ALEXNET, MOBILENET)),
+    Curves("Dropout", DROPOUT),
+    Curves("Batch normalisation", BATCH_NORM),
+    Curves("Class distribution", CLASS_DISTRIBUTIONS),
+    Sweep("Test accuracy against dropout", "dropout", DROPOUT),
+)
 
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, comparisons=COMPARISONS, sweeps=SWEEPS)
+    main(EXPERIMENTS, __doc__, figures=FIGURES)

@@ -249,16 +249,22 @@ def gradcam(record: Name[Path], /, layers: tuple[str, ...] | None = None, data_d
         layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
         data_dir: where the images are, if the dataset is a folder or an archive of yours.
     """
+    from kmodels.report.pictures import write_grad_cam
+
+    return _drawn(record, write_grad_cam, data_dir, layers=layers)
+
+
+def _drawn(record, write, data_dir, **options):
+    """Prints the paths of pictures of a record's network."""
     check_backend()
     from kmodels.records import read_record
-    from kmodels.report.pictures import write_network_pictures
 
     read = read_record(record)
     path = record.resolve()
     if not path.as_posix().endswith(f"/{read.stem}.json"):
         raise InputError(f"{record} was moved or renamed; it belongs at <results>/{read.stem}.json")
     out = path.parents[len(Path(read.stem).parts) - 1]
-    for picture in write_network_pictures(read, out, data_dir, layers):
+    for picture in write(read, out, data_dir, **options):
         print(picture)
     return 0
 

@@ -21,18 +21,16 @@ from kmodels.report import tables, write_report
 AS_LISTED = "as-listed"
 
 
-def main(experiments, doc, *, comparisons=None, sweeps=None, draw=False, closing=""):
+def main(experiments, doc, *, figures=(), draw=False, closing=""):
     """Runs the command line of an experiment file and exits.
 
     Args:
         experiments: the Experiments of the file, in the order of the report.
         doc: its docstring, shown by --help.
-        comparisons: {title: experiments whose curves share a figure}.
-        sweeps: {title: (field, experiments whose test accuracy is drawn against that field)}.
+        figures: of kmodels/report/figures.py, for --figures.
         draw: draw the figures after every run, not only for --figures.
         closing: printed at the end of a run.
     """
-    figures = {"comparisons": comparisons or {}, "sweeps": sweeps or {}}
     leave(run_command(lambda: _main(experiments, doc, figures, draw, closing)))
 
 
@@ -81,7 +79,7 @@ def _main(experiments, doc, figures, draw, closing):
     selected = [_changed(experiment, given, arguments.data_dir) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
-    status = 0 if arguments.figures else _run(selected, arguments)
+    status = 0 if arguments.figures else _run(_parents_first(selected), arguments)
     if arguments.figures or draw:
         _draw(selected, arguments, figures)
     if closing:
@@ -138,6 +136,38 @@ def _check(selected, arguments):
         weights = experiment.weights
         if weights not in (None, "imagenet") and not Path(weights).is_file():
             raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {weights!r}")
+    _check_parents(selected, arguments)
+
+
+def _check_parents(selected, arguments):
+    """Raises InputError where the network that an experiment starts from is neither there nor about to be made."""
+    names = [experiment.name for experiment in selected]
+    for experiment in (experiment for experiment in selected if experiment.init_from):
+        if experiment.init_from not in names:
+            from kmodels.training.parents import parent_network
+
+            for seed in arguments.seeds:
+                parent_network(experiment.init_from, seed, arguments.out)
+        elif arguments.split == "runs":
+            raise InputError(
+                f"--split runs cannot do {experiment.init_from} and {experiment.name}, which starts from it, at once; "
+                "do the first alone, then the second"
+            )
+
+
+def _parents_first(experiments):
+    """The experiments in the order given, but each after the one that it starts from, if that is among them."""
+    waiting = {experiment.name: experiment for experiment in experiments}
+    ordered = []
+
+    def take(experiment):
+        if experiment.init_from in waiting:
+            take(waiting.pop(experiment.init_from))
+        ordered.append(experiment)
+
+    while waiting:
+        take(waiting.pop(next(iter(waiting))))
+    return ordered
 
 
 def _draw(selected, arguments, figures):
@@ -146,7 +176,7 @@ def _draw(selected, arguments, figures):
     for report in reports:
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
         try:
-            *pictures, page = write_report(experiments, arguments.out, data_dir=arguments.data_dir, **figures)
+            *pictures, page = write_report(experiments, arguments.out, figures, arguments.data_dir)
         except InputError as error:
             if len(reports) == 1:
                 raise
@@ -179,15 +209,29 @@ def _tiny(experiment, folder):
     changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 8}
     if experiment.image_size is not None:
         changes["image_size"] = min(experiment.image_size, 64)
-    if experiment.class_fractions is not None:
-        changes["class_fractions"] = tuple(islice(cycle(experiment.class_fractions), 10))
+    for name in ("class_fractions", "class_counts", "class_weight"):
+        if isinstance(getattr(experiment, name), tuple):
+            changes[name] = tuple(islice(cycle(getattr(experiment, name)), 10))
+    if experiment.long_tail is not None:
+        # Of the four images of a class, one is left of the last.
+        changes["long_tail"] = min(experiment.long_tail, 4)
     if experiment.weights is not None:
-        from kmodels.models import build_model
-        from kmodels.models.saving import save_network
-
-        stand_in = build_model(experiment.model, (32, 32, 3), 2)
-        changes["weights"] = str(save_network(stand_in, Path(folder) / "weights.keras"))
+        changes["weights"] = _stand_in(experiment, 32, 2, folder)
+    if experiment.init_from is not None:
+        # A head needs a network for these images and classes; what else starts from one may resize and renew layers.
+        size = changes.get("image_size") or 32
+        changes["init_from"] = _stand_in(experiment, *((size, 10) if experiment.head else (32, 100)), folder)
     return replace(experiment, description="", **changes)
+
+
+def _stand_in(experiment, size, classes, folder):
+    """The path of a freshly drawn network to start from."""
+    from kmodels.models import build_model
+    from kmodels.models.saving import save_network
+
+    options = {name: value for name, value in experiment.model_options.items() if name != "weights"}
+    network = build_model(experiment.model, (size, size, 3), classes, **options)
+    return str(save_network(network, Path(folder) / "weights.keras"))
 
 
 def _select(experiments, names):

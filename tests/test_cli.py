@@ -75,7 +75,7 @@ def test_augment_lists_policies_and_draws_one(kmodels_command, tmp_path, monkeyp
 
 def test_augment_draws_the_image_and_what_became_of_it(kmodels_command, monkeypatch):
     figures = []
-    monkeypatch.setattr("kmodels.report.augmentation._save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr("kmodels.report.augmentation.save", lambda figure, path: figures.append(figure) or path)
     for seed in ("0", "0", "1"):
         status, _, _ = kmodels_command("augment", "mixup", "--dataset", "made_up", "--seed", seed)
         assert status == 0

@@ -15,6 +15,7 @@ from experiments import cifar10_alexnet as report3
 from experiments import cifar10_small_cnns as report4
 from experiments import intel_scenes as report1
 from kmodels import InputError, read_records, script
+from kmodels.report.figures import Sweep
 
 # What a run leaves, for tests of what surrounds it.
 RAN = SimpleNamespace(status="completed", parameters=7)
@@ -253,10 +254,10 @@ def test_all_reports_can_be_run_with_one_command():
     assert len(done.stdout.splitlines()) >= 15
 
 
-def test_every_comparison_is_of_experiments_of_the_file():
+def test_every_figure_is_about_experiments_of_its_file():
     for report in (report1, report3, report4):
-        for compared in report.COMPARISONS.values():
-            assert set(compared) <= set(report.EXPERIMENTS)
-    for setting, swept in report1.SWEEPS.values():
-        values = [getattr(experiment, setting) for experiment in swept]
-        assert values == sorted(set(values))
+        for figure in report.FIGURES:
+            assert set(figure.experiments) <= set(report.EXPERIMENTS)
+            if isinstance(figure, Sweep):
+                values = [getattr(experiment, figure.setting) for experiment in figure.experiments]
+                assert values == sorted(set(values))

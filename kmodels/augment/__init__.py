@@ -41,6 +41,7 @@ POLICIES = {
     "none": Policy("the images as they are"),
     "crop": Policy("moved by up to 4 pixels each way", (_CROP,)),
     "flip": Policy("half of them mirrored left to right", (_FLIP,)),
+    "flip_crop": Policy("mirrored left to right, moved by up to 4 pixels each way", (_FLIP, _CROP)),
     "flips": Policy("mirrored left to right and upside down, a coin for each", _FLIPS),
     "rotate": Policy("turned by up to 15 degrees", (_ROTATE,)),
     "rotate_flip": Policy("turned by up to 15 degrees, mirrored left to right", (_ROTATE, _FLIP)),

@@ -6,7 +6,7 @@ import numpy as np
 from kmodels import plots
 from kmodels.augment import POLICIES, build_augmentation
 from kmodels.augment.mixing import mixing_layer
-from kmodels.report.pictures import _save
+from kmodels.report.pictures import save
 
 ROWS, DRAWS = 4, 7
 
@@ -37,7 +37,7 @@ def write_examples(policy, dataset, seed, path):
         captions=list(zip([""] * len(names), *captions, strict=True)),
         title=f"{policy}: {POLICIES[policy].description}",
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _of_different_classes(labels, seed):

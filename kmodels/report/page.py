@@ -21,14 +21,14 @@ from kmodels.report.pictures import PICTURES, picture_path
 WEIGHTS = ("weights",)
 
 
-def write_page(records, out, path, comparisons=None):
+def write_page(records, out, path, figures=None):
     """Writes the page of these records and returns its path.
 
     Args:
         records: in the order of the page, at least one.
         out: the results folder; pictures found beside a record are shown.
         path: of the page.
-        comparisons: {title: path of a picture} to show first.
+        figures: {title: path of a picture} to show first.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kmodels.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -38,7 +38,7 @@ def write_page(records, out, path, comparisons=None):
         percent=tables.percent,
         other_pixels=not all(tables.on_published_data(record.source) for record in records),
         summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
-        comparisons={title: _embedded(picture) for title, picture in (comparisons or {}).items()},
+        figures={title: _embedded(picture) for title, picture in (figures or {}).items()},
         runs=[_run(record, out) for record in records],
         networks=_networks(records),
     )
@@ -53,6 +53,8 @@ def _run(record, out):
         "source": tables.source_name(record.source),
         "listing": tables.class_listing(record) if record.test else None,
         "recipe": tables.recipe(record.experiment),
+        "shots": tables.shot_groups(record) if record.test and record.experiment.imbalance else {},
+        "origin": tables.origin(record),
         "settings": {name: value for name, value in settings.items() if value is not None},
         "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
     }

@@ -8,7 +8,7 @@ import numpy as np
 from kmodels import plots
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
-from kmodels.report.tables import percent, source_name
+from kmodels.report.tables import percent
 
 # Name of a picture -> its caption.
 PICTURES = {
@@ -24,6 +24,8 @@ PICTURES = {
     "the heat map (red: raised the score), the image masked by the map.",
     "grad_cam_layers": "Grad-CAM of the same images at several layers, from the first to the last.",
 }
+# Of more classes, Grad-CAM shows the first.
+MOST_CLASSES = 20
 
 
 def picture_path(record, out, name):
@@ -45,7 +47,7 @@ def write_pictures(record, out):
         )
         if record.test.calibration:
             figures["reliability"] = plots.reliability_diagram(record.test.calibration)
-    return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
+    return [save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
 
 def _published(record, name):
@@ -54,67 +56,65 @@ def _published(record, name):
     return values if values is not None and len(values) == len(record.class_names) else None
 
 
-def write_comparison(title, records, folder):
-    """The curves of several records in one figure, `<folder>/<title>.png`; returns the path."""
-    return _save(plots.training_curves(records), _titled(title, folder))
-
-
-def write_sweep(title, setting, experiments, summaries, folder):
-    """Test accuracy against a setting, with the published points, `<folder>/<title>.png`; returns the path.
-
-    Args:
-        setting: a field of Experiment that differs between the experiments.
-        experiments: in ascending order of the setting.
-        summaries: {experiment name: Summary} of those that were measured.
-        folder: where the figure goes.
-    """
-    measured = [summaries.get(experiment.name) for experiment in experiments]
-    figure = plots.sweep(
-        [getattr(experiment, setting) for experiment in experiments],
-        [summary and (summary.mean, summary.spread) for summary in measured],
-        [experiment.published and experiment.published.test_accuracy for experiment in experiments],
-        setting=setting.replace("_", " "),
-        measured_on=source_name(next(iter(summaries.values())).source),
-    )
-    return _save(figure, _titled(title, folder))
-
-
-def write_network_pictures(record, out, data_dir=None, layers=None):
-    """What needs the network and the images: the first ten, and Grad-CAM where the network has convolutions.
+def write_network_pictures(record, out, data_dir=None):
+    """What needs the network and the images; returns the paths.
 
     Args:
         record: a completed one, whose network lies beside it.
         out: the results folder.
         data_dir: where the dataset's files are; see `load_dataset`.
-        layers: names of the layers for Grad-CAM side by side; None chooses up to five.
-
-    Returns:
-        The paths written.
 
     Raises:
-        InputError: if the network is not there, the data are not those that the record was measured on, or the network
-            has no such layer.
+        InputError: if the network is not there, or the data are not those that the record was measured on.
     """
-    from kmodels.analysis import cam_layers, grad_cam, log_softmax, predict_logits
+    seen = _network_and_test(record, out, data_dir)
+    paths = [*_write_ten(record, out, *seen), *_write_grad_cam(record, out, *seen, None)]
+    return paths
 
-    network, test = _network_and_test(record, out, data_dir)
 
-    def probabilities(images):
-        return np.exp(log_softmax(predict_logits(network, images)))
+def write_grad_cam(record, out, data_dir=None, layers=None):
+    """Grad-CAM for one test image a class, and ten test images; returns the paths.
 
+    Args:
+        record, out, data_dir: as in `write_network_pictures`.
+        layers: names of the layers side by side; None chooses up to five.
+
+    Raises:
+        InputError: as there, or if the network has no such layer.
+    """
+    seen = _network_and_test(record, out, data_dir)
+    return [*_write_ten(record, out, *seen), *_write_grad_cam(record, out, *seen, layers)]
+
+
+def _probabilities(network, images):
+    from kmodels.analysis import log_softmax, predict_logits
+
+    return np.exp(log_softmax(predict_logits(network, images)))
+
+
+def _write_ten(record, out, network, test):
     ten = _ten(test.labels)
     images = np.asarray(test.images[ten])
-    figures = {"ten": plots.predictions(images, probabilities(images), test.labels[ten], record.class_names)}
+    figure = plots.predictions(images, _probabilities(network, images), test.labels[ten], record.class_names)
+    return [save(figure, picture_path(record, out, "ten"))]
+
+
+def _write_grad_cam(record, out, network, test, layers):
+    from kmodels.analysis import cam_layers, grad_cam
+
     layers = cam_layers(network) if layers is None else layers
-    if layers:
-        places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
-        images, labels = np.asarray(test.images[places]), test.labels[places]
-        titles = _titles(probabilities(images), labels, record.class_names)
-        maps = {layer: grad_cam(network, images, layer) for layer in layers}
-        last = maps["feature_map"] if "feature_map" in maps else grad_cam(network, images)
-        figures["grad_cam"] = plots.grad_cam_panels(images, last, [one for one, _ in titles])
-        figures["grad_cam_layers"] = plots.grad_cam_layers(images, maps, [three for _, three in titles])
-    return [_save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
+    if not layers:
+        return []
+    places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)][:MOST_CLASSES]
+    images, labels = np.asarray(test.images[places]), test.labels[places]
+    titles = _titles(_probabilities(network, images), labels, record.class_names)
+    maps = {layer: grad_cam(network, images, layer) for layer in layers}
+    last = maps["feature_map"] if "feature_map" in maps else grad_cam(network, images)
+    figures = {
+        "grad_cam": plots.grad_cam_panels(images, last, [one for one, _ in titles]),
+        "grad_cam_layers": plots.grad_cam_layers(images, maps, [three for _, three in titles]),
+    }
+    return [save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
 
 def _network_and_test(record, out, data_dir):
@@ -155,12 +155,14 @@ def _titles(probabilities, labels, class_names):
     return titles
 
 
-def _titled(title, folder):
+def save_titled(figure, title, folder):
+    """Saves a figure under its title, `<folder>/<title>.png`; returns the path."""
     slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
-    return Path(folder) / f"{slug}.png"
+    return save(figure, Path(folder) / f"{slug}.png")
 
 
-def _save(figure, path):
+def save(figure, path):
+    """Writes a figure as PNG, whole or not at all; returns the path."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return write_atomically(path, buffer.getvalue())

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
 from kmodels.records import summarise
@@ -145,6 +146,7 @@ def record_text(record):
     ]
     if record.error:
         lines.append(record.error)
+    lines += [f"{name}: {value}" for name, value in origin(record).items()]
     if record.test:
         rows = [("", "images", "loss", "accuracy %", "published %", "calibration error %")]
         for split in ("train", "val", "test"):
@@ -159,8 +161,56 @@ def record_text(record):
                     percent(result.calibration and result.calibration.error),
                 )
             )
-        lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", class_listing(record)]
+        lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", *_over_classes(record), "", class_listing(record)]
     return "\n".join(lines)
+
+
+def _over_classes(record):
+    """Lines with what weighs classes rather than images, and where classes were thinned, with the groups of them."""
+    matrix = record.test.confusion_matrix
+    lines = [f"test: balanced accuracy {percent(balanced_accuracy(matrix))} %, macro F1 {percent(macro_f1(matrix))} %"]
+    if record.experiment.imbalance:
+        lines += [
+            f"test accuracy of {group}: {'no such class' if accuracy is None else f'{percent(accuracy)} %'}"
+            for group, accuracy in shot_groups(record).items()
+        ]
+    return lines
+
+
+def origin(record):
+    """{what: in words} of what a run started from and chose, for those that did."""
+    said, start = {}, record.started_from
+    if start:
+        said["starts from"] = f"{start['network']}: {', '.join(start['taken'])}"
+        said["drawn anew"] = ", ".join(start["drawn"]) or "nothing"
+    if record.head:
+        chosen = {name: value for name, value in record.head.items() if name != "val_accuracy"}
+        said["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+    return said
+
+
+def shot_groups(record):
+    """{group of classes in words: test accuracy, None where no class is in it} of a completed run."""
+    many, few = record.experiment.shots
+    names = {
+        "many": f"classes with more than {many} training images",
+        "medium": f"classes with {few} to {many}",
+        "few": f"classes with fewer than {few}",
+    }
+    groups = by_shots(record)
+    return {said: groups[name] for name, said in names.items()}
+
+
+def by_shots(record):
+    """{"all", "many", "medium", "few": test accuracy} of a completed run; the groups are its experiment's `shots`."""
+    counts = training_counts(record)
+    groups = shot_accuracy(record.test.confusion_matrix, counts, *record.experiment.shots)
+    return {"all": record.test.accuracy, **groups}
+
+
+def training_counts(record):
+    """How many training images of each class a completed run had."""
+    return [sum(row) for row in record.train.confusion_matrix]
 
 
 def class_listing(record):

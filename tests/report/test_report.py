@@ -13,6 +13,7 @@ from PIL import Image
 from kmodels import InputError, Published, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.report import architecture, write_report
+from kmodels.report.figures import Curves, Sweep
 from kmodels.report.pictures import _ten, write_network_pictures, write_pictures
 
 
@@ -30,7 +31,7 @@ def run_without_network(experiment, out):
 
 def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
     records = [run(experiment, 0, tmp_path, verbose=0) for experiment in two]
-    paths = write_report(two, tmp_path, {"Without and with": two})
+    paths = write_report(two, tmp_path, [Curves("Without and with", two)])
     names = {path.relative_to(tmp_path).as_posix() for path in paths}
     for record in records:
         for picture in ("curves", "confusion", "classes", "reliability", "ten", "grad_cam", "grad_cam_layers"):
@@ -53,7 +54,7 @@ def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(two, tmp_path, capsys):
     record = run(two[0], 0, tmp_path, verbose=0)
     (tmp_path / f"{record.stem}.keras").unlink()
-    paths = write_report(two, tmp_path, {"Both": two})
+    paths = write_report(two, tmp_path, [Curves("Both", two)])
     said = capsys.readouterr().out
     assert re.search(r"no pictures of the network of .*its network .*\.keras is not here", said)
     assert "no figure 'Both': it needs records of at least two of tests/one, tests/two, on the same images" in said
@@ -100,7 +101,7 @@ def test_a_sweep_draws_measured_and_published_points(two, tmp_path):
     ]
     for experiment in rates:
         run_without_network(experiment, tmp_path)
-    paths = write_report(rates, tmp_path, sweeps={"Against dropout": ("dropout", rates)})
+    paths = write_report(rates, tmp_path, [Sweep("Against dropout", "dropout", rates)])
     assert tmp_path / "tests" / "against_dropout.png" in paths
     assert "Against dropout" in (tmp_path / "tests" / "index.html").read_text()
 
@@ -121,17 +122,17 @@ def test_records_are_compared_across_image_sizes_but_not_across_changed_settings
     one, other = two[0], replace(two[1], image_size=24)
     run_without_network(one, tmp_path)
     run_without_network(replace(other, epochs=2), tmp_path)
-    write_report((one, other), tmp_path, {"Both": (one, other)})
+    write_report((one, other), tmp_path, [Curves("Both", (one, other))])
     assert "no figure 'Both'" in capsys.readouterr().out
     run_without_network(other, tmp_path)
-    assert tmp_path / "tests" / "both.png" in write_report((one, other), tmp_path, {"Both": (one, other)})
+    assert tmp_path / "tests" / "both.png" in write_report((one, other), tmp_path, [Curves("Both", (one, other))])
 
 
 def test_a_comparison_is_drawn_of_those_that_were_measured(two, tmp_path):
     third = replace(two[0], name="tests/three")
     for experiment in two:
         run_without_network(experiment, tmp_path)
-    assert tmp_path / "tests" / "three.png" in write_report((*two, third), tmp_path, {"Three": (*two, third)})
+    assert tmp_path / "tests" / "three.png" in write_report((*two, third), tmp_path, [Curves("Three", (*two, third))])
 
 
 def test_a_published_matrix_of_other_classes_is_left_out(two, tmp_path):

@@ -1,0 +1,185 @@
+"""The figures of a report that show several runs at once: what an experiment file lists as its FIGURES.
+
+A figure is a value: a title, the experiments it is about, and how it is drawn from their records. `draw` raises an
+InputError where the records do not suffice; that is said, and the other figures are drawn.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from kmodels import plots
+from kmodels.errors import InputError, require
+from kmodels.experiment import Experiment, deciding_fields
+from kmodels.records import summarise
+from kmodels.report.tables import by_shots, source_name
+
+
+class Material(NamedTuple):
+    """What figures are drawn from.
+
+    Attributes:
+        records: of the report, in its order.
+        listed: {name: Experiment as the file lists it}.
+        data_dir: where the dataset's files are; see `load_dataset`.
+    """
+
+    records: list
+    listed: dict
+    data_dir: object
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Losses and accuracies over the epochs, of one seed of each experiment."""
+
+    title: str
+    experiments: tuple[Experiment, ...]
+
+    def draw(self, material):
+        return plots.training_curves(_comparable(self.experiments, material, "epochs_run"))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Test accuracy against a setting, with the published points.
+
+    Attributes:
+        setting: a field of Experiment; the experiments are in its ascending order.
+    """
+
+    title: str
+    setting: str
+    experiments: tuple[Experiment, ...]
+
+    def draw(self, material):
+        summaries = _measured_alike(self.experiments, material)
+        measured = [summaries.get(experiment.name) for experiment in self.experiments]
+        return plots.sweep(
+            [getattr(experiment, self.setting) for experiment in self.experiments],
+            [summary and (summary.mean, summary.spread) for summary in measured],
+            [experiment.published and experiment.published.test_accuracy for experiment in self.experiments],
+            setting=self.setting.replace("_", " "),
+            measured_on=source_name(next(iter(summaries.values())).source),
+        )
+
+
+@dataclass(frozen=True)
+class ClassComparison:
+    """Test accuracy class by class of two experiments, with the classes that differ most named."""
+
+    title: str
+    experiments: tuple[Experiment, Experiment]
+
+    def draw(self, material):
+        first, second = _comparable(self.experiments, material, "test")
+        return plots.class_comparison(
+            first.test.per_class_accuracy,
+            second.test.per_class_accuracy,
+            first.class_names,
+            [_short(record.experiment) for record in (first, second)],
+        )
+
+
+@dataclass(frozen=True)
+class LongTail:
+    """Test accuracy over all classes, and over those with many, medium and few training images."""
+
+    title: str
+    experiments: tuple[Experiment, ...]
+
+    def draw(self, material):
+        records = _comparable(self.experiments, material, "test")
+        return plots.long_tail_accuracy({_short(record.experiment): by_shots(record) for record in records})
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Training images, a row for each class, of the data that an experiment was measured on.
+
+    Attributes:
+        experiments: the one whose data are shown.
+        classes: labels of the classes; None: the first ten.
+    """
+
+    title: str
+    experiments: tuple[Experiment]
+    classes: tuple[int, ...] | None = None
+    images: int = 8
+
+    def draw(self, material):
+        from kmodels.data import load_dataset
+
+        (experiment,) = self.experiments
+        record = next((item for item in material.records if item.experiment.name == experiment.name), None)
+        require(record, "it needs a record, which says what images it shows; there is none of", experiment.name)
+        dataset = load_dataset(record.experiment.dataset, record.experiment.image_size, material.data_dir)
+        if dataset.source["sha256"] != record.source["sha256"]:
+            raise InputError("the images found are not those that the record was measured on (another checksum)")
+        classes = range(len(dataset.class_names))[:10] if self.classes is None else self.classes
+        places = [np.flatnonzero(dataset.train.labels == label)[: self.images] for label in classes]
+        return plots.image_grid(
+            [dataset.train.images[row] for row in places], row_titles=[dataset.class_names[label] for label in classes]
+        )
+
+
+def _comparable(experiments, material, needed):
+    """One record of each experiment, as many as were measured under one set of conditions and with one seed.
+
+    Args:
+        needed: what a record must have: "epochs_run" or "test".
+
+    Raises:
+        InputError: if there are not two.
+    """
+    names, groups = [experiment.name for experiment in experiments], {}
+    for record in material.records:
+        if getattr(record, needed) and record.experiment.name in names:
+            key = (record.seed, _conditions(record, material.listed))
+            groups.setdefault(key, {}).setdefault(record.experiment.name, record)
+    # The lowest seed of those with the most.
+    group = max((groups[key] for key in sorted(groups)), key=len, default={})
+    _require_two(group, names)
+    return [group[name] for name in names if name in group]
+
+
+def _measured_alike(experiments, material):
+    """{name: Summary} of the largest group of these experiments that was measured under one set of conditions."""
+    names, groups = [experiment.name for experiment in experiments], {}
+    for summary in summarise([record for record in material.records if record.experiment.name in names]):
+        if summary.records:
+            key = _conditions(summary.records[0], material.listed)
+            groups.setdefault(key, {}).setdefault(summary.experiment.name, summary)
+    group = max(groups.values(), key=len, default={})
+    _require_two(group, names)
+    return group
+
+
+def _require_two(found, names):
+    if len(found) < 2:
+        raise InputError(f"it needs records of at least two of {few(names)}, on the same images and seed")
+
+
+def _conditions(record, listed):
+    """What must be equal for two records to be compared: backend, images, and what was changed against the list.
+
+    Images of one source are the same ones at any size, which experiments may choose; their checksum is not.
+    """
+    source, experiment = record.source, record.experiment
+    changed = [
+        f"{item.name}={getattr(experiment, item.name)}"
+        for item in deciding_fields()
+        if getattr(experiment, item.name) != getattr(listed[experiment.name], item.name)
+    ]
+    counts = source["counts"]["val"], source["counts"]["test"]
+    return record.backend, source["kind"], source["name"], *counts, *changed
+
+
+def _short(experiment):
+    return experiment.name.split("/")[-1]
+
+
+def few(names):
+    """Up to four of the names, and how many more."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
