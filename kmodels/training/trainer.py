@@ -51,7 +51,7 @@ def build_trainer(experiment, network, seed):
             weight_decay=experiment.weight_decay,
             loss_scale=LOSS_SCALE if half else None,
         ),
-        loss=CrossEntropy(values.label_smoothing, mixing_layer(augmentation)),
+        loss=CrossEntropy(values.label_smoothing, mixing=mixing_layer(augmentation)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # Keras' own scaling adapts its factor in a branch of every step.
         auto_scale_loss=False,
