@@ -119,6 +119,7 @@ def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
         (["data", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
         (["augment", "mixUp"], "error: unknown augmentation 'mixUp'; did you mean mixup"),
+        (["augment", "crop", "--seed", "-1"], "error: seed must be at least 0. Received: -1"),
         (["augment", "crop", "--out", "crop.pdf"], "error: the file to write must end in .png. Received: 'crop.pdf'"),
         (["gradcam", "none.json"], "error: cannot read the record none.json"),
         (["show", "none.json"], "error: cannot read the record none.json"),

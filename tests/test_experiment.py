@@ -27,7 +27,7 @@ def test_it_cannot_be_changed_and_can_be_a_key():
     [
         ({"model": "model44"}, "unknown model 'model44'; did you mean model4"),
         ({"dataset": "cifar_10"}, "unknown dataset 'cifar_10'; did you mean cifar10"),
-        ({"augmentation": "rotate"}, "unknown augmentation 'rotate'"),
+        ({"augmentation": "rotated"}, "unknown augmentation 'rotated'"),
         ({"optimizer": "adaam"}, "unknown optimizer 'adaam'; did you mean adam"),
         ({"feed": "steam"}, "unknown feed 'steam'; did you mean stream"),
         ({"learning_rat": 0.1}, "unknown field of Experiment 'learning_rat'; did you mean learning_rate"),

@@ -6,6 +6,7 @@ import numpy as np
 from kmodels import plots
 from kmodels.augment import POLICIES, build_augmentation
 from kmodels.augment.mixing import mixing_layer
+from kmodels.errors import require
 from kmodels.report.pictures import save
 
 ROWS, DRAWS = 4, 7
@@ -25,7 +26,11 @@ def write_examples(policy, dataset, seed, path):
 
     Returns:
         The path.
+
+    Raises:
+        InputError: for an unknown policy, a seed below 0, or images that the policy cannot take.
     """
+    require(seed >= 0, "seed must be at least 0", seed)
     places = _of_different_classes(dataset.train.labels, seed)
     images = np.asarray(dataset.train.images[places])
     names = [dataset.class_names[label] for label in dataset.train.labels[places]]

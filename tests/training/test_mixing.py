@@ -54,6 +54,7 @@ def test_steps_have_the_loss_of_the_mixed_images_and_evaluation_that_of_the_imag
         assert all((new != old).any() for new, old in zip(network.get_weights(), before, strict=True))
         assert mixing_layer(trainer.get_layer(f"augment_{policy}")).take_share() is None
         logits = keras.ops.convert_to_numpy(network(images))
+        trainer.reset_metrics()
         loss = trainer.test_on_batch(images, labels)[0]
         assert loss == pytest.approx(np.mean(cross_entropy(logits, labels, 0.1)), rel=1e-4)
 
