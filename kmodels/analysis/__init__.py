@@ -1,4 +1,4 @@
-"""Looking into a trained network: it takes a model and images, and knows nothing of experiments."""
+"""Looking into a trained network: it takes a model and images, or arrays, and knows nothing of experiments."""
 
 from importlib import import_module
 
@@ -7,6 +7,9 @@ _HOME = {
     "calibration": "metrics",
     "cam_layers": "cam",
     "confusion_matrix": "metrics",
+    "embed": "predict",
+    "feature_maps": "predict",
+    "features": "predict",
     "grad_cam": "cam",
     "log_softmax": "metrics",
     "per_class_accuracy": "metrics",
