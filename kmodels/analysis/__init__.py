@@ -4,6 +4,7 @@ from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "balanced_accuracy": "metrics",
     "calibration": "metrics",
     "cam_layers": "cam",
     "confusion_matrix": "metrics",
@@ -12,8 +13,10 @@ _HOME = {
     "features": "predict",
     "grad_cam": "cam",
     "log_softmax": "metrics",
+    "macro_f1": "metrics",
     "per_class_accuracy": "metrics",
     "predict_logits": "predict",
+    "shot_accuracy": "metrics",
 }
 
 __all__ = sorted(_HOME)

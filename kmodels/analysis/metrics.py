@@ -39,6 +39,72 @@ def per_class_accuracy(matrix):
     ]
 
 
+def balanced_accuracy(matrix):
+    """The mean of the classes' accuracies, over the classes that have images; None where none has.
+
+    Args:
+        matrix: a confusion matrix, counts (classes, classes), rows true.
+
+    Raises:
+        InputError: if the matrix is not square.
+    """
+    return _mean([accuracy for accuracy in per_class_accuracy(_square(matrix)) if accuracy is not None])
+
+
+def macro_f1(matrix):
+    """The mean of the classes' F1 scores, over the classes that occur in the truth or among the predictions.
+
+    F1 is 2 * right / (images of the class + predictions of the class). None for a matrix without counts.
+
+    Args:
+        matrix: a confusion matrix, counts (classes, classes), rows true.
+
+    Raises:
+        InputError: if the matrix is not square.
+    """
+    matrix = _square(matrix)
+    both = matrix.sum(axis=0) + matrix.sum(axis=1)
+    return _mean([2 * right / total for right, total in zip(np.diag(matrix), both, strict=True) if total])
+
+
+def shot_accuracy(matrix, train_counts, many=100, few=20):
+    """The fraction of test images recognised among classes with many, medium and few training images.
+
+    Args:
+        matrix: the confusion matrix of the test images, counts (classes, classes), rows true.
+        train_counts: training images of each class.
+        many: classes with more than that are "many".
+        few: classes with fewer than that are "few"; those between, both numbers included, are "medium".
+
+    Returns:
+        {"many": .., "medium": .., "few": ..}, fractions of 1; None for a group without classes or test images.
+
+    Raises:
+        InputError: if the matrix is not square, train_counts is not one number a class, or many is less than few.
+
+    Source: Liu et al., Large-Scale Long-Tailed Recognition in an Open World, 2019.
+    """
+    matrix, counts = _square(matrix), np.asarray(train_counts)
+    require(counts.shape == (len(matrix),), f"train_counts must be {len(matrix)} numbers, one a class", counts.shape)
+    require(many >= few, "many must be at least few", (many, few))
+    groups = {"many": counts > many, "medium": (counts <= many) & (counts >= few), "few": counts < few}
+    right, totals = np.diag(matrix), matrix.sum(axis=1)
+    return {
+        name: float(right[group].sum() / totals[group].sum()) if totals[group].sum() else None
+        for name, group in groups.items()
+    }
+
+
+def _square(matrix):
+    matrix = np.asarray(matrix)
+    require(matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1], "matrix must be square", matrix.shape)
+    return matrix
+
+
+def _mean(numbers):
+    return float(np.mean(numbers)) if numbers else None
+
+
 def log_softmax(logits):
     """Logarithms of the probabilities, float64 (n, classes), of logits (n, classes)."""
     logits = np.asarray(logits, np.float64)
