@@ -17,6 +17,8 @@ _HOME = {
     "per_class_accuracy": "metrics",
     "predict_logits": "predict",
     "shot_accuracy": "metrics",
+    "silhouette": "embeddings",
+    "tsne": "embeddings",
 }
 
 __all__ = sorted(_HOME)
