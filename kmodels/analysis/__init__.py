@@ -4,9 +4,12 @@ from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "NearestClassMean": "heads",
+    "SVMHead": "heads",
     "balanced_accuracy": "metrics",
     "calibration": "metrics",
     "cam_layers": "cam",
+    "choose_tau": "heads",
     "confusion_matrix": "metrics",
     "embed": "predict",
     "feature_maps": "predict",
@@ -18,6 +21,7 @@ _HOME = {
     "predict_logits": "predict",
     "shot_accuracy": "metrics",
     "silhouette": "embeddings",
+    "tau_normalised": "heads",
     "tsne": "embeddings",
 }
 
