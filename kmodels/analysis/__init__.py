@@ -1,16 +1,28 @@
-"""Looking into a trained network: it takes a model and images, and knows nothing of experiments."""
+"""Looking into a trained network: it takes a model and images, or arrays, and knows nothing of experiments."""
 
 from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "NearestClassMean": "heads",
+    "SVMHead": "heads",
+    "balanced_accuracy": "metrics",
     "calibration": "metrics",
     "cam_layers": "cam",
+    "choose_tau": "heads",
     "confusion_matrix": "metrics",
+    "embed": "predict",
+    "feature_maps": "predict",
+    "features": "predict",
     "grad_cam": "cam",
     "log_softmax": "metrics",
+    "macro_f1": "metrics",
     "per_class_accuracy": "metrics",
     "predict_logits": "predict",
+    "shot_accuracy": "metrics",
+    "silhouette": "embeddings",
+    "tau_normalised": "heads",
+    "tsne": "embeddings",
 }
 
 __all__ = sorted(_HOME)

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from kmodels.analysis.predict import output_rank
 from kmodels.errors import InputError, require, unknown
 
 
@@ -76,7 +77,7 @@ def cam_layers(model, at_most=5):
     They are activations with 4-D output; in a model that has none as layers, its convolutions. An empty list for a
     model without convolutions.
     """
-    four_d = [layer for layer in _flatten(model) if _rank(layer) == 4]
+    four_d = [layer for layer in _flatten(model) if output_rank(layer) == 4]
     activations = [layer for layer in four_d if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]
     convolutions = [layer for layer in four_d if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
     names = [layer.name for layer in activations or convolutions]
@@ -86,7 +87,7 @@ def cam_layers(model, at_most=5):
 
 def _find(model, name):
     layers = {layer.name: layer for layer in _flatten(model)}
-    four_d = [key for key, layer in layers.items() if _rank(layer) == 4]
+    four_d = [key for key, layer in layers.items() if output_rank(layer) == 4]
     if name is None:
         require(four_d, "Grad-CAM needs a layer with 4-D output; this model has none", model.name)
         return layers["feature_map" if "feature_map" in four_d else four_d[-1]]
@@ -97,14 +98,6 @@ def _find(model, name):
             f"layer {name!r} must have 4-D output (batch, rows, columns, channels); choose one of {four_d}"
         )
     return layers[name]
-
-
-def _rank(layer):
-    """Dimensions of the layer's output; None where it has not one output (several, or never called)."""
-    try:
-        return len(layer.output.shape)
-    except (AttributeError, ValueError):
-        return None
 
 
 def _flatten(model):

@@ -1,7 +1,15 @@
-"""The forward pass."""
+"""The forward pass: to the logits, or to layers on the way."""
+
+import weakref
 
 import keras
 import numpy as np
+
+from kmodels.errors import InputError, require, unknown
+
+# Model -> {layer names: the model that ends in them}. Features of train, validation and test are three calls, and each
+# new model would be compiled anew.
+_EXTRACTORS = weakref.WeakKeyDictionary()
 
 
 class _Batches(keras.utils.PyDataset):
@@ -29,3 +37,95 @@ def predict_logits(model, images, batch_size=512):
         batch_size: images a step.
     """
     return model.predict(_Batches(images, batch_size), verbose=0)[: len(images)].astype("float32")
+
+
+def features(model, images, layer, batch_size=512):
+    """What a layer puts out, not training, for all images in order: float32 (n, ...), in the layer's own shape.
+
+    Args:
+        model: a flat functional network (or Sequential), from pixels.
+        images: (n, height, width, 3), 0..255; may be memory-mapped, only a batch is read at a time.
+        layer: its name.
+        batch_size: images a step.
+
+    Raises:
+        InputError: if there is no such layer, or it is a nested model, or inside one.
+    """
+    return _outputs(model, images, (layer,), batch_size)[layer]
+
+
+def embed(model, images, layer="embedding", batch_size=512):
+    """The images as points: float32 (n, d), the output of a layer with 2-D output, in the order of the images.
+
+    Arguments and errors as in `features`; a layer whose output is not 2-D is an InputError, too.
+    """
+    _require_rank(model, layer, (2,))
+    return features(model, images, layer, batch_size)
+
+
+def feature_maps(model, images, layers, batch_size=512):
+    """What several layers see in the images, from one forward pass: {layer: float32 array}, in the order of `layers`.
+
+    Arguments and errors as in `features`.
+
+    Args:
+        layers: names of layers with 4-D output (n, rows, columns, channels) or 2-D output (n, d).
+
+    Raises:
+        InputError: if there is no layer, or one whose output is neither 4-D nor 2-D.
+    """
+    layers = tuple(layers)
+    require(layers, "layers must name at least one layer", layers)
+    for name in layers:
+        _require_rank(model, name, (2, 4))
+    return _outputs(model, images, layers, batch_size)
+
+
+def _outputs(model, images, names, batch_size):
+    outputs = {name: _output(model, name) for name in names}
+    if not len(images):
+        return {name: np.zeros((0, *output.shape[1:]), np.float32) for name, output in outputs.items()}
+    predicted = _extractor(model, outputs).predict(_Batches(images, batch_size), verbose=0)
+    return {name: predicted[name][: len(images)].astype("float32") for name in outputs}
+
+
+def _extractor(model, outputs):
+    known = _EXTRACTORS.setdefault(model, {})
+    names = tuple(outputs)
+    if names not in known:
+        try:
+            known[names] = keras.Model(model.inputs, outputs)
+        except ValueError as error:
+            raise InputError(
+                f"the network cannot be cut at {', '.join(names)}: a layer that is itself a model, or one inside it, "
+                "has no output in the graph of the network; choose layers of the network itself"
+            ) from error
+    return known[names]
+
+
+def _output(model, name):
+    """The tensor that a layer puts out in the graph of the model; of a layer called several times, its first call."""
+    layers = {layer.name: layer for layer in model.layers}
+    if name not in layers:
+        raise unknown("layer", name, layers)
+    require(
+        output_rank(layers[name]) is not None,
+        "the layer must have one output in the graph of a functional or Sequential network",
+        name,
+    )
+    return layers[name].output
+
+
+def _require_rank(model, name, ranks):
+    if len(_output(model, name).shape) not in ranks:
+        fitting = [layer.name for layer in model.layers if output_rank(layer) in ranks]
+        dimensions = " or ".join(f"{rank}-D" for rank in ranks)
+        raise InputError(f"layer {name!r} must have {dimensions} output; layers that have: {', '.join(fitting)}")
+
+
+def output_rank(layer):
+    """Dimensions of the layer's output; None where it has not one output (several, or never called)."""
+    try:
+        return len(layer.output.shape)
+    except (AttributeError, ValueError):
+        return None

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.metrics import confusion_matrix as reference
 
 from kmodels import InputError
-from kmodels.analysis import calibration, confusion_matrix, log_softmax, per_class_accuracy
+from kmodels.analysis import (
+    balanced_accuracy,
+    calibration,
+    confusion_matrix,
+    log_softmax,
+    macro_f1,
+    per_class_accuracy,
+    shot_accuracy,
+)
 
 
 def test_equal_to_scikit_learn():
@@ -33,6 +42,44 @@ def test_a_class_without_images_has_no_accuracy():
 def test_what_does_not_fit_is_refused(labels, predictions, message):
     with pytest.raises(InputError, match=message):
         confusion_matrix(labels, predictions, 3)
+
+
+def test_means_over_classes_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 6, (2, 300))
+    # Of eight classes 6 and 7 do not occur at all, 5 in predictions only, 0 in labels only.
+    labels, predictions = np.where(labels == 5, 4, labels), np.where(predictions == 0, 1, predictions)
+    matrix = confusion_matrix(labels, predictions, 8)
+    assert macro_f1(matrix) == pytest.approx(f1_score(labels, predictions, average="macro"))
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        assert balanced_accuracy(matrix) == pytest.approx(balanced_accuracy_score(labels, predictions))
+
+
+def test_means_over_no_classes_are_none():
+    nothing = np.zeros((3, 3), int)
+    assert balanced_accuracy(nothing) is None
+    assert macro_f1(nothing) is None
+    assert shot_accuracy(nothing, [500, 50, 5]) == {"many": None, "medium": None, "few": None}
+
+
+def test_shot_accuracy_groups_classes_by_their_training_images():
+    matrix = np.diag([9, 8, 3, 1, 0]) + np.eye(5, k=-1, dtype=int) * [[0], [2], [7], [9], [30]]
+    measured = shot_accuracy(matrix, [101, 100, 20, 19, 0])
+    assert measured == pytest.approx({"many": 9 / 9, "medium": 11 / 20, "few": 1 / 40})
+    assert shot_accuracy(matrix, [500] * 5)["few"] is None
+    assert shot_accuracy(matrix, [5, 4, 3, 2, 1], many=3, few=3) == pytest.approx(
+        {"many": 17 / 19, "medium": 3 / 10, "few": 1 / 40}
+    )
+
+
+def test_means_refuse_what_does_not_fit():
+    for function in (balanced_accuracy, macro_f1):
+        with pytest.raises(InputError, match="matrix must be square"):
+            function(np.zeros((2, 3)))
+    with pytest.raises(InputError, match="train_counts must be 2 numbers, one a class"):
+        shot_accuracy(np.eye(2), [1, 2, 3])
+    with pytest.raises(InputError, match="many must be at least few"):
+        shot_accuracy(np.eye(2), [1, 2], many=10, few=20)
 
 
 def test_calibration_by_hand():

@@ -1,0 +1,145 @@
+"""What layers put out: as the network itself computes it, in order, on every backend."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import InputError, build_model
+from kmodels.analysis import embed, feature_maps, features, predict_logits
+
+
+def images(n, size=16):
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model("conv_net", (16, 16, 3), 3)
+
+
+def test_the_classifier_on_the_embedding_gives_the_logits(network):
+    # Five images in batches of two: the last one is padded, and what was padded must not come back.
+    points = embed(network, images(5), batch_size=2)
+    assert (points.shape, points.dtype) == ((5, 84), np.float32)
+    kernel, bias = network.get_layer("logits").get_weights()
+    np.testing.assert_allclose(points @ kernel + bias, predict_logits(network, images(5)), atol=1e-5)
+
+
+def test_dropout_and_batch_norm_are_as_in_use_not_as_in_training():
+    network = build_model("model4", (16, 16, 3), 3)
+    points = embed(network, images(4))
+    np.testing.assert_array_equal(points, embed(network, images(4)))
+    alone = np.concatenate([embed(network, images(4)[i : i + 1]) for i in range(4)])
+    np.testing.assert_allclose(points, alone, atol=1e-5)
+
+
+def test_maps_of_several_layers_come_together_in_the_order_asked_for(network):
+    maps = feature_maps(network, images(3), ["relu1", "feature_map", "embedding"], batch_size=2)
+    assert {name: values.shape for name, values in maps.items()} == {
+        "relu1": (3, 12, 12, 6),
+        "feature_map": (3, 2, 2, 16),
+        "embedding": (3, 84),
+    }
+    assert list(maps) == ["relu1", "feature_map", "embedding"]
+    for name, values in maps.items():
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, features(network, images(3), name), atol=1e-6)
+
+
+def test_memory_mapped_images_are_read_a_batch_at_a_time(network, tmp_path):
+    np.save(tmp_path / "images.npy", images(7))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    np.testing.assert_allclose(embed(network, mapped, batch_size=3), embed(network, images(7)), atol=1e-5)
+
+
+def test_new_weights_count_at_once(network):
+    before = features(network, images(2), "conv1")
+    layer = network.get_layer("conv1")
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel, bias + 1])
+    np.testing.assert_allclose(features(network, images(2), "conv1"), before + 1, atol=1e-5)
+
+
+def test_half_precision_comes_out_as_float32():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_model("conv_net", (16, 16, 3), 3)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert embed(network, images(2)).dtype == np.float32
+
+
+def test_no_images_give_no_points(network):
+    assert embed(network, images(0)).shape == (0, 84)
+    assert feature_maps(network, images(0), ["relu1"])["relu1"].shape == (0, 12, 12, 6)
+
+
+def test_a_network_is_not_kept_alive():
+    network = build_model("mlp", (16, 16, 3), 3)
+    embed(network, images(1))
+    left = weakref.ref(network)
+    del network
+    gc.collect()
+    assert left() is None
+
+
+def test_a_sequential_network_will_do():
+    layers = [keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(4, name="embedding")]
+    assert embed(keras.Sequential(layers), images(2)).shape == (2, 4)
+
+
+def nested():
+    inner_input = keras.Input((16, 16, 3))
+    block = keras.Model(inner_input, keras.layers.Conv2D(2, 3, name="inner")(inner_input), name="block")
+    image = keras.Input((16, 16, 3))
+    return keras.Model(image, keras.layers.Flatten(name="flat")(block(image)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((features, "embeding"), "unknown layer 'embeding'; did you mean embedding"),
+        ((embed, "feature_map"), "layer 'feature_map' must have 2-D output; layers that have: flatten, dense1"),
+        ((feature_maps, []), "layers must name at least one layer"),
+        ((feature_maps, ["relu1", "nonsense"]), "unknown layer 'nonsense'"),
+    ],
+)
+def test_what_is_wrong_is_named(network, arguments, message):
+    function, layer = arguments
+    with pytest.raises(InputError, match=message):
+        function(network, images(1), layer)
+
+
+def test_a_nested_model_is_refused_but_what_comes_after_it_is_not():
+    network = nested()
+    assert features(network, images(2), "flat").shape == (2, 14 * 14 * 2)
+    with pytest.raises(InputError, match="cannot be cut at block"):
+        features(network, images(2), "block")
+    with pytest.raises(InputError, match="unknown layer 'inner'"):
+        features(network, images(2), "inner")
+
+
+def test_a_layer_that_is_neither_image_nor_vector_has_no_map():
+    signal = keras.Input((8, 3))
+    x = keras.layers.Conv1D(2, 3, name="conv")(signal)
+    with pytest.raises(InputError, match="must have 2-D or 4-D output"):
+        feature_maps(keras.Model(signal, keras.layers.Flatten()(x)), np.zeros((1, 8, 3)), ["conv"])
+
+
+def test_a_network_without_a_graph_is_refused():
+    class Subclass(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(2, name="embedding")
+
+        def call(self, x):
+            return self.head(x)
+
+    network = Subclass()
+    network(np.zeros((1, 4), np.float32))
+    with pytest.raises(InputError, match="must have one output in the graph of a functional or Sequential network"):
+        embed(network, np.zeros((1, 4), np.float32))
