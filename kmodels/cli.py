@@ -23,6 +23,8 @@ def main():
         "convert": convert,
         "show": show,
         "gradcam": gradcam,
+        "tsne": tsne,
+        "features": features,
         "report": report,
         "bench": bench,
     }
@@ -249,9 +251,52 @@ def gradcam(record: Name[Path], /, layers: tuple[str, ...] | None = None, data_d
         layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
         data_dir: where the images are, if the dataset is a folder or an archive of yours.
     """
-    from kmodels.report.pictures import write_grad_cam
+    from kmodels.report.network_pictures import write_grad_cam
 
     return _drawn(record, write_grad_cam, data_dir, layers=layers)
+
+
+def tsne(
+    record: Name[Path],
+    /,
+    samples: int = 480,
+    seed: int = 0,
+    perplexity: float | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Draw the test images as the classifier of a record sees them: t-SNE of their embeddings, coloured by class.
+
+    Args:
+        record: a record's .json file, with its .keras beside it.
+        samples: how many test images, drawn by the seed.
+        seed: of that draw and of t-SNE.
+        perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
+            of few samples.
+        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+    """
+    from kmodels.report.network_pictures import write_tsne
+
+    return _drawn(record, write_tsne, data_dir, samples=samples, seed=seed, perplexity=perplexity)
+
+
+def features(
+    record: Name[Path],
+    /,
+    layers: tuple[str, ...] | None = None,
+    images: tuple[int, ...] = (0,),
+    data_dir: Path | None = None,
+) -> int:
+    """Draw what layers of the network of a record make of test images; a pooled layer as a line.
+
+    Args:
+        record: a record's .json file, with its .keras beside it.
+        layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
+        images: places in the test split, from 0; a picture for each.
+        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+    """
+    from kmodels.report.network_pictures import write_features
+
+    return _drawn(record, write_features, data_dir, layers=layers, images=images)
 
 
 def _drawn(record, write, data_dir, **options):

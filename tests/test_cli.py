@@ -105,6 +105,21 @@ def test_gradcam_draws_beside_the_record(kmodels_command, tiny, tmp_path):
     assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
 
 
+def test_tsne_and_features_draw_beside_the_record(kmodels_command, tiny, tmp_path):
+    record = run(tiny, 0, tmp_path, verbose=0)
+    file = str(tmp_path / f"{record.stem}.json")
+    status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
+    assert (status, out) == (0, f"{tmp_path / record.stem}_tsne.png\n")
+    status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
+    assert status == 2
+    assert "perplexity must be" in errors
+    status, out, _ = kmodels_command("features", file, "--layers", "relu1", "embedding", "--images", "0", "3")
+    assert status == 0
+    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["features_0.png", "features_3.png"]
+    status, _, errors = kmodels_command("features", file, "--images", "40")
+    assert (status, errors) == (2, "error: images must be from 0 to 39, places in the test split. Received: 40\n")
+
+
 def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
     record = run(tiny, 0, tmp_path, verbose=0)
     status, out, _ = kmodels_command("show", str(tmp_path / f"{record.stem}.json"))

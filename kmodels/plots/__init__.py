@@ -4,10 +4,8 @@ Figures are made without pyplot: no window opens, no global state grows, and the
 `figure.savefig("curves.png")`.
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-images.py: pictures with what a network says of them; grids.py: pictures side by side; bench.py: how fast networks
-train.
-images.py: pictures with what a network says of them; features.py: embeddings, feature maps, single classes, long tails;
-bench.py: how fast networks train.
+images.py: pictures with what a network says of them; grids.py: pictures side by side; features.py: embeddings, feature
+maps, single classes, long tails; bench.py: how fast networks train.
 """
 
 from importlib import import_module

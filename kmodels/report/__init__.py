@@ -1,7 +1,8 @@
 """Records to what people read.
 
-tables.py: text for terminals and the README; pictures.py: PNG files beside a record; figures.py: what shows several
-runs at once; architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page a report.
+tables.py: text for terminals and the README; pictures.py: PNG files beside a record, network_pictures.py: those that
+need its network too; figures.py: what shows several runs at once; augmentation.py: what a policy does; architecture.py:
+a network as a table or a drawing; page.py: one self-contained HTML page a report.
 """
 
 from pathlib import Path
@@ -26,8 +27,9 @@ def write_report(experiments, out, figures=(), data_dir=None):
         InputError: if there is no record of any of them.
     """
     from kmodels.report.figures import Material, few
+    from kmodels.report.network_pictures import write_network_pictures
     from kmodels.report.page import write_page
-    from kmodels.report.pictures import save_titled, write_network_pictures, write_pictures
+    from kmodels.report.pictures import save_titled, write_pictures
 
     names = [experiment.name for experiment in experiments]
     report = names[0].split("/")[0]

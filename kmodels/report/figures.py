@@ -109,14 +109,12 @@ class ImageGrid:
     images: int = 8
 
     def draw(self, material):
-        from kmodels.data import load_dataset
+        from kmodels.report.network_pictures import dataset_of
 
         (experiment,) = self.experiments
         record = next((item for item in material.records if item.experiment.name == experiment.name), None)
         require(record, "it needs a record, which says what images it shows; there is none of", experiment.name)
-        dataset = load_dataset(record.experiment.dataset, record.experiment.image_size, material.data_dir)
-        if dataset.source["sha256"] != record.source["sha256"]:
-            raise InputError("the images found are not those that the record was measured on (another checksum)")
+        dataset = dataset_of(record, material.data_dir)
         classes = range(len(dataset.class_names))[:10] if self.classes is None else self.classes
         places = [np.flatnonzero(dataset.train.labels == label)[: self.images] for label in classes]
         return plots.image_grid(

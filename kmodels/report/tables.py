@@ -184,8 +184,9 @@ def origin(record):
         said["starts from"] = f"{start['network']}: {', '.join(start['taken'])}"
         said["drawn anew"] = ", ".join(start["drawn"]) or "nothing"
     if record.head:
-        chosen = {name: value for name, value in record.head.items() if name != "val_accuracy"}
-        said["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+        said["chosen on val"] = ", ".join(
+            f"{name} {record.head[name]:g}" for name in ("C", "tau") if name in record.head
+        )
     return said
 
 

@@ -13,8 +13,11 @@ from PIL import Image
 from kmodels import InputError, Published, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.report import architecture, write_report
-from kmodels.report.figures import Curves, Sweep
-from kmodels.report.pictures import _ten, write_network_pictures, write_pictures
+from kmodels.report.figures import ClassComparison, Curves, ImageGrid, LongTail, Sweep
+from kmodels.report.network_pictures import _ten, write_network_pictures
+from kmodels.report.pictures import write_pictures
+
+NETWORK_PICTURES = ("ten", "grad_cam", "grad_cam_layers", "tsne", "features")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def test_a_report_is_pictures_beside_the_records_and_one_page(two, tmp_path):
     paths = write_report(two, tmp_path, [Curves("Without and with", two)])
     names = {path.relative_to(tmp_path).as_posix() for path in paths}
     for record in records:
-        for picture in ("curves", "confusion", "classes", "reliability", "ten", "grad_cam", "grad_cam_layers"):
+        for picture in ("curves", "confusion", "classes", "reliability", *NETWORK_PICTURES):
             assert f"{record.stem}_{picture}.png" in names
     assert {"tests/without_and_with.png", "tests/index.html"} <= names
     for path in paths:
@@ -109,7 +112,7 @@ def test_a_sweep_draws_measured_and_published_points(two, tmp_path):
 def test_a_network_without_convolutions_has_no_grad_cam(two, tmp_path):
     record = run(replace(two[0], model="mlp"), 0, tmp_path, verbose=0)
     names = [path.name for path in write_network_pictures(record, tmp_path)]
-    assert names == [f"{Path(record.stem).name}_ten.png"]
+    assert names == [f"{Path(record.stem).name}_{picture}.png" for picture in ("ten", "tsne", "features")]
 
 
 def test_ten_test_images_are_the_first_unless_these_are_of_one_class():
@@ -147,3 +150,26 @@ def test_changed_runs_are_drawn_beside_one_that_ran_as_listed(two, tmp_path):
     record = run_without_network(replace(other, epochs=2), tmp_path)
     names = [path.name for path in write_report(two, tmp_path)]
     assert f"{Path(record.stem).name}_curves.png" in names
+
+
+def test_classes_long_tails_and_images_are_figures_too(two, tmp_path, capsys):
+    tail = {"class_counts": (4, 4, 3, 3, 2, 2, 1, 1, 1, 1), "batch_size": 8, "shots": (3, 2)}
+    one, other = (replace(experiment, **tail) for experiment in two)
+    nearest = replace(one, name="tests/nearest", augmentation="none", init_from=one.name, head="nearest_mean")
+    figures = [
+        ClassComparison("Class by class", (one, other)),
+        LongTail("Groups", (one, other, nearest)),
+        ImageGrid("Some classes", (other,), classes=(1, 3)),
+        Curves("Curves", (one, nearest)),
+    ]
+    for experiment in (one, other, nearest):
+        record = run(experiment, 0, tmp_path, verbose=0)
+    paths = {path.name for path in write_report((one, other, nearest), tmp_path, figures)}
+    assert {"class_by_class.png", "groups.png", "some_classes.png"} <= paths
+    assert f"{Path(record.stem).name}_long_tail.png" in paths
+    said = capsys.readouterr().out
+    assert "no figure 'Curves': it needs records of at least two of tests/one, tests/nearest" in said
+    assert f"no pictures of the network of {record.stem}: head 'nearest_mean' has no network of its own" in said
+    page = (tmp_path / "tests" / "index.html").read_text()
+    assert "(classes with fewer than 2)" in page
+    assert "starts from" in page

@@ -1,0 +1,77 @@
+"""The features that a trained network gives to a dataset: computed once, kept beside the network.
+
+A file of features holds the digest of the network's file, of the pixels and of which of them were taken. Where one of
+these has changed since, the features are another network's or another set's: they are computed anew, and never used.
+"""
+
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kmodels.analysis import embed
+from kmodels.data.cache import SPLITS
+from kmodels.data.dataset import Split
+from kmodels.errors import InputError
+from kmodels.files import write_atomically
+
+
+def embedded(network, file, dataset, say=print):
+    """The dataset with features in place of images: float32 (n, d), the network's "embedding" of each.
+
+    Args:
+        network: a network whose layer "embedding" is 2-D.
+        file: the .keras file that it was read from; its features are kept beside it.
+        dataset: a Dataset.
+        say: is told what is computed, and why.
+    """
+    path, digest = features_path(file), _digest(file, dataset)
+    features = _kept(path, digest, say)
+    if features is None:
+        say(f"computing the features of {sum(len(getattr(dataset, split)) for split in SPLITS):,} images")
+        features = {split: embed(network, getattr(dataset, split).images) for split in SPLITS}
+        _keep(path, digest, features, say)
+    splits = {split: getattr(dataset, split) for split in SPLITS}
+    return replace(
+        dataset, **{name: Split(features[name], split.labels, split.index) for name, split in splits.items()}
+    )
+
+
+def features_path(file):
+    """Where the features of the network in a .keras file are kept."""
+    file = Path(file)
+    return file.with_name(f"{file.stem}_features.npz")
+
+
+def _digest(file, dataset):
+    digest = hashlib.sha256(Path(file).read_bytes())
+    digest.update(dataset.source["sha256"].encode())
+    for split in SPLITS:
+        digest.update(np.ascontiguousarray(getattr(dataset, split).index))
+    return digest.hexdigest()
+
+
+def _kept(path, digest, say):
+    """{split: features} of the file; None if it is not there, or holds those of other weights or images."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            if str(arrays["digest"]) == digest:
+                return {split: arrays[split] for split in SPLITS}
+            say(f"{path.name} holds the features of other weights or images; not used")
+    except Exception:
+        # Whatever is wrong with bytes that a crash or a disk left: zip, zlib and NumPy have their own errors.
+        say(f"{path.name} is damaged; not used")
+    return None
+
+
+def _keep(path, digest, features, say):
+    buffer = io.BytesIO()
+    np.savez(buffer, digest=np.array(digest), **features)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except InputError as error:
+        say(f"{error}; the features are not kept")

@@ -1,0 +1,126 @@
+"""Heads on the frozen features of a trained network."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import Experiment, InputError, load_dataset, run
+from kmodels.analysis import predict_logits
+from kmodels.models.saving import load_network, save_network
+from kmodels.training.embeddings import embedded, features_path
+from kmodels.training.heads import PENALTIES
+
+BACKBONE = Experiment(
+    name="tests/backbone",
+    dataset="digits",
+    image_size=8,
+    model="model1",
+    long_tail=5,
+    learning_rate=0.01,
+    batch_size=32,
+    epochs=8,
+    patience=None,
+)
+
+
+def on_features(head, **changes):
+    return replace(BACKBONE, name=f"tests/{head}", init_from=BACKBONE.name, head=head, **changes)
+
+
+HEADS = (
+    on_features("svm", class_weight="balanced"),
+    on_features("svm", kernel="rbf", class_weight=(0.1,) + 9 * (1,)),
+    on_features("nearest_mean"),
+    on_features("tau_norm"),
+    on_features("crt", sampler="oversample", epochs=20),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The results folder and the record of the backbone."""
+    out = tmp_path_factory.mktemp("results")
+    return out, run(BACKBONE, 0, out, verbose=0)
+
+
+@pytest.mark.parametrize("experiment", HEADS, ids=lambda item: f"{item.head}-{item.kernel}")
+def test_a_head_is_a_run_with_a_record_like_any_other(experiment, trained):
+    out, backbone = trained
+    record = run(experiment, 0, out, verbose=0)
+    assert record.status == "completed"
+    for split in ("train", "val", "test"):
+        assert getattr(record, split).examples == getattr(backbone, split).examples
+    assert record.source == backbone.source
+    assert record.started_from["network"] == f"{backbone.stem.split('/')[-1]}.keras"
+    assert record.parameters > 300
+    assert record.test.accuracy > backbone.test.accuracy - 0.05
+    if experiment.head == "svm":
+        scores = record.head["val_accuracy"]
+        assert list(scores) == [f"{penalty:g}" for penalty in PENALTIES]
+        assert scores[f"{record.head['C']:g}"] == max(scores.values()) == pytest.approx(record.val.accuracy)
+        assert record.test.loss is record.test.calibration is None
+
+
+@pytest.mark.parametrize("experiment", HEADS[-2:], ids=lambda item: item.head)
+def test_a_linear_head_leaves_a_whole_network(experiment, trained):
+    out, backbone = trained
+    record = run(experiment, 0, out, verbose=0)
+    network = load_network(out / f"{record.stem}.keras")
+    test = load_dataset("digits", 8).test
+    accuracy = (predict_logits(network, test.images).argmax(axis=1) == test.labels).mean()
+    assert accuracy == pytest.approx(record.test.accuracy)
+    before = load_network(out / f"{backbone.stem}.keras")
+    np.testing.assert_array_equal(
+        network.get_layer("conv1").get_weights()[0], before.get_layer("conv1").get_weights()[0]
+    )
+    pairs = zip(network.get_layer("logits").get_weights(), before.get_layer("logits").get_weights(), strict=True)
+    assert not all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_features_are_computed_once_and_never_those_of_other_weights_or_images(trained, tmp_path):
+    out, backbone = trained
+    network = load_network(out / f"{backbone.stem}.keras")
+    file = save_network(network, tmp_path / "network.keras")
+    said = []
+    dataset = load_dataset("digits", 8).subset(100)
+    first = embedded(network, file, dataset, said.append)
+    assert said == ["computing the features of 459 images"]
+    assert first.train.images.shape == (len(dataset.train), 32)
+    assert first.source == dataset.source
+    again = embedded(network, file, dataset, said.append)
+    assert len(said) == 1
+    np.testing.assert_array_equal(again.val.images, first.val.images)
+
+    embedded(network, file, load_dataset("digits", 8).subset(120), said.append)
+    assert said[1:] == [
+        "network_features.npz holds the features of other weights or images; not used",
+        "computing the features of 479 images",
+    ]
+    network.get_layer("conv1").set_weights(
+        [keras.ops.convert_to_numpy(w) * 2 for w in network.get_layer("conv1").weights]
+    )
+    save_network(network, file)
+    doubled = embedded(network, file, dataset, said.append)
+    assert said[-2].endswith("not used")
+    assert not np.allclose(doubled.test.images, first.test.images)
+    features_path(file).write_bytes(features_path(file).read_bytes()[:-100])
+    embedded(network, file, dataset, said.append)
+    assert said[-2] == "network_features.npz is damaged; not used"
+
+
+def test_what_cannot_be_is_refused(trained):
+    out, _ = trained
+    alone = on_features("svm", class_counts=(9,) + 9 * (0,), long_tail=None, batch_size=8)
+    with pytest.raises(InputError, match="at least two classes"):
+        run(alone, 0, out, verbose=0)
+    larger = on_features("svm", image_size=16)
+    with pytest.raises(InputError, match=r"must take and tell \(16, 16, 3, 10\) .*Received: \(8, 8, 3, 10\)"):
+        run(larger, 0, out, verbose=0)
+    missing = replace(HEADS[0], init_from="tests/nothing")
+    with pytest.raises(InputError, match="there is no network of 'tests/nothing' with seed 0"):
+        run(missing, 0, out, verbose=0)
+    empty = on_features("crt", class_counts=(9,) + 8 * (2,) + (0,), long_tail=None, sampler="oversample", batch_size=8)
+    with pytest.raises(InputError, match=r"sampler must be 'shuffle' where a class has no training image \(9\)"):
+        run(empty, 0, out, verbose=0)
