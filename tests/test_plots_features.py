@@ -19,7 +19,7 @@ def drawn(figure):
 
 def test_points_of_a_class_share_a_colour_and_a_marker_that_no_other_class_has():
     n = 100
-    figure = drawn(plots.embedding(np.random.rand(n, 2), range(n), [f"class {i}" for i in range(n)]))
+    figure = drawn(plots.embedding(np.random.default_rng(0).random((n, 2)), range(n), [f"class {i}" for i in range(n)]))
     scatters = figure.axes[0].collections
     looks = {(to_hex(s.get_facecolor()[0]), s.get_paths()[0].vertices.tobytes()) for s in scatters}
     assert len(looks) == n

@@ -97,8 +97,7 @@ def _extractor(model, outputs):
             known[names] = keras.Model(model.inputs, outputs)
         except ValueError as error:
             raise InputError(
-                f"the network cannot be cut at {', '.join(names)}: a layer that is itself a model, or one inside it, "
-                "has no output in the graph of the network; choose layers of the network itself"
+                f"the network cannot be cut at {', '.join(names)}: no path leads there from its input"
             ) from error
     return known[names]
 
@@ -108,6 +107,11 @@ def _output(model, name):
     layers = {layer.name: layer for layer in model.layers}
     if name not in layers:
         raise unknown("layer", name, layers)
+    require(
+        not isinstance(layers[name], keras.Model),
+        "the network cannot be cut at a layer that is itself a model; choose a layer before or after it",
+        name,
+    )
     require(
         output_rank(layers[name]) is not None,
         "the layer must have one output in the graph of a functional or Sequential network",
