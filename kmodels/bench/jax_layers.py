@@ -31,14 +31,20 @@ class Pass:
 
     Attributes:
         training: whether statistics are of the batch, and dropout acts.
-        key: of the dropouts; None leaves everything in.
+        key: of what the layers draw; None leaves out dropout and noise.
         moving: {layer: (mean, variance)}; training replaces the entries.
+        draws: how often this way has drawn.
     """
 
     training: bool
     key: jax.Array | None
     moving: dict
-    dropouts: int = field(default=0)
+    draws: int = field(default=0)
+
+    def next_key(self):
+        """A key that no other layer gets."""
+        self.draws += 1
+        return jax.random.fold_in(self.key, self.draws)
 
 
 def _computed(layer, *arrays):
@@ -159,7 +165,9 @@ def _averages(side, wanted):
 
 
 def zero_padding(layer, x, weights, way):
-    return jnp.pad(x, ((0, 0), *layer.padding, (0, 0)))
+    # The two axes that the layer takes for rows and columns: with channels "first", columns and channels of ours.
+    sides = (*layer.padding, (0, 0)) if layer.data_format == "channels_last" else ((0, 0), *layer.padding)
+    return jnp.pad(x, ((0, 0), *sides))
 
 
 def up_sampling(layer, x, weights, way):
@@ -180,9 +188,14 @@ def reshape(layer, x, weights, way):
 def dropout(layer, x, weights, way):
     if not way.training or way.key is None or not layer.rate:
         return x
-    way.dropouts += 1
-    kept = jax.random.bernoulli(jax.random.fold_in(way.key, way.dropouts), 1 - layer.rate, x.shape)
+    kept = jax.random.bernoulli(way.next_key(), 1 - layer.rate, x.shape)
     return jnp.where(kept, x / (1 - layer.rate), 0).astype(x.dtype)
+
+
+def gaussian_noise(layer, x, weights, way):
+    if not way.training or way.key is None or not layer.stddev:
+        return x
+    return x + layer.stddev * jax.random.normal(way.next_key(), x.shape, x.dtype)
 
 
 def add(layer, x, weights, way):
@@ -215,6 +228,7 @@ HANDLERS = {
     keras.layers.Flatten: flatten,
     keras.layers.Reshape: reshape,
     keras.layers.Dropout: dropout,
+    keras.layers.GaussianNoise: gaussian_noise,
     keras.layers.Add: add,
     keras.layers.Concatenate: concatenate,
     keras.layers.Identity: identity,

@@ -108,7 +108,7 @@ def epoch_of(step, batch_size):
 def training_flops(apply, weights, moving, images, labels):
     """Floating-point operations of loss and gradient for one image, as XLA counts them before it optimises.
 
-    Dropout is left out: the integers that its random numbers are made of would be counted too.
+    Dropout and noise are left out: the integers that their random numbers are made of would be counted too.
 
     Returns:
         The number, or None where XLA does not count.

@@ -30,6 +30,17 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
+class Noise(nn.Module):
+    """Adds normally distributed numbers while training."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.std = layer.stddev
+
+    def forward(self, x):
+        return x + self.std * torch.randn_like(x) if self.training and self.std else x
+
+
 class Scale(nn.Module):
     """Pixels times a scale plus an offset, each one number or one a channel."""
 
@@ -141,7 +152,10 @@ def global_average_pooling(layer):
 
 def zero_padding(layer):
     (top, bottom), (left, right) = layer.padding
-    return nn.ZeroPad2d((left, right, top, bottom))
+    if layer.data_format == "channels_last":
+        return nn.ZeroPad2d((left, right, top, bottom))
+    # With channels "first" the layer takes our columns for rows and our channels for columns.
+    return Call(lambda x: nn.functional.pad(x, (top, bottom, 0, 0, left, right)))
 
 
 def up_sampling(layer):
@@ -192,6 +206,7 @@ HANDLERS = {
     keras.layers.Flatten: flatten,
     keras.layers.Reshape: reshape,
     keras.layers.Dropout: lambda layer: nn.Dropout(layer.rate),
+    keras.layers.GaussianNoise: Noise,
     keras.layers.Add: lambda layer: Call(lambda *x: sum(x[1:], x[0])),
     keras.layers.Concatenate: concatenate,
     keras.layers.Identity: lambda layer: nn.Identity(),

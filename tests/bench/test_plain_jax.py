@@ -29,10 +29,11 @@ def every_layer():
     x = layers.Concatenate()([layers.Add()([x, y]), layers.Identity()(x)])
     x = layers.MaxPooling2D(3, 2, padding="same")(x)
     x = layers.AveragePooling2D(2, 1, padding="same")(x)
-    x = layers.UpSampling2D((1, 2))(layers.Dropout(0.0)(x))
+    x = layers.UpSampling2D((1, 2))(layers.GaussianNoise(0.0)(layers.Dropout(0.0)(x)))
     x = layers.AdaptiveAveragePooling2D((6, 5))(x)
     pooled = layers.GlobalAveragePooling2D()(x)
-    x = layers.Flatten()(layers.Reshape((3, 10, 12))(x))
+    x = layers.ZeroPadding2D(((0, 1), (2, 1)), data_format="channels_first")(layers.Reshape((3, 10, 12))(x))
+    x = layers.Flatten()(x)
     x = layers.Concatenate()([x, pooled])
     return keras.Model(image, layers.Dense(4)(x), name="every_layer")
 
@@ -116,10 +117,22 @@ def test_dropout_drops_its_share_anew_each_time_and_only_in_training():
     assert (apply(weights, moving, ones)[0] == 1).all()
 
 
+def test_noise_has_its_deviation_differs_each_time_and_is_there_only_in_training():
+    image = layers.Input((8, 8, 3))
+    network = keras.Model(image, layers.GaussianNoise(0.5)(layers.GaussianNoise(0.5)(image)))
+    apply, weights, moving = plain_jax.plain_function(network)
+    zeros = np.zeros((64, 8, 8, 3), np.float32)
+    first, second = (apply(weights, moving, zeros, jax.random.key(i), training=True)[0] for i in (0, 1))
+    # Of two independent draws; twice the same would have 1.
+    assert float(first.std()) == pytest.approx(0.5**0.5, rel=0.05)
+    assert (first != second).all()
+    assert (apply(weights, moving, zeros)[0] == 0).all()
+
+
 def test_a_layer_without_counterpart_is_named():
     image = layers.Input((8, 8, 3))
-    network = keras.Model(image, layers.GaussianNoise(0.1, name="noise")(image))
-    with pytest.raises(InputError, match="layer 'noise', a GaussianNoise, has no counterpart in plain JAX; known: "):
+    network = keras.Model(image, layers.Softmax(name="shares")(image))
+    with pytest.raises(InputError, match="layer 'shares', a Softmax, has no counterpart in plain JAX; known: "):
         plain_jax.plain_function(network)
 
 

@@ -25,10 +25,11 @@ def every_layer():
     x = layers.Concatenate()([layers.Add()([x, y]), layers.Identity()(x)])
     x = layers.MaxPooling2D(2, 1)(x)
     x = layers.AveragePooling2D(3, 1, padding="same")(x)
-    x = layers.UpSampling2D((1, 2))(layers.Dropout(0.0)(x))
+    x = layers.UpSampling2D((1, 2))(layers.GaussianNoise(0.0)(layers.Dropout(0.0)(x)))
     x = layers.AdaptiveAveragePooling2D((6, 5))(x)
     pooled = layers.GlobalAveragePooling2D()(x)
-    x = layers.Flatten()(layers.Reshape((3, 10, 12))(x))
+    x = layers.ZeroPadding2D(((0, 1), (2, 1)), data_format="channels_first")(layers.Reshape((3, 10, 12))(x))
+    x = layers.Flatten()(x)
     x = layers.Concatenate()([x, pooled])
     return keras.Model(image, layers.Dense(4)(x), name="every_layer")
 
@@ -66,10 +67,20 @@ def test_a_step_gives_the_weights_of_the_trainer(images):
             np.testing.assert_allclose(array, after[name], atol=2e-5, err_msg=name)
 
 
+def test_noise_has_its_deviation_differs_each_time_and_is_there_only_in_training():
+    image = layers.Input((8, 8, 3))
+    twin = torch_twin.Twin(keras.Model(image, layers.GaussianNoise(0.5)(image))).train()
+    zeros = torch.zeros((64, 8, 8, 3))
+    first, second = twin(zeros), twin(zeros)
+    assert float(first.std()) == pytest.approx(0.5, rel=0.05)
+    assert (first != second).all()
+    assert (twin.eval()(zeros) == 0).all()
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (layers.GaussianNoise(0.1, name="it"), "layer 'it', a GaussianNoise, has no counterpart in PyTorch"),
+        (layers.Softmax(name="it"), "layer 'it', a Softmax, has no counterpart in PyTorch"),
         (layers.Conv2D(4, 3, 2, padding="same", name="it"), "padding that is not the same on both sides"),
         (layers.ReLU(6, name="it"), "layer 'it', a ReLU, has no counterpart with a maximum"),
         (layers.UpSampling2D(2, interpolation="bilinear", name="it"), "with interpolation 'bilinear'"),

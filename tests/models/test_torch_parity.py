@@ -335,7 +335,8 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     twin.eval()
     with torch.no_grad():
         expected = twin(batches[0]).numpy()
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(network(images[0], training=False)), expected, atol=1e-6)
+    # Compiled as a whole: layer by layer, a deep network takes three times as long.
+    np.testing.assert_allclose(network.predict_on_batch(images[0]), expected, atol=1e-6)
 
     twin.train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)
