@@ -12,7 +12,10 @@ import pytest
 from conftest import ROOT
 
 from experiments import cifar10_alexnet as report3
+from experiments import cifar10_long_tail as long_tail
 from experiments import cifar10_small_cnns as report4
+from experiments import cifar100_to_stl10 as report2
+from experiments import eurosat_long_tail as report5
 from experiments import intel_scenes as report1
 from kmodels import InputError, read_records, script
 from kmodels.report.figures import Sweep
@@ -85,7 +88,64 @@ def test_the_settings_of_the_alexnets_are_those_of_the_report():
         assert sum(published.per_class_accuracy) / 10 == pytest.approx(published.test_accuracy)
 
 
-@pytest.mark.parametrize("report", ["cifar10_small_cnns", "cifar10_alexnet", "intel_scenes"])
+def test_the_settings_of_transfer_are_those_of_the_report():
+    by_name = {experiment.name.split("/")[-1]: experiment for experiment in report2.EXPERIMENTS}
+    assert len(by_name) == 24
+    for name, batch, epochs, test in (
+        ("two_layer_net", 64, 10, 0.11),
+        ("conv_net", 64, 10, 0.22),
+        ("two_layer_net_tuned", 128, 20, 0.22),
+        ("two_layer_net_tuned_hidden_512", 128, 20, 0.15),
+        ("conv_net_tuned", 128, 50, 0.56),
+        ("stl10_finetuned_20", 128, 20, 0.8258),
+        ("stl10_finetuned_60", 128, 60, 0.8267),
+    ):
+        experiment = by_name[name]
+        settings = (experiment.batch_size, experiment.epochs, experiment.published.test_accuracy)
+        assert settings == (batch, epochs, test)
+        assert experiment.patience is None
+    tuned = by_name["conv_net_tuned"]
+    assert (tuned.optimizer, tuned.learning_rate, tuned.momentum, tuned.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
+    assert [by_name[f"conv_net_tuned_{name}"].learning_rate for name in ("5e-1", "1e-1", "1e-3")] == [0.5, 0.1, 0.001]
+    for name in ("stl10_finetuned_20", "stl10_finetuned_60"):
+        assert (by_name[name].dataset, by_name[name].init_from) == ("stl10_5", tuned.name)
+
+
+def test_the_settings_of_satellite_pictures_are_those_of_the_report():
+    by_name = {experiment.name.split("/")[-1]: experiment for experiment in report5.EXPERIMENTS}
+    published = {name: item.published.test_accuracy for name, item in by_name.items() if item.published.test_accuracy}
+    assert published == {
+        "resnet50": 0.913,
+        "densenet121": 0.84,
+        "densenet121_factorised": 0.86,
+        "densenet121_factorised_tricks": 0.892,
+        "long_tail_backbone": 0.85,
+        "long_tail_svm": 0.865,
+    }
+    assert by_name["densenet121_factorised"].model_options == {"factorised": True, "noise_std": 0.005}
+    tricks, backbone, svm = (
+        by_name[name] for name in ("densenet121_factorised_tricks", "long_tail_backbone", "long_tail_svm")
+    )
+    assert (tricks.label_smoothing, tricks.augmentation, tricks.plateau_patience) == (0.1, "geometric", 5)
+    assert (backbone.sampler, svm.init_from, svm.head) == ("oversample", backbone.name, "svm")
+    assert svm.class_weight == (0.0001, 0.001, 0.001, 1, 1, 1, 1, 0.01, 1, 1)
+    # Small penalties are those of large classes.
+    assert sorted(zip(backbone.class_counts, svm.class_weight, strict=True))[-4:] == [
+        (100, 0.01), (150, 0.001), (150, 0.001), (200, 0.0001),
+    ]  # fmt: skip
+
+
+def test_the_heads_see_the_data_of_their_network():
+    for report in (report5, long_tail):
+        by_name = {experiment.name: experiment for experiment in report.EXPERIMENTS}
+        for experiment in report.EXPERIMENTS:
+            if experiment.head:
+                parent = by_name[experiment.init_from]
+                for setting in ("dataset", "image_size", "imbalance", "model", "model_options"):
+                    assert getattr(experiment, setting) == getattr(parent, setting)
+
+
+@pytest.mark.parametrize("report", ["cifar10_small_cnns", "cifar10_alexnet", "intel_scenes", "eurosat_long_tail"])
 def test_the_list_is_there_within_a_second_and_without_keras(report):
     started = time.perf_counter()
     done = subprocess.run(
@@ -226,6 +286,15 @@ def test_smoke_tries_frozen_weights_and_class_fractions_without_their_files(tiny
     assert seen[1].class_fractions == (1, 1, 0.3, 1, 1, 1, 1, 1, 0.3, 1)
 
 
+def test_smoke_tries_heads_transfer_and_long_tails_without_their_files(capsys):
+    chosen = [report2.STL10_FINETUNED_20, *long_tail.RATIO_100[4:5]]
+    assert script._smoke([replace(item, model="conv_net", image_size=None) for item in chosen]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cifar100_to_stl10/stl10_finetuned_20: completed, 62,006 parameters",
+        "cifar10_long_tail/lt100_svm: completed, 850 parameters",
+    ]
+
+
 def test_class_fractions_are_given_as_numbers(tiny, tmp_path, capsys):
     shares = [*5 * ["0.5"], *5 * ["1"]]
     arguments = ["--class-fractions", *shares, "--epochs", "1", "--batch-size", "8", "--out", str(tmp_path)]
@@ -251,13 +320,13 @@ def test_experiments_are_chosen_by_report_by_full_name_or_by_name(tiny, tmp_path
 def test_all_reports_can_be_run_with_one_command():
     done = subprocess.run([sys.executable, "-m", "experiments", "--list"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) >= 15
+    assert len(done.stdout.splitlines()) == 2 + 27 + 24 + 3 + 13 + 11 + 18
 
 
 def test_every_figure_is_about_experiments_of_its_file():
-    for report in (report1, report3, report4):
+    for report in (report1, report2, report3, report4, report5, long_tail):
         for figure in report.FIGURES:
-            assert set(figure.experiments) <= set(report.EXPERIMENTS)
+            assert set(figure.experiments) <= set(report.EXPERIMENTS), figure.title
             if isinstance(figure, Sweep):
                 values = [getattr(experiment, figure.setting) for experiment in figure.experiments]
                 assert values == sorted(set(values))
