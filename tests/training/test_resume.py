@@ -18,11 +18,16 @@ from kmodels.training import checkpoint
 
 @pytest.fixture
 def eventful(tiny):
-    """Dropout, batch norm and augmentation; the learning rate falls, and training stops by itself."""
+    """Dropout, batch norm, augmentation, classes drawn and weighted, label smoothing; the learning rate falls, and
+    training stops by itself."""
     return replace(
         tiny,
         dataset="digits",
         subset=200,
+        long_tail=3,
+        sampler="sqrt",
+        class_weight="balanced",
+        label_smoothing=0.1,
         model="model4",
         epochs=12,
         learning_rate=0.01,
