@@ -192,7 +192,9 @@ def convert(
     /,
     model: str,
     image_size: int = 32,
+    hidden: tuple[int, ...] | None = None,
     batch_norm: bool = False,
+    factorised: bool = False,
     small_stem: bool = False,
     out: Path | None = None,
 ) -> int:
@@ -206,7 +208,9 @@ def convert(
         file: what torch.save(model.state_dict(), FILE) wrote; needs torch.
         model: name of the network.
         image_size: height and width of its input.
+        hidden: widths of two_layer_net's hidden layers; left out: its own.
         batch_norm: it is alexnet with batch normalisation.
+        factorised: it is densenet121 with 1x3 and 3x1 convolutions in place of each 3x3.
         small_stem: it is resnet50 with the stem for small images.
         out: the file to write; left out: beside FILE, with the ending .keras.
     """
@@ -219,7 +223,8 @@ def convert(
     path = out or file.with_suffix(".keras")
     if path.suffix != ".keras":
         raise InputError(f"the file to write must end in .keras. Received: {str(path)!r}")
-    options = {name: True for name, given in (("batch_norm", batch_norm), ("small_stem", small_stem)) if given}
+    given = {"hidden": hidden, "batch_norm": batch_norm, "factorised": factorised, "small_stem": small_stem}
+    options = {name: value for name, value in given.items() if value}
     network = build_model(model, (image_size, image_size, 3), class_count(state_dict), **options)
     load_torch_weights(network, state_dict)
     print(

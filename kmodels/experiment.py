@@ -75,7 +75,7 @@ _RANGES = (
     ),
     ("hidden", "one or more whole numbers of at least 1", lambda value: value and min(value) >= 1),
     ("dropout", "at least 0 and below 1", lambda value: 0 <= value < 1),
-    ("noise_std", "at least 0", lambda value: 0 <= value < math.inf),
+    ("noise_std", "from 0 to 1", lambda value: 0 <= value <= 1),
     ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
     ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
     ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),

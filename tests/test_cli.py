@@ -30,7 +30,19 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("doctor", "data", "models", "augment", "convert", "show", "gradcam", "report", "bench"):
+    for command in (
+        "doctor",
+        "data",
+        "models",
+        "augment",
+        "convert",
+        "show",
+        "gradcam",
+        "tsne",
+        "features",
+        "report",
+        "bench",
+    ):
         assert command in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
@@ -175,3 +187,18 @@ def test_convert_brings_a_pytorch_network_over(kmodels_command, tmp_path):
     assert errors.startswith("error: these weights are not of mobilenet:\n  stem_conv wants weight 32x3x3x3")
     status, _, errors = kmodels_command("convert", str(file), "--model", "basic_cnn", "--out", "network.h5")
     assert (status, errors) == (2, "error: the file to write must end in .keras. Received: 'network.h5'\n")
+
+
+def test_convert_takes_the_options_of_a_network(kmodels_command, tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    twin = nn.Sequential(nn.Linear(192, 8), nn.Linear(8, 6), nn.Linear(6, 3))
+    file = tmp_path / "theirs.pth"
+    torch.save(twin.state_dict(), file)
+    arguments = ("convert", str(file), "--model", "two_layer_net", "--image-size", "8")
+    assert kmodels_command(*arguments, "--hidden", "8", "6")[0] == 0
+    network = load_network(tmp_path / "theirs.keras")
+    np.testing.assert_allclose(network.get_layer("dense2").get_weights()[0], twin[1].weight.detach().numpy().T)
+    status, _, errors = kmodels_command(*arguments)
+    assert status == 2
+    assert "these weights are not of two_layer_net" in errors

@@ -62,7 +62,7 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"class_weight": "equal"}, "class_weight must be 'balanced' or numbers of at least 0"),
         ({"class_weight": (0, 0)}, "class_weight must be 'balanced' or numbers of at least 0, one for each class, not"),
         ({"hidden": ()}, "hidden must be one or more whole numbers of at least 1"),
-        ({"noise_std": -1}, "noise_std must be at least 0"),
+        ({"noise_std": -1}, "noise_std must be from 0 to 1"),
         ({"shots": (20, 100)}, "shots must be two whole numbers, the larger first"),
         ({"init_from": ""}, "init_from must be None, an experiment's name or a .keras file"),
         ({"init_from": "a/b", "weights": "imagenet"}, "weights must be None where there is init_from"),
