@@ -260,6 +260,8 @@ def results_section(records):
         "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
         "image evaluated once.",
     ]
+    if thinned := [summary for summary in summaries if summary.experiment.imbalance]:
+        parts += ["**Where classes have unequal numbers of training images**, test %:", _groups_table(thinned)]
     return "\n\n".join(parts)
 
 
@@ -281,6 +283,25 @@ def _results_table(summaries):
             )
         )
     return markdown(rows, right=(3, 4, 5, 6))
+
+
+def _groups_table(summaries):
+    """Accuracies over all classes and over groups of them, means over the seeds."""
+    rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
+    for summary in summaries:
+        groups = [by_shots(record) for record in summary.records]
+        matrices = [record.test.confusion_matrix for record in summary.records]
+        means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
+        means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
+        many, few = summary.experiment.shots
+        name = f"`{summary.experiment.name}` (n={len(groups)})"
+        rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
+    return markdown(rows, right=(1, 2, 3, 4, 5, 6))
+
+
+def _mean(numbers):
+    """None where one of them is."""
+    return None if None in numbers else sum(numbers) / len(numbers)
 
 
 def update_readme(readme, sections, check=False):
