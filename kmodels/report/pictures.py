@@ -20,8 +20,8 @@ PICTURES = {
     "grad_cam": "Grad-CAM for the predicted class of one test image a class, with the network's confidence: the image, "
     "the heat map (red: raised the score), the image masked by the map.",
     "grad_cam_layers": "Grad-CAM of the same images at several layers, from the first to the last.",
-    "tsne": "t-SNE of what the classifier sees of up to 480 test images, coloured by their true class. Above 0, the "
-    "silhouette score says how well the classes stand apart in the picture.",
+    "tsne": "t-SNE of what the classifier sees of up to 480 test images, coloured by their true class; the silhouette "
+    "score, -1 to 1, says how far the classes stand apart in the picture.",
     "features": "What layers of the network make of one test image.",
     "long_tail": "Training images of each class, and the groups that accuracies are given for.",
 }
