@@ -11,13 +11,15 @@ in the last. A ResNet32 is trained with cross entropy, with classes drawn in bal
 the features of the first, classifiers are fitted: support vector machines, the nearest class mean, the classifier with
 normalised weights, and the classifier retrained in balance. No report has these rows; the published numbers are those
 of Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, 2019, table 2 (ERM, CB RS and
-CB RW), whose recipe is followed: SGD at 0.1, momentum 0.9, weight decay 0.0002, batches of 128, 200 epochs, crop and
-mirroring.
+CB RW). Theirs are the network, SGD at 0.1 with momentum 0.9 and weight decay 0.0002, batches of 128, 200 epochs, crop
+and mirroring.
 
 What differs from theirs: a fifth of the images of every class is set apart for validation before the tail is cut, so
-that the largest class has 4,000 training images and not 5,000; the weights of the lowest validation loss are kept; and
-the learning rate falls to a tenth on a plateau of ten epochs instead of at epochs 160 and 180. Classes with more than
-800 training images have many, with fewer than 160 few.
+that the largest class has 4,000 training images and not 5,000; validation chooses the weights, where they report the
+best epoch on test; the learning rate starts at once and falls to a tenth on every plateau of ten epochs, where they warm
+up for five and lower it at epochs 160 and 180; classes are drawn and weighted by their size, where they take an
+"effective number" that is nearly that (83 instead of 100 from the largest to the smallest class). Classes with more
+than 800 training images have many, with fewer than 160 few.
 
 What came out stands in the README, from the records.
 """

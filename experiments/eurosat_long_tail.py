@@ -68,6 +68,7 @@ LONG_TAIL_BACKBONE = replace(
     description="task C: the same on unequal classes, oversampled",
     published=Published(test_accuracy=0.85),
     class_counts=(200, 150, 150, 15, 15, 15, 15, 100, 15, 15),
+    shots=(99, 20),
     sampler="oversample",
 )
 LONG_TAIL_SVM = replace(

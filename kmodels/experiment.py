@@ -22,6 +22,11 @@ HEADS = ("crt", "nearest_mean", "svm", "tau_norm")
 KERNELS = ("linear", "rbf")
 # The fields that are options of a network's builder.
 MODEL_OPTIONS = ("hidden", "dropout", "batch_norm", "factorised", "noise_std", "weights", "small_stem")
+# The fields that only training reads.
+OF_TRAINING = (
+    "optimizer", "learning_rate", "momentum", "weight_decay", "label_smoothing", "precision", "batch_size", "epochs",
+    "patience", "plateau_patience", "plateau_factor",
+)  # fmt: skip
 # The fields that thin out the training images of classes; an experiment has one of them at most.
 IMBALANCES = ("class_fractions", "class_counts", "long_tail")
 
@@ -62,10 +67,10 @@ _RANGES = (
     ("long_tail", "a ratio of at least 1", lambda value: 1 <= value < math.inf),
     (
         "class_weight",
-        "'balanced' or numbers of at least 0, one for each class, not all 0",
+        "'balanced' or numbers above 0, one for each class",
         lambda value: (
             value == "balanced"
-            or (isinstance(value, tuple) and all(0 <= weight < math.inf for weight in value) and any(value))
+            or (isinstance(value, tuple) and value and all(0 < weight < math.inf for weight in value))
         ),
     ),
     (
@@ -152,8 +157,8 @@ class Experiment:
     label_smoothing: float = option(0.0, "share of the target spread evenly over all classes")
     class_weight: str | tuple[float, ...] | None = option(
         None,
-        "weight of each class in the loss, in the order of the classes, or balanced: inverse to its training images; "
-        "of head svm: what the penalty C of each class is multiplied by",
+        "weight of each class in the loss of training, in the order of the classes, or balanced: inverse to its "
+        "training images; of head svm: what the penalty C of each class is multiplied by",
     )
     precision: str = option(
         "auto",
@@ -208,8 +213,11 @@ class Experiment:
             self.momentum,
         )
         require(self.weights != "", "weights must be None, 'imagenet' or a file", self.weights)
-        require(self.weights or self.init_from or not self.frozen, "frozen needs weights or init_from", self.weights)
-        require(self.init_from != "", "init_from must be None, an experiment's name or a .keras file", self.init_from)
+        require(self.weights or self.init_from or not self.frozen, "frozen needs weights or init_from", self.frozen)
+        start = self.init_from
+        rule = "init_from must be None, the <report>/<name> of an experiment, or a .keras file"
+        require(start is None or start.endswith(".keras") or "/" in start, rule, start)
+        require(start != self.name, "init_from must be another experiment", start)
         require(not (self.weights and self.init_from), "weights must be None where there is init_from", self.weights)
         given = [name for name in IMBALANCES if getattr(self, name) is not None]
         require(len(given) < 2, f"only one of {', '.join(IMBALANCES)} can be given", given)
@@ -240,6 +248,9 @@ class Experiment:
         require(self.head == "svm" or self.kernel is None, "kernel belongs to head svm", self.kernel)
         if self.head is None:
             return
+        if self.head == "svm" and self.kernel is None:
+            object.__setattr__(self, "kernel", "linear")
+        require(self.feed == "arrays", "feed must be 'arrays' where there is a head", self.feed)
         require(self.init_from, f"head {self.head!r} needs init_from, the network whose features it takes", None)
         require(
             not self.frozen, f"frozen must be left out where there is a head: {self.head!r} trains no network", True
@@ -253,6 +264,11 @@ class Experiment:
             f"class_weight belongs to training and to the heads svm and crt, not to {self.head!r}",
             self.class_weight,
         )
+
+    @property
+    def is_fitted(self):
+        """Whether it is a head that is fitted in one go, without training."""
+        return self.head not in (None, "crt")
 
     @property
     def imbalance(self):
@@ -269,9 +285,12 @@ class Experiment:
     def fingerprint(self):
         """Eight hex digits of what decides the outcome; name, description and published numbers do not.
 
-        Fields at their default are left out, so that a field added later does not rename what was recorded before.
+        Fields at their default are left out, so that a field added later does not rename what was recorded before; and
+        those of training where a head is fitted without it.
         """
         deciding = {item.name: getattr(self, item.name) for item in deciding_fields()}
+        if self.is_fitted:
+            deciding = {name: value for name, value in deciding.items() if name not in OF_TRAINING}
         changed = {name: value for name, value in deciding.items() if value != _DEFAULTS[name]}
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 

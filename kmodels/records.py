@@ -64,7 +64,7 @@ class Record:
         started: UTC time, ISO 8601.
         seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
         deterministic: whether the GPU was made to repeat results bit for bit.
-        weights_sha256: of the file that the network started from; None where there was none.
+        weights_sha256: of the weights that the network started from, or a head's features are of; None for drawn ones.
         started_from: where `init_from` was given: the file's name, and which layers were taken over and which drawn.
         head: where a head was fitted on frozen features: what was chosen on val, with the candidates' val accuracies.
     """
@@ -113,6 +113,11 @@ class Record:
     def epochs_run(self):
         """How many epochs were finished."""
         return len(self.history.get("loss", ()))
+
+    @property
+    def chosen(self):
+        """{name: number} of what a head chose on val."""
+        return {name: value for name, value in (self.head or {}).items() if isinstance(value, float)}
 
     @property
     def stem(self):
@@ -223,14 +228,21 @@ class Summary:
 
 
 def summarise(records):
-    """Groups records by experiment, pixels, backend and precision, in the order given, and averages over the seeds."""
+    """Groups records by experiment, pixels, backend and precision, in the order given, and averages over the seeds.
+
+    Of several records of one seed the newest counts.
+    """
     groups = {}
     for record in records:
         experiment = record.experiment
         key = (experiment.name, experiment.fingerprint, record.source["sha256"], record.backend, record.precision)
-        groups.setdefault(key, []).append(record)
+        seeds = groups.setdefault(key, {})
+        # Runs of one seed may differ in the weights that they started from: the last one counts.
+        if record.seed not in seeds or seeds[record.seed].started <= record.started:
+            seeds[record.seed] = record
     summaries = []
-    for group in groups.values():
+    for seeds in groups.values():
+        group = list(seeds.values())
         completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
         accuracies = [record.test.accuracy for record in completed]
         summaries.append(

@@ -147,7 +147,7 @@ def _check_parents(selected, arguments):
             from kmodels.training.parents import parent_network
 
             for seed in arguments.seeds:
-                parent_network(experiment.init_from, seed, arguments.out)
+                parent_network(experiment, seed, arguments.out)
         elif arguments.split == "runs":
             raise InputError(
                 f"--split runs cannot do {experiment.init_from} and {experiment.name}, which starts from it, at once; "

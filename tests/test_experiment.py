@@ -53,22 +53,24 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"class_fractions": "1 1"}, "class_fractions must be numbers or None. Received: '1 1'"),
         ({"class_fractions": (1, True)}, "class_fractions must be numbers or None"),
         ({"batch_norm": 1}, "batch_norm must be bool or None. Received: 1"),
-        ({"frozen": True}, "frozen needs weights or init_from. Received: None"),
+        ({"frozen": True}, "frozen needs weights or init_from. Received: True"),
         ({"long_tail": 0.5}, "long_tail must be a ratio of at least 1. Received: 0.5"),
         ({"class_counts": (1, -1)}, "class_counts must be whole numbers of at least 0"),
         ({"class_counts": (1.5, 1)}, "class_counts must be whole numbers or None"),
         ({"class_counts": (5, 1), "long_tail": 2}, "only one of class_fractions, class_counts, long_tail can be given"),
         ({"sampler": "over"}, "unknown sampler 'over'; known: shuffle, oversample, sqrt"),
-        ({"class_weight": "equal"}, "class_weight must be 'balanced' or numbers of at least 0"),
-        ({"class_weight": (0, 0)}, "class_weight must be 'balanced' or numbers of at least 0, one for each class, not"),
+        ({"class_weight": "equal"}, "class_weight must be 'balanced' or numbers above 0, one for each class"),
+        ({"class_weight": (0, 1)}, "class_weight must be 'balanced' or numbers above 0, one for each class"),
         ({"hidden": ()}, "hidden must be one or more whole numbers of at least 1"),
         ({"noise_std": -1}, "noise_std must be from 0 to 1"),
         ({"shots": (20, 100)}, "shots must be two whole numbers, the larger first"),
-        ({"init_from": ""}, "init_from must be None, an experiment's name or a .keras file"),
+        ({"init_from": "lt100"}, "init_from must be None, the <report>/<name> of an experiment, or a .keras file"),
+        ({"init_from": "report/base"}, "init_from must be another experiment. Received: 'report/base'"),
         ({"init_from": "a/b", "weights": "imagenet"}, "weights must be None where there is init_from"),
         ({"head": "svn", "init_from": "a/b"}, "unknown head 'svn'; did you mean svm"),
         ({"head": "svm"}, "head 'svm' needs init_from"),
         ({"head": "crt", "kernel": "rbf", "init_from": "a/b"}, "kernel belongs to head svm. Received: 'rbf'"),
+        ({"head": "crt", "feed": "stream", "init_from": "a/b"}, "feed must be 'arrays' where there is a head"),
         ({"head": "svm", "frozen": True, "init_from": "a/b"}, "frozen must be left out where there is a head"),
         ({"head": "svm", "augmentation": "flip", "init_from": "a/b"}, "augmentation must be 'none' where there is a"),
         ({"head": "tau_norm", "sampler": "sqrt", "init_from": "a/b"}, "sampler must be 'shuffle' for head 'tau_norm'"),
@@ -138,3 +140,11 @@ def test_how_classes_are_grouped_decides_nothing():
 )
 def test_what_thins_out_the_classes_is_one_thing(change, imbalance):
     assert replace(BASE, **change).imbalance == imbalance
+
+
+def test_a_head_that_is_fitted_in_one_go_is_the_same_whatever_training_would_do():
+    svm = replace(BASE, init_from="a/b", head="svm")
+    assert svm.fingerprint == replace(svm, epochs=7, optimizer="sgd", batch_size=3, kernel="linear").fingerprint
+    assert svm.fingerprint != replace(svm, kernel="rbf").fingerprint
+    crt = replace(BASE, init_from="a/b", head="crt")
+    assert crt.fingerprint != replace(crt, epochs=7).fingerprint

@@ -199,7 +199,7 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--model", "resnet50", "--weights", "none.keras"], "error: weights must be 'imagenet' or a file"),
         (
             ["model4", "--model", "resnet50", "--frozen", "True"],
-            "error: frozen needs weights or init_from. Received: None",
+            "error: frozen needs weights or init_from. Received: True",
         ),
         (
             ["model4", "--dataset", "made_up", "--batch-size", "8", "--image-size", "8"],

@@ -143,7 +143,7 @@ class NearestClassMean(ClassifierMixin, BaseEstimator):
     """The class whose mean feature vector is nearest; a scikit-learn classifier.
 
     Features are divided by their Euclidean norm first, so that only their direction counts; the means are not
-    normalised again. A class without training features is never predicted.
+    normalised again, as in the code of the source. A class without training features is never predicted.
 
     Attributes:
         classes_: the labels, sorted.

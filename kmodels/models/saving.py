@@ -1,8 +1,10 @@
 """Networks as .keras files: written whole or not at all, read with a plain word on what is wrong."""
 
+import hashlib
 import importlib.util
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
@@ -42,6 +44,20 @@ def _in_single_precision(network):
     copy = keras.models.clone_model(network, clone_function=single)
     copy.set_weights(network.get_weights())
     return copy
+
+
+def weights_checksum(path):
+    """SHA-256 of the weights in a file; None for None, or where there is no such file.
+
+    Of a .keras file only of its weights, with the layers' names: it also holds the time of saving.
+    """
+    if path is None or not Path(path).is_file():
+        return None
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as weights:
+            return hashlib.file_digest(weights, "sha256").hexdigest()
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_network(path):

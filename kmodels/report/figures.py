@@ -115,7 +115,9 @@ class ImageGrid:
         record = next((item for item in material.records if item.experiment.name == experiment.name), None)
         require(record, "it needs a record, which says what images it shows; there is none of", experiment.name)
         dataset = dataset_of(record, material.data_dir)
-        classes = range(len(dataset.class_names))[:10] if self.classes is None else self.classes
+        known = range(len(dataset.class_names))
+        classes = known[:10] if self.classes is None else self.classes
+        require(set(classes) <= set(known), f"it shows classes {classes}; the images have {len(known)} classes", known)
         places = [np.flatnonzero(dataset.train.labels == label)[: self.images] for label in classes]
         return plots.image_grid(
             [dataset.train.images[row] for row in places], row_titles=[dataset.class_names[label] for label in classes]

@@ -40,9 +40,13 @@ def write_network_pictures(record, out, data_dir=None):
     Raises:
         InputError: if the network is not there, or the data are not those that the record was measured on.
     """
-    seen = _network_and_test(record, out, data_dir)
-    paths = [*_write_ten(record, out, *seen), *_write_grad_cam(record, out, *seen, None)]
-    return [*paths, *_write_tsne(record, out, *seen), *_write_features(record, out, *seen, None, None)]
+    seen, paths = _network_and_test(record, out, data_dir), []
+    for write in (_write_ten, _write_grad_cam, _write_tsne, _write_features):
+        try:
+            paths += write(record, out, *seen)
+        except InputError as error:
+            print(f"one picture less of {record.stem}: {error}")
+    return paths
 
 
 def write_grad_cam(record, out, data_dir=None, layers=None):
@@ -97,7 +101,7 @@ def _write_ten(record, out, network, test):
     return [save(figure, picture_path(record, out, "ten"))]
 
 
-def _write_grad_cam(record, out, network, test, layers):
+def _write_grad_cam(record, out, network, test, layers=None):
     layers = cam_layers(network) if layers is None else layers
     if not layers:
         return []
@@ -115,15 +119,17 @@ def _write_grad_cam(record, out, network, test, layers):
 
 def _write_tsne(record, out, network, test, samples=TSNE_SAMPLES, seed=0, perplexity=None):
     require(samples >= 4, "samples must be at least 4", samples)
+    require(0 <= seed < 2**32, "seed must be from 0 to 4294967295", seed)
     places = np.random.RandomState(seed).permutation(len(test))[:samples]
     labels = test.labels[places]
     perplexity = min(30.0, (len(places) - 1) / 3) if perplexity is None else perplexity
     points = tsne(embed(network, np.asarray(test.images[places])), seed, perplexity)
     figure = plots.embedding(points, labels, record.class_names, silhouette(points, labels))
-    return [save(figure, picture_path(record, out, "tsne"))]
+    usual = samples == TSNE_SAMPLES and seed == 0
+    return [save(figure, picture_path(record, out, "tsne" if usual else f"tsne_{samples}_seed{seed}"))]
 
 
-def _write_features(record, out, network, test, layers, images):
+def _write_features(record, out, network, test, layers=None, images=None):
     layers = [*cam_layers(network, 4), "embedding"] if layers is None else layers
     places = (0,) if images is None else images
     for place in places:

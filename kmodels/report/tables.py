@@ -48,18 +48,22 @@ def experiment_list(experiments):
         rows.append(
             (
                 item.name.split("/")[-1],
-                item.model,
+                f"{item.model}, {item.head}" if item.head else item.model,
                 item.augmentation,
-                f"{item.optimizer} {item.momentum:g}" if item.momentum else item.optimizer,
-                f"{item.learning_rate:g}",
-                str(item.batch_size),
-                str(item.epochs),
+                *(4 * ["-"] if item.is_fitted else _training_settings(item)),
                 percent(published and published.test_accuracy),
                 "-" if published is None or published.epochs is None else str(published.epochs),
                 item.description,
             )
         )
     return aligned(rows, right=(4, 5, 6, 7, 8))
+
+
+def _training_settings(experiment):
+    """Optimizer, rate, batch and epochs."""
+    momentum = f" {experiment.momentum:g}" if experiment.momentum else ""
+    rate, batch, epochs = f"{experiment.learning_rate:g}", str(experiment.batch_size), str(experiment.epochs)
+    return [f"{experiment.optimizer}{momentum}", rate, batch, epochs]
 
 
 def published_against_measured(records):
@@ -122,7 +126,7 @@ def recipe(experiment):
     rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs"]
     if experiment.head:
         start.insert(0, " ".join(filter(None, ("head", experiment.head, experiment.kernel))))
-        rest = rest if experiment.head == "crt" else []
+        rest = [] if experiment.is_fitted else rest
     loss = [f"label smoothing {experiment.label_smoothing:g}"] if experiment.label_smoothing else []
     if experiment.class_weight is not None:
         loss.append(f"class weight {_numbers(experiment.class_weight)}")
@@ -183,10 +187,8 @@ def origin(record):
     if start:
         said["starts from"] = f"{start['network']}: {', '.join(start['taken'])}"
         said["drawn anew"] = ", ".join(start["drawn"]) or "nothing"
-    if record.head:
-        said["chosen on val"] = ", ".join(
-            f"{name} {record.head[name]:g}" for name in ("C", "tau") if name in record.head
-        )
+    if record.chosen:
+        said["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in record.chosen.items())
     return said
 
 

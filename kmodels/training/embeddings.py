@@ -1,6 +1,6 @@
 """The features that a trained network gives to a dataset: computed once, kept beside the network.
 
-A file of features holds the digest of the network's file, of the pixels and of which of them were taken. Where one of
+A file of features holds a digest of the network's weights, of the pixels and of which of them were taken. Where one of
 these has changed since, the features are another network's or another set's: they are computed anew, and never used.
 """
 
@@ -16,6 +16,7 @@ from kmodels.data.cache import SPLITS
 from kmodels.data.dataset import Split
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
+from kmodels.models.saving import weights_checksum
 
 
 def embedded(network, file, dataset, say=print):
@@ -46,7 +47,7 @@ def features_path(file):
 
 
 def _digest(file, dataset):
-    digest = hashlib.sha256(Path(file).read_bytes())
+    digest = hashlib.sha256(weights_checksum(file).encode())
     digest.update(dataset.source["sha256"].encode())
     for split in SPLITS:
         digest.update(np.ascontiguousarray(getattr(dataset, split).index))

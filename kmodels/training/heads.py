@@ -29,8 +29,6 @@ from kmodels.training.runs import Run
 
 # The penalties that an SVM chooses from.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-# What a head may have chosen on val, by its name in Record.head.
-CHOSEN = ("C", "tau")
 
 
 class HeadRun(Run):
@@ -49,8 +47,17 @@ class HeadRun(Run):
         taken = (*network.input_shape[1:], network.output_shape[-1])
         needed = (*self.dataset.image_shape, len(self.dataset.class_names))
         require(taken == needed, f"the network {self.parent.name} must take and tell {needed} (pixels, classes)", taken)
-        self.started_from = {"network": self.parent.name, "taken": _weighted(network), "drawn": ()}
+        model = self.experiment.model
+        require(network.name == model, f"the network {self.parent.name} must be the experiment's {model}", network.name)
+        layers = [layer.name for layer in network.layers if layer.weights]
+        kept = tuple(name for name in layers if name != "logits" or self.experiment.head == "tau_norm")
+        drawn = ("logits",) if self.experiment.head == "crt" else ()
+        self.started_from = {"network": self.parent.name, "taken": kept, "drawn": drawn}
         return network
+
+    @property
+    def precision(self):
+        return "float32"
 
     @cached_property
     def examples(self):
@@ -86,24 +93,21 @@ class FittedHead(HeadRun):
     """A head that is fitted in one go."""
 
     def __call__(self):
-        start = time.perf_counter()
         fit = {"svm": self._svm, "nearest_mean": self._nearest_mean, "tau_norm": self._tau_norm}
         splits = {name: getattr(self.examples, name) for name in ("train", "val", "test")}
         start = time.perf_counter()
-        evaluate, self._parameters = fit[self.experiment.head](**splits)
+        evaluate, self._parameters = fit[self.experiment.head](splits["train"], splits["val"])
         self._seconds = time.perf_counter() - start
         record, _ = self._write("completed", **{name: evaluate(split) for name, split in splits.items()})
-        if self.head:
-            self.say(
-                f"chosen on val: {', '.join(f'{name} {self.head[name]:g}' for name in CHOSEN if name in self.head)}"
-            )
+        for name, value in record.chosen.items():
+            self.say(f"chosen on val: {name} {value:g}")
         self.say(f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images")
         return record
 
     def build(self, place=0):
         raise InputError(f"head {self.experiment.head!r} is fitted by itself, not together with others")
 
-    def _svm(self, train, val, test):
+    def _svm(self, train, val):
         svm = SVMHead(self.experiment.kernel or "linear", PENALTIES, self._penalties(train), seed=self.seed)
         svm.fit(train.images, train.labels, val.images, val.labels)
         self.head = {"C": svm.C_, "converged": svm.converged_, "val_accuracy": _named(svm.val_scores_)}
@@ -119,11 +123,11 @@ class FittedHead(HeadRun):
             return given
         return {int(label): given[label] for label in np.unique(train.labels)}
 
-    def _nearest_mean(self, train, val, test):
+    def _nearest_mean(self, train, val):
         head = NearestClassMean().fit(train.images, train.labels)
         return self._evaluate_classes(head), len(np.unique(train.labels)) * train.images.shape[1]
 
-    def _tau_norm(self, train, val, test):
+    def _tau_norm(self, train, val):
         kernel, bias = self.backbone.get_layer("logits").get_weights()
         tau, accuracies = choose_tau(kernel, val.images, val.labels)
         self.head = {"tau": tau, "val_accuracy": _named(accuracies)}
@@ -143,10 +147,6 @@ class FittedHead(HeadRun):
             "best_epoch": None,
             "train_seconds": self._seconds,
         }
-
-
-def _weighted(network):
-    return tuple(layer.name for layer in network.layers if layer.weights)
 
 
 def _named(scores):

@@ -16,8 +16,9 @@ class CrossEntropy(keras.losses.Loss):
             variable.
         mixing: the layer of kmodels.augment.mixing through which the images of a training step went, if one did: each
             image then counts for its own label and its partner's, by its share. Saved without it.
-        class_weight: (classes,), what every class counts, as an array or a variable; the mean over the batch is then
-            divided by the mean weight of its labels, as in PyTorch. None: all the same. Saved without it.
+        class_weight: a function without arguments that gives, when a step is traced, what every class counts in it,
+            (classes,), above 0 for classes that occur, or None where all count the same. The mean over the batch is
+            divided by the mean weight of its labels, as in PyTorch. Saved without it.
     """
 
     def __init__(self, label_smoothing=0.0, mixing=None, class_weight=None, name="cross_entropy", **kwargs):
@@ -31,9 +32,9 @@ class CrossEntropy(keras.losses.Loss):
         log_probabilities = ops.log_softmax(ops.cast(logits, keras.backend.result_type(logits.dtype, "float32")))
         index = ops.expand_dims(ops.cast(ops.reshape(labels, (-1,)), "int32"), -1)
         share = self.mixing.take_share() if self.mixing else None
-        weights = None
-        if self.class_weight is not None:
-            weights = ops.cast(self.class_weight, log_probabilities.dtype)
+        weights = self.class_weight() if self.class_weight else None
+        if weights is not None:
+            weights = ops.cast(weights, log_probabilities.dtype)
             log_probabilities = log_probabilities * weights
         even = ops.mean(log_probabilities, axis=-1)
         smoothing = ops.cast(self.label_smoothing, log_probabilities.dtype)
@@ -56,14 +57,15 @@ def _at(values, index, share):
 
 
 def class_weights(given, labels, num_classes):
-    """The weights of the classes as an experiment gives them: float32 (num_classes,).
+    """The weights of the classes as an experiment gives them: float32 (num_classes,), above 0 for classes with images.
 
     Args:
         given: numbers, one for each class; or "balanced": inverse to the number of images of a class, with a mean over
-            the images of 1; None for None.
+            the images of 1, and 0 for a class without images; None for None.
         labels: ints (n,), those trained on.
     """
     if given != "balanced":
         return None if given is None else np.asarray(given, np.float32)
     sizes = np.bincount(labels, minlength=num_classes)
-    return (len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))).astype(np.float32)
+    weights = len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
+    return np.where(sizes > 0, weights, 0).astype(np.float32)

@@ -8,38 +8,58 @@ from kmodels.errors import InputError, require
 from kmodels.records import read_record
 
 
-def parent_network(init_from, seed, out):
+def parent_network(experiment, seed, out, source=None):
     """The .keras file that an experiment's `init_from` means; None for None.
 
+    A name stands for the completed runs of that experiment and this seed under `out` that have a network; for a head,
+    those that saw the same images. Runs of another backend count only where there is none of this one.
+
     Args:
-        init_from: a .keras file, or the name of an experiment with a completed run of this seed under `out`. Of several
-            such runs (other settings, data or backends) the newest of this backend, else the newest.
+        experiment: an Experiment.
         seed: of the run that starts from it.
         out: the results folder.
+        source: of the Dataset of that run; None: not looked at.
 
     Raises:
-        InputError: if there is no such file or network; says how to make it.
+        InputError: if there is no such file or network, or several; says how to make it, or which they are.
     """
-    if init_from is None:
+    name = experiment.init_from
+    if name is None:
         return None
-    if init_from.endswith(".keras"):
-        require(Path(init_from).is_file(), "init_from must be an experiment's name or a file that exists", init_from)
-        return Path(init_from)
-    found = []
-    for path in sorted((Path(out) / init_from).glob(f"*-seed{seed}.json")):
-        if path.with_suffix(".keras").is_file():
-            record = read_record(path)
-            found.append((record.backend == keras.backend.backend(), record.started, path))
-    if not found:
-        raise InputError(
-            f"init_from: there is no network of {init_from!r} with seed {seed} under {out}; this makes it: "
-            f"{making(init_from, seed, out)}"
-        )
-    return max(found)[-1].with_suffix(".keras")
+    if name.endswith(".keras"):
+        require(Path(name).is_file(), "init_from must be an experiment's name or a file that exists", name)
+        return Path(name)
+    paths = sorted((Path(out) / name).glob(f"*-seed{seed}.json"))
+    found = {path.with_suffix(".keras"): read_record(path) for path in paths}
+    there = {file: record for file, record in found.items() if file.is_file()}
+    if experiment.head and source:
+        there = {file: record for file, record in there.items() if _same_images(record, experiment, source)}
+    here = [file for file, record in there.items() if record.backend == keras.backend.backend()]
+    candidates = here or list(there)
+    if not candidates:
+        raise InputError(_missing(experiment, seed, out, found))
+    if len(candidates) > 1:
+        files = "\n  ".join(map(str, candidates))
+        raise InputError(f"init_from: {name!r} with seed {seed} was run in several ways; give one of them:\n  {files}")
+    return candidates[0]
 
 
-def making(name, seed, out):
-    """The command that trains the network of an experiment."""
-    report, _, rest = name.partition("/")
+def _same_images(record, experiment, source):
+    theirs = record.experiment
+    settings = (theirs.subset, theirs.imbalance) == (experiment.subset, experiment.imbalance)
+    return settings and record.source["sha256"] == source["sha256"]
+
+
+def _missing(experiment, seed, out, found):
+    """What is lacking, and the command that makes it."""
+    report, _, name = experiment.init_from.partition("/")
     elsewhere = "" if Path(out) == Path("results") else f" --out {out}"
-    return f"python experiments/{report}.py {rest} --seeds {seed}{elsewhere}"
+    command = f"python experiments/{report}.py {name} --seeds {seed}{elsewhere}"
+    if any(record.experiment.head in ("svm", "nearest_mean") for record in found.values()):
+        return f"init_from: {experiment.init_from!r} is a head without a network of its own"
+    what = f"init_from: there is no network of {experiment.init_from!r} with seed {seed} under {out}"
+    if found and not any(file.is_file() for file in found):
+        return f"{what}, only its record; this makes it: {command} --again"
+    if found:
+        what += " that was trained on these images"
+    return f"{what}; this makes it: {command}"

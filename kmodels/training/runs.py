@@ -2,7 +2,6 @@
 
 import datetime
 import gc
-import hashlib
 import random
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from kmodels.data.feeds import ArraysFeed, DividedFeed, EpochOrder, divided_stre
 from kmodels.errors import InputError, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
-from kmodels.models.saving import load_network, save_network
+from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.models.transfer import freeze, inherit
 from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.training import checkpoint, hosts
@@ -54,8 +53,8 @@ def run(
     Args:
         experiment: an Experiment.
         seed: decides initial weights, order and augmentation; at least 0. Python's and NumPy's generators are reseeded.
-        out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras, and
-            until then what a killed run needs to go on as .checkpoint.
+        out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras (the
+            heads "svm" and "nearest_mean" have none), and until then what a killed run needs to go on as .checkpoint.
         data_dir: where the dataset's files are; see `load_dataset`.
         verbose: as in Keras: 0 silent, 1 a bar, 2 a line an epoch; None: a bar on a terminal, else lines.
         resume: go on from the checkpoint of an earlier, killed or interrupted run of the same experiment and seed, and
@@ -128,9 +127,10 @@ class Run:
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.dataset = shelf.dataset(experiment, self.seed, options.data_dir)
         _check_train(experiment, self.dataset)
-        self.parent = parent_network(experiment.init_from, self.seed, self.out)
-        self._weights_sha256 = _checksum(self.parent or experiment.weights)
-        self._environment = {**environment(), "precision": resolve(experiment.precision)}
+        made = shelf.made.get((experiment.init_from, self.seed))
+        self.parent = made or parent_network(experiment, self.seed, self.out, self.dataset.source)
+        self._weights_sha256 = weights_checksum(self.parent or experiment.weights)
+        self._environment = {**environment(), "precision": self.precision}
         files = [self.path(suffix).exists() for suffix in (".json", ".checkpoint")]
         hosts.require_same("the run, its data and what is in `out` of it", (self.path("").name, files))
 
@@ -156,9 +156,22 @@ class Run:
         )
         return self.out / f"{stem}{suffix}"
 
+    @property
+    def precision(self):
+        """What the network computes in."""
+        return resolve(self.experiment.precision)
+
     def completed(self):
         """The record of an earlier run of the same, if that was completed; None otherwise."""
-        return read_record(self.path(".json")) if self.path(".json").exists() else None
+        if not self.path(".json").exists():
+            return None
+        self._tell_shelf()
+        return read_record(self.path(".json"))
+
+    def _tell_shelf(self):
+        """Lets later runs of a sweep that start from this one's network have this and no other of its name."""
+        if self.path(".keras").exists():
+            self._shelf.made[self.experiment.name, self.seed] = self.path(".keras")
 
     @property
     def epochs_done(self):
@@ -182,7 +195,7 @@ class Run:
             print("begins anew, though a checkpoint of an earlier run is there: resume would go on from it", flush=True)
         _seed(self.seed)
         with self.devices.scope() if self.devices else nullcontext():
-            with computing_in(self._environment["precision"]):
+            with computing_in(self.precision):
                 network = self.first_network()
             weights = class_weights(experiment.class_weight, self.dataset.train.labels, len(self.dataset.class_names))
             held = self._shelf.trainer(experiment, network, self.seed, place, self.devices, weights)
@@ -294,6 +307,7 @@ class Run:
             # Before the record: a record that says completed always has its own network beside it.
             save_network(self.whole_network(), self.path(".keras"))
         record, _ = self._write("completed", **evaluations)
+        self._tell_shelf()
         self._clean_up()
         if self.options.verbose != 0:
             print(
@@ -372,7 +386,7 @@ class Run:
 def _check_train(experiment, dataset):
     """Raises InputError if the train split cannot be trained on as the experiment says."""
     require(
-        experiment.batch_size <= len(dataset.train),
+        experiment.is_fitted or experiment.batch_size <= len(dataset.train),
         f"batch_size must be at most {len(dataset.train)}, the size of the train split",
         experiment.batch_size,
     )
@@ -394,11 +408,3 @@ def _seed(seed):
     # import TensorFlow, on every backend, and let it take the GPU.
     random.seed(seed)
     np.random.seed(seed % 2**32)
-
-
-def _checksum(weights):
-    """SHA-256 of a file of weights; None where there is none."""
-    if weights is None or not Path(weights).is_file():
-        return None
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,11 @@ from kmodels.training.trainer import build_trainer, program_key, start_over
 
 
 class Shelf:
-    """Holds the last of each. Runs of a sweep that share a shelf open a set once and compile a program once."""
+    """Holds the last of each. Runs of a sweep that share a shelf open a set once and compile a program once.
+
+    Attributes:
+        made: {(experiment name, seed): file of its network} of the sweep's completed runs.
+    """
 
     def __init__(self):
         self._opened = {}
@@ -16,6 +20,7 @@ class Shelf:
         self._on_device = {}
         self._program = None
         self._trainers = {}
+        self.made = {}
 
     def dataset(self, experiment, seed, data_dir):
         """The experiment's dataset, reduced as it says.

@@ -16,14 +16,14 @@ class StepValues(keras.layers.Layer):
     Args:
         dropout: the rate of all Dropout layers.
         label_smoothing: of the loss.
-        class_weight: of the loss, float32 (classes,); None: none.
+        class_weight: of the loss in training, float32 (classes,); None: none.
     """
 
     def __init__(self, dropout, label_smoothing, class_weight=None, **kwargs):
         super().__init__(**kwargs)
         self.dropout = self._value(dropout, "dropout")
         self.label_smoothing = self._value(label_smoothing, "label_smoothing")
-        self.class_weight = None
+        self.class_weight, self._in_training = None, False
         if class_weight is not None:
             self.class_weight = self._value(class_weight, "class_weight", class_weight.shape)
 
@@ -32,8 +32,18 @@ class StepValues(keras.layers.Layer):
         variable.assign(number)
         return variable
 
-    def call(self, images):
+    def call(self, images, training=False):
+        # Python state of one trace of a step, as in a layer that mixes: past Keras, which looks into what is set.
+        object.__setattr__(self, "_in_training", bool(training))
         return images
+
+    def weights_of_step(self):
+        """The class weights for the loss of the step that is traced: those given, in training; None in evaluation.
+
+        So val_loss is that of runs without class weights. (Validation images are as many of each class as there are,
+        whatever was taken from the training images: weighing them too would let the smallest classes decide alone.)
+        """
+        return self.class_weight if self._in_training else None
 
 
 def build_trainer(experiment, network, seed, class_weight=None):
@@ -65,7 +75,7 @@ def build_trainer(experiment, network, seed, class_weight=None):
             weight_decay=experiment.weight_decay,
             loss_scale=LOSS_SCALE if half else None,
         ),
-        loss=CrossEntropy(values.label_smoothing, mixing, values.class_weight),
+        loss=CrossEntropy(values.label_smoothing, mixing, values.weights_of_step),
         metrics=metrics,
         # Keras' own scaling adapts its factor in a branch of every step.
         auto_scale_loss=False,

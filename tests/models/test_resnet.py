@@ -1,6 +1,5 @@
 """ResNet50: frozen is frozen, and ImageNet's weights do here what they do in Keras' own network."""
 
-import hashlib
 from dataclasses import replace
 
 import keras
@@ -10,7 +9,7 @@ import pytest
 from kmodels import Experiment, InputError, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_applications
-from kmodels.models.saving import load_network, save_network
+from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.models.transfer import freeze, take_over
 from kmodels.report.page import write_page
 from kmodels.training.trainer import build_trainer
@@ -83,7 +82,7 @@ def test_a_record_names_the_content_of_the_weights_file_and_its_page_needs_it_no
     )  # fmt: skip
     record = run(experiment, 0, tmp_path, verbose=0)
     assert record.parameters == 20_490
-    assert record.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record.weights_sha256 == weights_checksum(file)
     gone = replace(record, experiment=replace(experiment, weights="gone.keras"))
     page = write_page([gone], tmp_path, tmp_path / "page.html").read_text()
     assert "resnet50, 32x32 pixels, 10 classes" in page

@@ -54,6 +54,8 @@ def test_a_head_is_a_run_with_a_record_like_any_other(experiment, trained):
         assert getattr(record, split).examples == getattr(backbone, split).examples
     assert record.source == backbone.source
     assert record.started_from["network"] == f"{backbone.stem.split('/')[-1]}.keras"
+    assert ("logits" in record.started_from["taken"]) is (experiment.head == "tau_norm")
+    assert record.started_from["drawn"] == (("logits",) if experiment.head == "crt" else ())
     assert record.parameters > 300
     assert record.test.accuracy > backbone.test.accuracy - 0.05
     if experiment.head == "svm":
@@ -111,16 +113,19 @@ def test_features_are_computed_once_and_never_those_of_other_weights_or_images(t
 
 
 def test_what_cannot_be_is_refused(trained):
-    out, _ = trained
-    alone = on_features("svm", class_counts=(9,) + 9 * (0,), long_tail=None, batch_size=8)
+    out, backbone = trained
+    file = f"{out / backbone.stem}.keras"
+    alone = on_features("svm", class_counts=(9,) + 9 * (0,), long_tail=None)
     with pytest.raises(InputError, match="at least two classes"):
-        run(alone, 0, out, verbose=0)
+        run(replace(alone, init_from=file), 0, out, verbose=0)
     larger = on_features("svm", image_size=16)
     with pytest.raises(InputError, match=r"must take and tell \(16, 16, 3, 10\) .*Received: \(8, 8, 3, 10\)"):
-        run(larger, 0, out, verbose=0)
+        run(replace(larger, init_from=file), 0, out, verbose=0)
+    with pytest.raises(InputError, match=r"must be the experiment's mlp\. Received: 'model1'"):
+        run(on_features("svm", model="mlp"), 0, out, verbose=0)
     missing = replace(HEADS[0], init_from="tests/nothing")
     with pytest.raises(InputError, match="there is no network of 'tests/nothing' with seed 0"):
         run(missing, 0, out, verbose=0)
     empty = on_features("crt", class_counts=(9,) + 8 * (2,) + (0,), long_tail=None, sampler="oversample", batch_size=8)
     with pytest.raises(InputError, match=r"sampler must be 'shuffle' where a class has no training image \(9\)"):
-        run(empty, 0, out, verbose=0)
+        run(replace(empty, init_from=file), 0, out, verbose=0)

@@ -37,7 +37,7 @@ def test_weighted_classes_are_equal_to_torch(smoothing):
     expected = torch.nn.functional.cross_entropy(
         torch.tensor(logits), torch.tensor(labels), torch.tensor(weights), label_smoothing=smoothing
     )
-    measured = CrossEntropy(smoothing, class_weight=weights)(labels, keras.ops.convert_to_tensor(logits))
+    measured = CrossEntropy(smoothing, class_weight=lambda: weights)(labels, keras.ops.convert_to_tensor(logits))
     assert float(measured) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -45,6 +45,6 @@ def test_balanced_weights_make_every_class_count_the_same():
     labels = np.repeat([0, 1, 3], [60, 30, 10])
     weights = class_weights("balanced", labels, 4)
     np.testing.assert_allclose(weights[[0, 1, 3]] * [60, 30, 10], 100 / 3, rtol=1e-6)
-    assert np.isfinite(weights).all()
+    assert weights[2] == 0
     assert class_weights(None, labels, 4) is None
     np.testing.assert_array_equal(class_weights((1, 2, 3, 4), labels, 4), [1, 2, 3, 4])

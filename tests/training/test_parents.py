@@ -1,15 +1,16 @@
 """Runs that start from the network of another run."""
 
-import hashlib
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kmodels import InputError, run, script
-from kmodels.models.saving import load_network
+from kmodels.models.saving import load_network, weights_checksum
 from kmodels.training.parents import parent_network
+from kmodels.training.sweeps import sweep
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_what_fits_is_taken_over_and_the_record_says_what(parent, child, tmp_pat
     assert record.started_from["network"] == file.name
     assert record.started_from["taken"] == ("conv1", "conv2", "conv3", "dense2", "logits")
     assert record.started_from["drawn"] == ("dense1",)
-    assert record.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record.weights_sha256 == weights_checksum(file)
     assert f"from {file}: conv1, conv2, conv3, dense2, logits; drawn anew: dense1\n" in capsys.readouterr().out
     again = run(child, 0, tmp_path, verbose=0)
     assert again.history["loss"] == record.history["loss"]
@@ -53,20 +54,55 @@ def test_frozen_is_what_was_taken_over_but_for_the_classifier(parent, child, tmp
     assert not np.array_equal(weights(tmp_path, thawed, "conv1"), weights(tmp_path, first, "conv1"))
 
 
-def test_the_newest_network_of_the_seed_is_taken(parent, tmp_path):
+def test_a_name_stands_for_one_network_of_the_seed_or_it_is_said_which_there_are(parent, child, tmp_path):
     with pytest.raises(
         InputError,
         match=r"no network of 'tests/parent' with seed 1 under .*: python experiments/tests.py parent --seeds 1",
     ):
-        parent_network(parent.name, 1, tmp_path)
+        parent_network(child, 1, tmp_path)
     first = run(parent, 0, tmp_path, verbose=0)
-    assert parent_network(parent.name, 0, tmp_path) == tmp_path / f"{first.stem}.keras"
-    (tmp_path / f"{first.stem}.keras").rename(tmp_path / "mine.keras")
-    with pytest.raises(InputError, match="there is no network of 'tests/parent' with seed 0"):
-        parent_network(parent.name, 0, tmp_path)
-    assert parent_network(str(tmp_path / "mine.keras"), 0, tmp_path) == tmp_path / "mine.keras"
+    file = tmp_path / f"{first.stem}.keras"
+    assert parent_network(child, 0, tmp_path) == file
+    other = run(replace(parent, learning_rate=0.01), 0, tmp_path, verbose=0)
+    with pytest.raises(
+        InputError, match="'tests/parent' with seed 0 was run in several ways; give one of them"
+    ) as said:
+        parent_network(child, 0, tmp_path)
+    assert f"{other.stem}.keras" in str(said.value)
+    assert parent_network(replace(child, init_from=str(file)), 0, tmp_path) == file
+    (tmp_path / f"{other.stem}.keras").unlink()
+    file.rename(tmp_path / "mine.keras")
+    with pytest.raises(InputError, match=r"only its record; this makes it: .* --again"):
+        parent_network(child, 0, tmp_path)
     with pytest.raises(InputError, match="init_from must be an experiment's name or a file that exists"):
-        parent_network("none.keras", 0, tmp_path)
+        parent_network(replace(child, init_from="none.keras"), 0, tmp_path)
+
+
+def test_a_head_takes_only_a_network_that_saw_the_same_images(parent, tmp_path):
+    head = replace(parent, name="tests/head", init_from=parent.name, head="nearest_mean")
+    run(parent, 0, tmp_path, verbose=0)
+    assert run(head, 0, tmp_path, verbose=0).status == "completed"
+    for change in ({"class_counts": 10 * (2,)}, {"image_size": 24}):
+        with pytest.raises(InputError, match=r"no network of 'tests/parent' .* that was trained on these images"):
+            run(replace(head, **change), 0, tmp_path, verbose=0)
+    with pytest.raises(InputError, match="'tests/head' is a head without a network of its own"):
+        run(replace(head, name="tests/other", init_from=head.name), 0, tmp_path, verbose=0)
+
+
+def test_in_a_sweep_the_network_of_this_very_parent_is_taken(parent, child, tmp_path):
+    first = run(parent, 0, tmp_path, verbose=0)
+    run(replace(parent, learning_rate=0.01), 0, tmp_path, verbose=0)
+    outcomes = list(sweep([parent, child], (0,), tmp_path, verbose=0))
+    assert outcomes[0].recorded
+    assert outcomes[1].record.started_from["network"] == f"{first.stem.rpartition('/')[2]}.keras"
+
+
+def test_a_parent_that_was_run_again_to_the_same_end_is_the_same(parent, child, tmp_path):
+    run(parent, 0, tmp_path, verbose=0)
+    before = run(child, 0, tmp_path, verbose=0)
+    time.sleep(1.1)
+    run(parent, 0, tmp_path, verbose=0)
+    assert run(child, 0, tmp_path, verbose=0).stem == before.stem
 
 
 def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, child, tmp_path, capsys):
