@@ -16,8 +16,8 @@ and mirroring.
 
 What differs from theirs: a fifth of the images of every class is set apart for validation before the tail is cut, so
 that the largest class has 4,000 training images and not 5,000; validation chooses the weights, where they report the
-best epoch on test; the learning rate starts at once and falls to a tenth on every plateau of ten epochs, where they warm
-up for five and lower it at epochs 160 and 180; classes are drawn and weighted by their size, where they take an
+best epoch on test; the learning rate starts at once and falls to a tenth on a plateau of ten epochs, where they warm up
+for five and lower it at epochs 160 and 180; classes are drawn and weighted by their size, where they take an
 "effective number" that is nearly that (83 instead of 100 from the largest to the smallest class). Classes with more
 than 800 training images have many, with fewer than 160 few.
 
