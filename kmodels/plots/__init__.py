@@ -4,8 +4,8 @@ Figures are made without pyplot: no window opens, no global state grows, and the
 `figure.savefig("curves.png")`.
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-images.py: pictures with what a network says of them; grids.py: pictures side by side; features.py: embeddings, feature
-maps, single classes, long tails; bench.py: how fast networks train.
+classes.py: single classes and groups of them; images.py: pictures with what a network says of them; grids.py: pictures
+side by side; features.py: embeddings and feature maps; bench.py: how fast networks train.
 """
 
 from importlib import import_module
@@ -13,15 +13,15 @@ from importlib import import_module
 # Name -> the file it is in; imported when first used.
 _HOME = {
     "bench_bars": "bench",
-    "class_comparison": "features",
+    "class_comparison": "classes",
     "confusion_matrix": "evaluation",
     "embedding": "features",
     "feature_maps": "features",
     "grad_cam_layers": "images",
     "grad_cam_panels": "images",
     "image_grid": "grids",
-    "long_tail": "features",
-    "long_tail_accuracy": "features",
+    "long_tail": "classes",
+    "long_tail_accuracy": "classes",
     "per_class_accuracy": "evaluation",
     "predictions": "images",
     "reliability_diagram": "evaluation",
