@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from kmodels.errors import require
 from kmodels.plots.style import CLASS_COLOURS, COLOURS, SOFT, plain
@@ -131,6 +131,7 @@ def long_tail(counts, class_names, many=100, few=20):
     axes.set_xticks(range(len(order)), [class_names[i] for i in order], fontsize=6.5 if large else 9, **slanted)
     axes.set(yscale="log", xlim=(-0.7, len(order) - 0.3), ylim=(0.8, 1.6 * max(*values, many)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("training images")
     plain(axes)
     axes.grid(visible=False, axis="x")
