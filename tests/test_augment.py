@@ -117,6 +117,14 @@ def test_a_turn_keeps_the_centre_and_moves_the_edge_as_far_as_its_angle():
     assert np.std(angles) > 8
 
 
+def test_turned_to_the_nearest_pixel_an_image_has_no_other_colours():
+    images = np.random.default_rng(0).choice([50.0, 200.0], (8, 12, 12, 3)).astype(np.float32)
+    nearest = augmented(RandomTurn(40, nearest=True, seed=0), images)
+    assert set(np.unique(nearest)) <= {0, 50, 200}
+    blended = augmented(RandomTurn(40, seed=0), images)
+    assert len(np.unique(blended)) > 100
+
+
 @pytest.mark.parametrize("degrees", [0, 181])
 def test_impossible_angles_are_refused(degrees):
     with pytest.raises(InputError, match="degrees must be above 0 and at most 180"):

@@ -32,7 +32,7 @@ _CROP = ("RandomShiftCrop", {"padding": 4})
 _FLIP = ("RandomFlip", {"mode": "horizontal"})
 # Two layers: Keras' "horizontal_and_vertical" tosses one coin for both, which is half a turn or nothing.
 _FLIPS = (_FLIP, ("RandomFlip", {"mode": "vertical"}))
-_ROTATE = ("RandomTurn", {"degrees": 15})
+_ROTATE = ("RandomTurn", {"degrees": 15, "nearest": True})
 _SHARPEN = ("RandomSharpness", {"factor": 2, "probability": 0.5})
 # The reports give no magnitudes for it. These are mild: every picture is still a likely photograph of the same thing.
 _JITTER = ("RandomColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03})
@@ -44,7 +44,10 @@ POLICIES = {
     "flip_crop": Policy("mirrored left to right, moved by up to 4 pixels each way", (_FLIP, _CROP)),
     "flips": Policy("mirrored left to right and upside down, a coin for each", _FLIPS),
     "rotate": Policy("turned by up to 15 degrees", (_ROTATE,)),
-    "rotate_flip": Policy("turned by up to 15 degrees, mirrored left to right", (_ROTATE, _FLIP)),
+    # The one that blends pixels as it turns; records were made with it.
+    "rotate_flip": Policy(
+        "turned by up to 15 degrees, pixels blended, mirrored left to right", (("RandomTurn", {"degrees": 15}), _FLIP)
+    ),
     "sharpness": Policy("half of them sharpened", (_SHARPEN,)),
     "color_jitter": Policy("brightness, contrast, saturation and hue changed a little", (_JITTER,)),
     "flip_crop_jitter": Policy("mirrored left to right, moved, colours changed", (_FLIP, _CROP, _JITTER)),
