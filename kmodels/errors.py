@@ -15,6 +15,12 @@ def unknown(kind, received, known):
     return InputError(f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}")
 
 
+def few(names, most=5):
+    """The first of the names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def require(condition, rule, received):
     """Raises InputError("<rule>. Received: ...") unless the condition holds."""
     if not condition:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, few
 
 # What must be equal beside the shapes, or the same weights compute something else.
 SETTINGS = ("strides", "padding", "dilation_rate", "groups", "scale", "offset")
@@ -26,7 +26,7 @@ def inherit(network, source):
     if not taken:
         raise InputError(
             f"no layer of {source.name} fits one of {network.name} in name and shape; "
-            f"{source.name} has {_few(theirs)}; {network.name} has {_few(ours)}"
+            f"{source.name} has {few(theirs)}; {network.name} has {few(ours)}"
         )
     for name in (*taken, *({"scale"} & _names(network) & _names(source))):
         mine, other = (_settings(model.get_layer(name)) for model in (network, source))
@@ -47,7 +47,7 @@ def take_over(network, source, drawn_anew=("logits",)):
     names = [name for name in {**ours, **theirs} if name not in drawn_anew]
     differing = [name for name in names if ours.get(name) != theirs.get(name)]
     if differing:
-        raise InputError(f"the weights are of another network than {network.name}: {_few(differing)}")
+        raise InputError(f"the weights are of another network than {network.name}: {few(differing)}")
     for name in names:
         network.get_layer(name).set_weights(source.get_layer(name).get_weights())
 
@@ -69,8 +69,3 @@ def _names(network):
 
 def _settings(layer):
     return {name: value for name, value in layer.get_config().items() if name in SETTINGS}
-
-
-def _few(names):
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -7,7 +7,7 @@ a network as a table or a drawing; page.py: one self-contained HTML page a repor
 
 from pathlib import Path
 
-from kmodels.errors import InputError
+from kmodels.errors import InputError, few
 from kmodels.records import read_records
 
 
@@ -26,7 +26,7 @@ def write_report(experiments, out, figures=(), data_dir=None):
     Raises:
         InputError: if there is no record of any of them.
     """
-    from kmodels.report.figures import Material, few
+    from kmodels.report.figures import Material
     from kmodels.report.network_pictures import write_network_pictures
     from kmodels.report.page import write_page
     from kmodels.report.pictures import save_titled, write_pictures

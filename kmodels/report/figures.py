@@ -10,10 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels import plots
-from kmodels.errors import InputError, require
-from kmodels.experiment import Experiment, deciding_fields
+from kmodels.errors import InputError, few, require
+from kmodels.experiment import IMBALANCES, Experiment, deciding_fields
 from kmodels.records import summarise
 from kmodels.report.tables import by_shots, source_name
+
+# The settings that say which images.
+OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)
 
 
 class Material(NamedTuple):
@@ -90,7 +93,8 @@ class LongTail:
     experiments: tuple[Experiment, ...]
 
     def draw(self, material):
-        records = _comparable(self.experiments, material, "test")
+        # A head and its network have the data in common; the network may have been trained otherwise than listed.
+        records = _comparable(self.experiments, material, "test", OF_DATA)
         return plots.long_tail_accuracy({_short(record.experiment): by_shots(record) for record in records})
 
 
@@ -124,11 +128,12 @@ class ImageGrid:
         )
 
 
-def _comparable(experiments, material, needed):
+def _comparable(experiments, material, needed, alike=None):
     """One record of each experiment, as many as were measured under one set of conditions and with one seed.
 
     Args:
         needed: what a record must have: "epochs_run" or "test".
+        alike: the settings in which a change against the list keeps records apart; None: all.
 
     Raises:
         InputError: if there are not two.
@@ -136,7 +141,7 @@ def _comparable(experiments, material, needed):
     names, groups = [experiment.name for experiment in experiments], {}
     for record in material.records:
         if getattr(record, needed) and record.experiment.name in names:
-            key = (record.seed, _conditions(record, material.listed))
+            key = (record.seed, _conditions(record, material.listed, alike))
             groups.setdefault(key, {}).setdefault(record.experiment.name, record)
     # The lowest seed of those with the most.
     group = max((groups[key] for key in sorted(groups)), key=len, default={})
@@ -161,7 +166,7 @@ def _require_two(found, names):
         raise InputError(f"it needs records of at least two of {few(names)}, on the same images and seed")
 
 
-def _conditions(record, listed):
+def _conditions(record, listed, alike=None):
     """What must be equal for two records to be compared: backend, images, and what was changed against the list.
 
     Images of one source are the same ones at any size, which experiments may choose; their checksum is not.
@@ -171,6 +176,7 @@ def _conditions(record, listed):
         f"{item.name}={getattr(experiment, item.name)}"
         for item in deciding_fields()
         if getattr(experiment, item.name) != getattr(listed[experiment.name], item.name)
+        and (alike is None or item.name in alike)
     ]
     counts = source["counts"]["val"], source["counts"]["test"]
     return record.backend, source["kind"], source["name"], *counts, *changed
@@ -178,8 +184,3 @@ def _conditions(record, listed):
 
 def _short(experiment):
     return experiment.name.split("/")[-1]
-
-
-def few(names):
-    """Up to four of the names, and how many more."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

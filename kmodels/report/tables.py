@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
-from kmodels.errors import InputError
+from kmodels.errors import InputError, few
 from kmodels.files import write_atomically
 from kmodels.records import summarise
 
@@ -185,8 +185,8 @@ def origin(record):
     """{what: in words} of what a run started from and chose, for those that did."""
     said, start = {}, record.started_from
     if start:
-        said["starts from"] = f"{start['network']}: {', '.join(start['taken'])}"
-        said["drawn anew"] = ", ".join(start["drawn"]) or "nothing"
+        said["starts from"] = f"{start['network']}: {few(start['taken'])}"
+        said["drawn anew"] = few(start["drawn"]) or "nothing"
     if record.chosen:
         said["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in record.chosen.items())
     return said

@@ -15,7 +15,7 @@ import numpy as np
 
 from kmodels.analysis.predict import predict_logits
 from kmodels.data.feeds import ArraysFeed, DividedFeed, EpochOrder, divided_stream, stream_feed
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, few, require
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.models.saving import load_network, save_network, weights_checksum
@@ -213,7 +213,7 @@ class Run:
             taken, drawn = inherit(network, load_network(self.parent))
             self.started_from = {"network": self.parent.name, "taken": taken, "drawn": drawn}
             if self.options.verbose != 0:
-                print(f"from {self.parent}: {', '.join(taken)}; drawn anew: {', '.join(drawn) or 'none'}", flush=True)
+                print(f"from {self.parent}: {few(taken)}; drawn anew: {few(drawn) or 'none'}", flush=True)
         if experiment.frozen:
             freeze(network, (*drawn, "logits"))
         return network
