@@ -121,7 +121,7 @@ def test_tsne_and_features_draw_beside_the_record(kmodels_command, tiny, tmp_pat
     record = run(tiny, 0, tmp_path, verbose=0)
     file = str(tmp_path / f"{record.stem}.json")
     status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
-    assert (status, out) == (0, f"{tmp_path / record.stem}_tsne.png\n")
+    assert (status, out) == (0, f"{tmp_path / record.stem}_tsne_20_seed0.png\n")
     status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
     assert status == 2
     assert "perplexity must be" in errors

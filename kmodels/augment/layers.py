@@ -59,8 +59,7 @@ class RandomTurn(PerImage):
 
     Args:
         degrees: the angle is uniform in +-degrees, 0 < degrees <= 180.
-        nearest: take the nearest pixel, as PyTorch's RandomRotation does by default, instead of blending four. Blended
-            images are smoother than those that the network is tested on, and a dense network cannot ignore that.
+        nearest: take the nearest pixel, as PyTorch's RandomRotation does by default, instead of blending four.
         seed: start of the draws.
     """
 

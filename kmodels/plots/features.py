@@ -59,7 +59,7 @@ def embedding(points, labels, class_names, silhouette=None, title=""):
         fontsize=9 if columns == 1 else 7.5,
         ncols=columns,
         markerscale=1.6,
-        title=None if silhouette is None else f"silhouette {silhouette:.2f}",
+        title=None if silhouette is None else f"silhouette {round(silhouette, 2) + 0.0:.2f}",
         alignment="left",
     )
     return figure

@@ -134,7 +134,9 @@ def recipe(experiment):
 
 
 def _numbers(value):
-    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, str):
+        return value
+    return " ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
 def record_text(record):
