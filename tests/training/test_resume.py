@@ -82,6 +82,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert [path.suffix for path in sorted(out.rglob("*seed*"))] == [".json", ".keras"]
 
 
+def test_a_retrained_classifier_and_what_starts_from_a_network_resume_too(tiny, tmp_path, stop_at, outcome):
+    stop_at(None)
+    parent = run(replace(tiny, name="tests/parent", epochs=1), 0, tmp_path, verbose=0)
+    start = {"init_from": str(tmp_path / f"{parent.stem}.keras"), "augmentation": "none", "epochs": 5}
+    for changes in ({"head": "crt", "sampler": "oversample"}, {"frozen": True}):
+        child = replace(tiny, name="tests/child", **start, **changes)
+        whole = run(child, 0, tmp_path / "whole", verbose=0)
+        stop_at(2)
+        with pytest.raises(KeyboardInterrupt, match="the 2 finished epochs are in"):
+            run(child, 0, tmp_path / "pieces", verbose=0)
+        stop_at(None)
+        assert outcome(run(child, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
+
+
 def test_without_resume_a_run_begins_anew(eventful, tmp_path, stop_at, capsys):
     stop_at(2)
     with pytest.raises(KeyboardInterrupt):
