@@ -80,6 +80,9 @@ def _main(experiments, doc, figures, draw, closing):
     if arguments.smoke:
         return _smoke(selected)
     status = 0 if arguments.figures else _run(_parents_first(selected), arguments)
+    if status == 2:
+        # What was wrong is the last thing to be read.
+        return status
     if arguments.figures or draw:
         _draw(selected, arguments, figures)
     if closing:

@@ -232,6 +232,15 @@ def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp
     assert said.endswith("Goodbye.\n")
 
 
+def test_a_mistake_found_in_the_run_is_the_last_word(tiny, tmp_path, capsys):
+    arguments = ["--class-weight", "1", "2", "--out", str(tmp_path)]
+    assert run_script(*arguments, experiments=[tiny], draw=True, closing="Goodbye.") == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: class_weight must be 10 numbers, one for each of class 0")
+    assert "figures" not in said.out + said.err
+    assert "Goodbye" not in said.out
+
+
 @pytest.mark.usefixtures("nan_loss")
 def test_a_diverged_run_is_exit_status_1(tiny, tmp_path, capsys):
     assert run_script("--out", str(tmp_path), experiments=[tiny]) == 1
