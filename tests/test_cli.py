@@ -77,7 +77,7 @@ def test_augment_lists_policies_and_draws_one(kmodels_command, tmp_path, monkeyp
     status, out, _ = kmodels_command("augment")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[2:]] == list(POLICIES)
-    assert "rotate_flip                  turned by up to 15 degrees, mirrored left to right" in out
+    assert "rotate_flip                  turned by up to 15 degrees, pixels blended, mirrored" in out
     status, out, _ = kmodels_command("augment", "cutmix")
     assert (status, out) == (0, "augment_cutmix.png\n")
     assert (tmp_path / "augment_cutmix.png").read_bytes().startswith(b"\x89PNG")

@@ -48,7 +48,7 @@ def test_grad_cam_on_jax_is_the_same_as_on_its_cpu(backend):
 
 
 def test_precision_and_epoch_program_are_chosen_by_the_device(tiny, tmp_path, backend):
-    from kmodels.training.runs import Options, Run
+    from kmodels.training.one_run import Options, Run
     from kmodels.training.shelf import Shelf
 
     assert Run(tiny, 0, tmp_path, Options(), Shelf()).resident == (backend == "jax")

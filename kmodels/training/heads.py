@@ -25,7 +25,7 @@ from kmodels.models.saving import load_network, save_network
 from kmodels.training import hosts
 from kmodels.training.embeddings import embedded
 from kmodels.training.evaluate import evaluation, evaluation_of_logits
-from kmodels.training.runs import Run
+from kmodels.training.one_run import Run
 
 # The penalties that an SVM chooses from.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)

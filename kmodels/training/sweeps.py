@@ -9,7 +9,8 @@ from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
 from kmodels.training import hosts
-from kmodels.training.runs import Options, make_run
+from kmodels.training.one_run import Options
+from kmodels.training.runs import make_run
 from kmodels.training.shelf import Shelf
 
 MOST_AT_ONCE = 8

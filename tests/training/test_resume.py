@@ -112,7 +112,7 @@ def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path,
     whole = run(eventful, 0, tmp_path / "whole", verbose=0)
     assert whole.epochs_run < 30
     # Killed while it evaluates: training had ended by itself.
-    from kmodels.training.runs import Run
+    from kmodels.training.one_run import Run
 
     evaluate = Run._evaluate
     monkeypatch.setattr(Run, "_evaluate", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))

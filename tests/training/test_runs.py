@@ -15,7 +15,7 @@ import pytest
 from kmodels import InputError, load_dataset, read_record, read_records, run, run_seeds
 from kmodels.analysis import confusion_matrix, predict_logits
 from kmodels.data.feeds import EpochOrder
-from kmodels.training import runs
+from kmodels.training import one_run
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +107,14 @@ def test_seeds_make_a_record_each(tiny, tmp_path):
 
 
 def test_a_run_lets_go_of_the_networks_of_those_before(tiny, tmp_path, monkeypatch):
-    built, build = [], runs.build_model
+    built, build = [], one_run.build_model
 
     def remember(*arguments, **options):
         network = build(*arguments, **options)
         built.append(weakref.ref(network))
         return network
 
-    monkeypatch.setattr(runs, "build_model", remember)
+    monkeypatch.setattr(one_run, "build_model", remember)
     for seed in (0, 1, 2):
         run(replace(tiny, epochs=1), seed, tmp_path, verbose=0)
     assert [reference() is None for reference in built[:2]] == [True, True]
@@ -193,14 +193,14 @@ def test_whatever_else_ends_a_run_is_recorded_and_raised(tiny, tmp_path, monkeyp
 
 
 def test_a_record_that_cannot_be_written_is_kept_elsewhere(tiny, tmp_path, monkeypatch, capsys):
-    original = runs.write_record
+    original = one_run.write_record
 
     def refuse(record, out):
         if out == tmp_path:
             raise InputError("cannot write: no space")
         return original(record, out)
 
-    monkeypatch.setattr(runs, "write_record", refuse)
+    monkeypatch.setattr(one_run, "write_record", refuse)
     record = run(tiny, 0, tmp_path, verbose=0)
     kept = capsys.readouterr().out.split("the record is in ")[1].strip()
     assert read_record(kept) == record
@@ -219,7 +219,7 @@ def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
 
 
 def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.Run, "train", lambda self: pytest.fail("it trained"))
+    monkeypatch.setattr(one_run.Run, "train", lambda self: pytest.fail("it trained"))
     for seed in (-1, True, 0.5, "0"):
         with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: "):
             run(tiny, seed, tmp_path)
