@@ -18,7 +18,7 @@ def parent_network(experiment, seed, out, source=None):
         experiment: an Experiment.
         seed: of the run that starts from it.
         out: the results folder.
-        source: of the Dataset of that run; None: not looked at.
+        source: of the Dataset of that run; None where it is not open yet: then any network will do for a head.
 
     Raises:
         InputError: if there is no such file or network, or several; says how to make it, or which they are.
@@ -38,7 +38,7 @@ def parent_network(experiment, seed, out, source=None):
     candidates = here or list(there)
     if not candidates:
         raise InputError(_missing(experiment, seed, out, found))
-    if len(candidates) > 1:
+    if len(candidates) > 1 and (source or not experiment.head):
         files = "\n  ".join(map(str, candidates))
         raise InputError(f"init_from: {name!r} with seed {seed} was run in several ways; give one of them:\n  {files}")
     return candidates[0]

@@ -82,6 +82,10 @@ def test_a_head_takes_only_a_network_that_saw_the_same_images(parent, tmp_path):
     head = replace(parent, name="tests/head", init_from=parent.name, head="nearest_mean")
     run(parent, 0, tmp_path, verbose=0)
     assert run(head, 0, tmp_path, verbose=0).status == "completed"
+    # Another network of that name, which saw others, is no rival; not in the early look either.
+    run(replace(parent, class_counts=10 * (3,)), 0, tmp_path, verbose=0)
+    assert parent_network(head, 0, tmp_path) in tmp_path.glob("tests/parent/*.keras")
+    assert run(head, 0, tmp_path, verbose=0).status == "completed"
     for change in ({"class_counts": 10 * (2,)}, {"image_size": 24}):
         with pytest.raises(InputError, match=r"no network of 'tests/parent' .* that was trained on these images"):
             run(replace(head, **change), 0, tmp_path, verbose=0)
