@@ -372,7 +372,7 @@ def bench(
         contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, torch, keras-tensorflow, keras-torch, input; left out:
             those usual for the device.
         sections: throughput; callbacks (what those of a run cost); startup (first step, cold and warm compile cache);
-            memory (of a whole run); deterministic (what it costs on a GPU).
+            memory (of a whole run); deterministic (what it costs on a GPU); profile (where the time of a step goes).
         precision: float32 or bfloat16.
         optimizer: adam or sgd.
         epochs: of the run whose memory is watched.

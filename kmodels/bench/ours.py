@@ -32,12 +32,12 @@ class Stopwatch(keras.callbacks.Callback):
 
 def ours(job):
     """The trainer of a run, fed from memory a batch at a time."""
-    return _fit_blocks(job, _trainer(job), arrays(job))
+    return fit_blocks(job, new_trainer(job), arrays(job))
 
 
 def ours_epoch(job):
     """The trainer of a run, whose epochs are one program over images that lie on the device."""
-    return _fit_blocks(job, _trainer(job), resident(job), job.program_steps)
+    return fit_blocks(job, new_trainer(job), resident(job), job.program_steps)
 
 
 def with_callbacks(job):
@@ -56,10 +56,10 @@ def with_callbacks(job):
 
 def without_callbacks(job):
     """The same with none, validated as often."""
-    trainer, validation = _trainer(job), ArraysFeed(made_up_split(job, 1), job.batch_size)
+    trainer, validation = new_trainer(job), ArraysFeed(made_up_split(job, 1), job.batch_size)
     if _on_gpu_with_jax():
-        return _fit_blocks(job, trainer, resident(job), job.program_steps, validation_data=validation)
-    return _fit_blocks(job, trainer, arrays(job), validation_data=validation)
+        return fit_blocks(job, trainer, resident(job), job.program_steps, validation_data=validation)
+    return fit_blocks(job, trainer, arrays(job), validation_data=validation)
 
 
 def _on_gpu_with_jax():
@@ -70,7 +70,8 @@ def _on_gpu_with_jax():
     return jax.devices()[0].platform != "cpu"
 
 
-def _trainer(job):
+def new_trainer(job):
+    """The trainer of a run with the Job's network, in its first state."""
     trainer = build_trainer(experiment_of(job), build_network(job), SEED)
     build_state(trainer)
     return trainer
@@ -93,7 +94,7 @@ def resident(job):
     return lambda steps: feed
 
 
-def _fit_blocks(job, trainer, feed_of, program_steps=None, *, validation_data=None):
+def fit_blocks(job, trainer, feed_of, program_steps=None, *, validation_data=None):
     """Blocks that are a `fit` each; where an epoch is a program, all epochs have `program_steps` steps."""
 
     def block(steps, callbacks=()):

@@ -7,7 +7,7 @@ from kmodels.bench.contenders import CONTENDERS
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
 
-SECTIONS = ("throughput", "callbacks", "startup", "memory", "deterministic")
+SECTIONS = ("throughput", "callbacks", "startup", "memory", "deterministic", "profile")
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd")
 # Measured where no model is named, as far as they exist here: a small network, a wide one, deep ones.

@@ -40,3 +40,13 @@ def achieved(row, name):
         return None, None
     speed = rate * row["flops"]["per_image"]
     return speed, speed / max(row["matmul"]) if row["matmul"] else None
+
+
+def growth(resident):
+    """How much more memory the second half of some epochs needs than the first, by the least of each.
+
+    What a checkpoint's thread or the allocator holds for a moment comes and goes; what leaks stays. It takes two values
+    or more.
+    """
+    half = len(resident) // 2
+    return min(resident[half:]) - min(resident[:half])

@@ -1,11 +1,13 @@
 """The results as text for a terminal."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
-from kmodels.bench.summary import achieved, compile_seconds, median, ratios, reference_of
+from kmodels.bench.program_text import BACKWARD, FORWARD
+from kmodels.bench.summary import achieved, compile_seconds, growth, median, ratios, reference_of
 from kmodels.bench.throughput import EVERYONE
 from kmodels.errors import InputError
 from kmodels.report.tables import aligned
@@ -19,6 +21,7 @@ def text(results):
         "startup": _startup,
         "memory": _memory,
         "deterministic": _pair,
+        "profile": _profile,
     }
     parts = [
         f"{section}: {row['model']}, batch {row['batch_size']}\n{writers[section](row)}"
@@ -121,10 +124,13 @@ def _pair(row):
 
 
 def _startup(row):
+    parts = ("process_seconds", "compile_seconds")
+    seconds = {cache: [median([one[part] for one in row[cache]]) for part in parts] for cache in ("cold", "warm")}
     lines = [("compile cache", "process to first step s", "of it compiling s")]
-    for cache in ("cold", "warm"):
-        seconds = ([one[part] for one in row[cache]] for part in ("process_seconds", "compile_seconds"))
-        lines.append((cache, *(_number(median(values), ".1f") for values in seconds)))
+    lines += [(cache, *(_number(value, ".2f") for value in values)) for cache, values in seconds.items()]
+    if None not in (*seconds["cold"], *seconds["warm"]):
+        compared = (warm / cold if cold else None for warm, cold in zip(seconds["warm"], seconds["cold"], strict=True))
+        lines.append(("warm / cold", *(_number(value, ".2f") for value in compared)))
     return f"{aligned(lines, right=(1, 2))}{_failed(row)}"
 
 
@@ -133,16 +139,35 @@ def _memory(row):
         return _failed(row).strip()
     watched = row["watched"]
     epochs = watched["epoch_bytes"]
-    above = epochs[-1] - watched["framework_bytes"]
     lines = [
         ("resident", "MiB"),
         ("libraries and a tiny run", _mebibytes(watched["framework_bytes"])),
-        (f"more after {len(epochs)} epochs", _mebibytes(above)),
+        (f"more after {len(epochs)} epochs", _mebibytes(epochs[-1] - watched["framework_bytes"])),
         ("of it the images", _mebibytes(watched["data_bytes"])),
-        (f"growth from epoch {SETTLED_EPOCH}", _mebibytes(epochs[-1] - epochs[SETTLED_EPOCH - 1])),
+        (f"growth from epoch {SETTLED_EPOCH}", _mebibytes(growth(epochs[SETTLED_EPOCH - 1 :]))),
         ("peak", _mebibytes(watched["peak_bytes"])),
     ]
     return aligned(lines, right=(1,))
+
+
+def _profile(row):
+    """By kind of layer, longest first; milliseconds a step."""
+    if not row["taken"]:
+        return _failed(row).strip()
+    taken, spent = row["taken"], {}
+    for part in taken["parts"]:
+        both = spent.setdefault(part["kind"], Counter())
+        both[part["direction"]] += 1e3 * part["seconds"] / taken["steps"]
+    whole = sum(both.total() for both in spent.values())
+    lines = [("part of a step", "forward ms", "backward ms", "% of all")]
+    for kind, both in sorted(spent.items(), key=lambda item: -item[1].total()):
+        times = (_number(both.get(direction), ".1f") for direction in (FORWARD, BACKWARD))
+        lines.append((kind, *times, f"{100 * both.total() / whole:.1f}"))
+    step, busy = 1e3 * taken["seconds"] / taken["steps"], 100 * taken["busy_seconds"] / taken["seconds"]
+    return (
+        f"{aligned(lines, right=(1, 2, 3))}\n"
+        f"a step takes {step:,.1f} ms; the device is at work in {busy:.1f} % of it, on a processor side by side"
+    )
 
 
 def _failed(row):

@@ -39,6 +39,27 @@ def test_achieved_operations_are_a_share_of_the_best_product(row):
     assert summary.achieved(row, "torch") == (None, None)
 
 
+def test_growth_is_that_of_the_least_and_not_of_peaks():
+    assert summary.growth([10, 14, 11, 19, 10, 12]) == 0
+    assert summary.growth([10, 11, 12, 13, 14, 15]) == 3
+    assert summary.growth([10, 9]) == -1
+
+
+def test_a_warm_start_is_compared_with_a_cold_one():
+    starts = {
+        "cold": [{"process_seconds": 8.0, "compile_seconds": 4.0}],
+        "warm": [{"process_seconds": 4.0, "compile_seconds": 0.5}],
+    }
+    row = {"model": "m", "batch_size": 8, "error": None, **starts}
+    assert tables.text({"sections": {"startup": [row]}}).splitlines()[-1].split() == [
+        "warm",
+        "/",
+        "cold",
+        "0.50",
+        "0.12",
+    ]
+
+
 def test_the_table_shows_numbers_and_failures(row):
     lines = tables.text({"sections": {"throughput": [row]}}).splitlines()
     assert lines[0] == "throughput: model4, batch 8"
@@ -72,7 +93,7 @@ def test_pairs_starts_and_memory_are_shown():
     )
     assert "with callbacks / without callbacks, within a round: 0.945 (0.900 to 0.990)" in found
     assert [line.split() for line in found.splitlines() if line.startswith(("cold", "warm"))] == [
-        ["cold", "9.0", "4.0"],
+        ["cold", "9.00", "4.00"],
         ["warm", "-", "-"],
     ]
     sizes = [line.rsplit(maxsplit=1) for line in found.splitlines()]
