@@ -61,6 +61,10 @@ def build_trainer(experiment, network, seed, class_weight=None):
     values = StepValues(max(rates, default=0.0), experiment.label_smoothing, class_weight)
     for layer in _dropouts(network):
         _take_rate_from(values, layer)
+    if keras.backend.backend() == "jax":
+        from kmodels.training.faster_layers import quicken
+
+        quicken(network)
     trainer = _model_class()(image, network(values(augmentation(image))), name="trainer")
     half = network.compute_dtype == "float16"
     mixing = mixing_layer(augmentation)
@@ -90,15 +94,25 @@ def _dropouts(network):
 def _take_rate_from(values, layer):
     """Lets a Dropout layer read its rate from `values`; its own attribute would be a constant in the compiled step."""
 
+    uniform = _uniform()
+
     def call(inputs, training=False):
         # A rate of 0 costs no draws, and is not one of the values.
         if not training or not layer.rate:
             return inputs
         keep = 1 - ops.cast(values.dropout, "float32")
-        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=layer.seed_generator)
+        draws = uniform(ops.shape(inputs), seed=layer.seed_generator)
         return ops.where(draws < keep, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
 
     layer.call = call
+
+
+def _uniform():
+    if keras.backend.backend() != "jax":
+        return keras.random.uniform
+    from kmodels.training.faster_layers import uniform
+
+    return uniform
 
 
 def _model_class():

@@ -1,0 +1,129 @@
+"""Layers whose training JAX compiles to something slow, computed in other ways. Values and gradients are the same.
+
+Max pooling. XLA takes its gradient by a `select_and_scatter`. On a processor that costs as much as a convolution; on a
+GPU it adds with atomics, in an order that changes from run to run, and is refused where results are to repeat
+(`make_deterministic`). Here the forward pass notes which pixel of a window was the largest, the first of equal ones as
+in PyTorch, and the gradient is a sum of shifted copies, one for each pixel of a window.
+
+Dropout. On a processor JAX draws random bits in five loops over memory, elsewhere in a kernel of its own. The same
+rounds of the same generator, written out, become part of the loop that drops.
+
+`kmodels bench --sections profile` shows what each kind of layer takes.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax import lax
+
+# Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), as in JAX.
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def quicken(network):
+    """Lets the layers of a network compute their training here; what is saved of them stays as it was."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.MaxPooling2D) and layer.data_format == "channels_last":
+            layer.call = partial(_pooled, layer)
+
+
+def _pooled(layer, inputs):
+    size, strides = layer.pool_size, layer.strides
+    padding = lax.padtype_to_pads(inputs.shape[1:3], size, strides, layer.padding.upper())
+    return max_pool(inputs, size, strides, tuple(padding))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def max_pool(images, size, strides, padding):
+    """The largest value of each window.
+
+    Args:
+        images: floats (n, height, width, channels).
+        size: of a window, (rows, columns).
+        strides: from one window to the next, (rows, columns).
+        padding: with -inf, ((above, below), (left, right)).
+
+    Returns:
+        An array (n, windows high, windows wide, channels).
+    """
+    windows, steps, around = (1, *size, 1), (1, *strides, 1), ((0, 0), *padding, (0, 0))
+    return lax.reduce_window(images, _lowest(images), lax.max, windows, steps, around)
+
+
+def _forward(images, size, strides, padding):
+    # The shape of the images, but for their number, goes to the gradient as that of an empty array.
+    shape = jnp.zeros((0, *images.shape[1:]), images.dtype)
+    largest, place = None, None
+    for number, pixels in enumerate(_pixels(images, size, strides, padding)):
+        if number == 0:
+            largest, place = pixels, jnp.zeros(pixels.shape, jnp.uint8 if math.prod(size) <= 256 else jnp.int32)
+        else:
+            place = jnp.where(pixels > largest, jnp.asarray(number, place.dtype), place)
+            largest = jnp.maximum(largest, pixels)
+    return largest, (place, shape)
+
+
+def _backward(size, strides, padding, noted, gradient):
+    place, shape = noted
+    total = 0
+    for number, start in enumerate(_starts(size)):
+        # Back to where the slices of `_pixels` were taken, with zeros between and around.
+        spread = [(0, 0, 0)]
+        for axis in (0, 1):
+            before = start[axis] - padding[axis][0]
+            covered = before + (gradient.shape[1 + axis] - 1) * strides[axis] + 1
+            spread.append((before, shape.shape[1 + axis] - covered, strides[axis] - 1))
+        zero = jnp.zeros((), gradient.dtype)
+        total += lax.pad(jnp.where(place == number, gradient, zero), zero, [*spread, (0, 0, 0)])
+    return (total,)
+
+
+max_pool.defvjp(_forward, _backward)
+
+
+def _pixels(images, size, strides, padding):
+    """The first pixel of all windows, the second, and so on, row by row."""
+    padded = lax.pad(images, _lowest(images), [(0, 0, 0), (*padding[0], 0), (*padding[1], 0), (0, 0, 0)])
+    count, height, width, channels = padded.shape
+    ends = (height - size[0], width - size[1])
+    for row, column in _starts(size):
+        stop = (count, row + ends[0] + 1, column + ends[1] + 1, channels)
+        yield lax.slice(padded, (0, row, column, 0), stop, (1, *strides, 1))
+
+
+def _starts(size):
+    return [(row, column) for row in range(size[0]) for column in range(size[1])]
+
+
+def _lowest(images):
+    return jnp.asarray(-jnp.inf, images.dtype)
+
+
+def uniform(shape, seed):
+    """What `keras.random.uniform` draws, bit for bit.
+
+    Args:
+        shape: of ints.
+        seed: a keras SeedGenerator.
+
+    Returns:
+        float32 array of this shape, from 0 to below 1.
+    """
+    places = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    high, low = _threefry(seed.next(), jnp.zeros_like(places), places)
+    return ((high ^ low) >> 9).astype(jnp.float32) * jnp.float32(2**-23)
+
+
+def _threefry(key, high, low):
+    keys = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
+    high, low = high + keys[0], low + keys[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            high = high + low
+            low = high ^ (low << rotation | low >> (32 - rotation))
+        high, low = high + keys[(group + 1) % 3], low + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return high, low

@@ -1,0 +1,85 @@
+"""Layers that train otherwise on JAX: the same values, the same gradients, and nothing that a GPU adds by chance."""
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import Experiment, build_model
+from kmodels.training.trainer import build_state, build_trainer
+
+
+@pytest.fixture(autouse=True)
+def _jax_only(backend):
+    if backend != "jax":
+        pytest.skip("these layers are JAX's")
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "padding"),
+    [
+        ((2, 2), (2, 2), ((0, 0), (0, 0))),
+        ((3, 3), (2, 2), ((0, 0), (0, 0))),
+        ((3, 3), (2, 2), ((1, 1), (1, 1))),
+        ((3, 2), (1, 3), ((0, 1), (1, 0))),
+        ((2, 2), (3, 3), ((0, 0), (0, 0))),
+        ((1, 1), (1, 1), ((0, 0), (0, 0))),
+    ],
+)
+def test_pooling_and_its_gradient_are_jax_own(size, strides, padding):
+    import jax
+    from jax import lax
+
+    from kmodels.training.faster_layers import max_pool
+
+    def stock(images):
+        window, step, around = (1, *size, 1), (1, *strides, 1), ((0, 0), *padding, (0, 0))
+        return lax.reduce_window(images, -np.inf, lax.max, window, step, around)
+
+    rng = np.random.default_rng(0)
+    # Few values, so that pixels of a window are often equal; negative ones, so that padding must not win.
+    images = rng.integers(-3, 1, (2, 9, 10, 3)).astype(np.float32)
+    expected, back = jax.vjp(stock, images)
+    largest, our_back = jax.vjp(lambda images: max_pool(images, size, strides, padding), images)
+    np.testing.assert_array_equal(largest, expected)
+    np.testing.assert_array_equal(max_pool(images, size, strides, padding), expected)
+    gradient = rng.normal(size=expected.shape).astype(np.float32)
+    np.testing.assert_allclose(*our_back(gradient), *back(gradient), atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_layer_keeps_what_it_computes_and_what_is_saved_of_it(padding):
+    from kmodels.training.faster_layers import quicken
+
+    image = keras.Input((7, 8, 3))
+    network = keras.Model(image, keras.layers.MaxPooling2D(3, 2, padding=padding)(image))
+    images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype(np.float32)
+    config, expected = network.get_config(), np.asarray(network(images))
+    quicken(network)
+    np.testing.assert_array_equal(network(images), expected)
+    assert network.get_config() == config
+
+
+def test_draws_are_those_of_keras():
+    from kmodels.training.faster_layers import uniform
+
+    ours, theirs = (keras.random.SeedGenerator(3) for _ in range(2))
+    for shape in ((5, 7, 11), (1,), ()):
+        expected = keras.random.uniform(shape, dtype="float32", seed=theirs)
+        np.testing.assert_array_equal(uniform(shape, ours), expected)
+
+
+@pytest.mark.parametrize("model", ["model4", "alexnet_cifar"])
+def test_a_training_step_scatters_nothing(model):
+    # A scatter adds in an order of chance on a GPU, or is refused where results are to repeat.
+    import jax
+
+    settings = Experiment(name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced")
+    network = build_model(model, (32, 32, 3), 10)
+    trainer = build_trainer(settings, network, 0, np.ones(10, np.float32))
+    build_state(trainer)
+    groups = (trainer.trainable_variables, trainer.non_trainable_variables, trainer.optimizer.variables)
+    state = tuple([v.value for v in group] for group in (*groups, trainer.metrics_variables))
+    batch = np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int32)
+    text = jax.jit(trainer.train_step).lower(state, batch).as_text()
+    assert "convolution" in text
+    assert "scatter" not in text
