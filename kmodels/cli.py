@@ -320,30 +320,24 @@ def _drawn(record, write, data_dir, **options):
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
-    """Write the tables of the README from records and benchmarks. (Pages: --figures of an experiment file.)
+    """Write results/README.md and the tables of the README from records and benchmarks.
+
+    (HTML pages of one report, and all its pictures: --figures of an experiment file.)
 
     Args:
         out: the results folder.
         readme: the file whose tables stand between their markers.
-        check: change nothing; fail if the tables are not what the results say.
+        check: change nothing; fail if what is written there is not what the results say.
     """
-    from kmodels.report.tables import update_readme
-
-    fresh = update_readme(readme, readme_sections(out), check)
-    if check:
-        print(f"{readme} is {'up to date' if fresh else 'stale: run kmodels report'}")
-        return 0 if fresh else 1
-    print(f"{readme}: {'nothing new' if fresh else 'written'}")
-    return 0
-
-
-def readme_sections(out):
-    """What `kmodels report` writes into the README from the results folder, by the name of the markers."""
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.records import read_records
-    from kmodels.report.tables import results_section
+    from kmodels.report.markdown import PAGE, write
 
-    return {"results": results_section(read_records(out).values()), "speed": markdown(read_benchmarks(out / "bench"))}
+    stale = write(read_records(out).values(), markdown(read_benchmarks(out / "bench")), out, readme, check)
+    for path in (readme, out / PAGE):
+        said = "stale: run kmodels report" if check else "written"
+        print(f"{path}: {said if path in stale else 'up to date'}")
+    return 1 if check and stale else 0
 
 
 def bench(

@@ -19,7 +19,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 
 
 def test_every_file_it_names_is_there():
-    named = re.findall(r"`((?:kmodels|experiments|results)/[\w./]*)`|\]\((results/[^)]+)\)", README)
+    named = re.findall(r"`((?:kmodels|experiments|results)/[\w./]*)`|\]\((results/[^)#]+)", README)
     paths = [path for pair in named for path in pair if path]
     assert len(paths) > 10
     for path in paths:

@@ -1,17 +1,8 @@
-"""Tables as text: aligned for a terminal, Markdown for the README. Fractions come in, percent goes out."""
-
-from pathlib import Path
+"""Tables as text, aligned for a terminal, and the words they are made of. Fractions come in, percent goes out."""
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
-from kmodels.errors import InputError, few
-from kmodels.files import write_atomically
+from kmodels.errors import few
 from kmodels.records import summarise
-
-# Around what `kmodels report` writes into the README.
-MARKERS = {
-    "results": ("<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"),
-    "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
-}
 
 
 def percent(fraction):
@@ -242,99 +233,3 @@ def aligned(rows, right=()):
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])
-
-
-def markdown(rows, right=()):
-    """Rows of strings as a Markdown table; the first row is the head."""
-    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
-
-
-def results_section(records):
-    """What the README shows: experiments on the published data and apart on other pixels; not the quickstart."""
-    summaries = [s for s in summarise(records) if s.records and not s.experiment.name.startswith("quickstart/")]
-    published_data = [summary for summary in summaries if on_published_data(summary.source)]
-    others = [summary for summary in summaries if not on_published_data(summary.source)]
-    parts = [
-        "**On the published data**, comparable with the published numbers:",
-        _results_table(published_data) if published_data else "No record yet.",
-        "**On other pixels**: copies of a set as files (JPEG is lossy) or parts of it. These say how the code "
-        "behaves; they do not confirm or refute a published number.",
-        _results_table(others) if others else "No record yet.",
-        "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
-        "image evaluated once.",
-    ]
-    if thinned := [summary for summary in summaries if summary.experiment.imbalance]:
-        parts += ["**Where classes have unequal numbers of training images**, test %:", _groups_table(thinned)]
-    return "\n\n".join(parts)
-
-
-def _results_table(summaries):
-    rows = [("experiment", "settings", "data", "test %", "published %", "epochs", "parameters", "device")]
-    for summary in summaries:
-        published = summary.experiment.published
-        first = summary.records[0]
-        rows.append(
-            (
-                f"`{summary.experiment.name}`",
-                recipe(summary.experiment),
-                f"{source_name(summary.source)}, {size_name(first.image_shape)}",
-                mean_and_spread(summary),
-                percent(published and published.test_accuracy),
-                ", ".join(str(record.epochs_run) for record in summary.records),
-                f"{first.parameters:,}",
-                ", ".join(dict.fromkeys(f"{r.device}, {r.backend}" for r in summary.records)),
-            )
-        )
-    return markdown(rows, right=(3, 4, 5, 6))
-
-
-def _groups_table(summaries):
-    """Accuracies over all classes and over groups of them, means over the seeds."""
-    rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
-    for summary in summaries:
-        groups = [by_shots(record) for record in summary.records]
-        matrices = [record.test.confusion_matrix for record in summary.records]
-        means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
-        means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
-        many, few = summary.experiment.shots
-        name = f"`{summary.experiment.name}` (n={len(groups)})"
-        rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
-    return markdown(rows, right=(1, 2, 3, 4, 5, 6))
-
-
-def _mean(numbers):
-    """None where one of them is."""
-    return None if None in numbers else sum(numbers) / len(numbers)
-
-
-def update_readme(readme, sections, check=False):
-    """Rewrites what stands between markers in the README.
-
-    Args:
-        readme: its path.
-        sections: {name in MARKERS: text}; "results" must have its markers, others are left out where there are none.
-        check: change nothing, only tell.
-
-    Returns:
-        Whether the README was up to date.
-
-    Raises:
-        InputError: if there is no such file, or markers are missing or there twice.
-    """
-    readme = Path(readme)
-    if not readme.is_file():
-        raise InputError(f"no README at {readme}")
-    text = fresh = readme.read_text()
-    for name, section in sections.items():
-        begin, end = MARKERS[name]
-        counts = fresh.count(begin), fresh.count(end)
-        if counts == (0, 0) and name != "results":
-            continue
-        if counts != (1, 1):
-            raise InputError(f"{readme} must have the lines {begin!r} and {end!r} once each")
-        head, rest = fresh.split(begin)
-        fresh = f"{head}{begin}\n{section}\n{end}{rest.split(end)[1]}"
-    if fresh != text and not check:
-        write_atomically(readme, fresh)
-    return fresh == text

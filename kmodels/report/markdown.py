@@ -1,0 +1,199 @@
+"""What `kmodels report` writes: `results/README.md` with every number and picture, and the tables in the README."""
+
+import os
+from pathlib import Path
+
+from kmodels.analysis.metrics import balanced_accuracy, macro_f1
+from kmodels.errors import InputError
+from kmodels.files import write_atomically
+from kmodels.records import summarise
+from kmodels.report.pictures import PICTURES, picture_path
+from kmodels.report.tables import by_shots, mean_and_spread, on_published_data, percent, recipe, size_name, source_name
+
+# Around what the README gets.
+MARKERS = {
+    "results": ("<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"),
+    "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
+}
+PAGE = "README.md"
+OTHER_PIXELS = (
+    "Numbers on other pixels than the published ones, copies of a set as files (JPEG is lossy) or parts of it, say how "
+    "the code behaves; they do not confirm or refute a published number."
+)
+HOW_MEASURED = (
+    "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
+    "image evaluated once."
+)
+
+
+def summary(records, page=PAGE):
+    """The best experiment of each report on each set of images, as a table; a report's name leads to its place.
+
+    Args:
+        records: any; runs that were not completed and the quickstart's do not show.
+        page: the address of what `results_page` returns, seen from where the summary stands.
+    """
+    rows = [("report", "experiments", "best", "test %", "published %", "images", "as published")]
+    for report, summaries in _by_report(records).items():
+        for (where, _, as_published), group in _by_images(summaries).items():
+            best = max(group, key=lambda one: one.mean)
+            published = best.experiment.published
+            rows.append(
+                (
+                    f"[{report}]({page}#{report})",
+                    str(len(group)),
+                    f"`{_short(best)}`",
+                    mean_and_spread(best),
+                    percent(published and published.test_accuracy),
+                    where,
+                    "yes" if as_published else "no",
+                )
+            )
+    if len(rows) == 1:
+        return "No record yet."
+    return "\n\n".join((markdown(rows, right=(1, 3, 4)), f"{HOW_MEASURED} {OTHER_PIXELS}"))
+
+
+def results_page(records, out):
+    """All results: for each report tables by images and device, its figures, and the pictures of its runs.
+
+    Args:
+        records: as in `summary`.
+        out: the results folder, in which pictures are looked for and the page is to stand.
+    """
+    reports = _by_report(records)
+    parts = ["# Results", "Written by `kmodels report` from the records in this folder.", HOW_MEASURED, OTHER_PIXELS]
+    parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
+    for report, summaries in reports.items():
+        parts.append(f"## {report}")
+        for (where, device, as_published), group in _by_images(summaries).items():
+            pixels = "the published data" if as_published else "other pixels"
+            parts += [f"**{where}** ({pixels}), on {device}:", _experiments_table(group)]
+        if thinned := [one for one in summaries if one.experiment.imbalance]:
+            parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
+        figures = sorted((Path(out) / report).glob("*.png"))
+        parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
+        parts += [_pictures(record, out) for one in summaries for record in one.records]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _by_report(records):
+    """{report: [Summary]} of completed runs, without the quickstart."""
+    found = {}
+    for one in summarise(records):
+        report = one.experiment.name.split("/")[0]
+        if one.records and report != "quickstart":
+            found.setdefault(report, []).append(one)
+    return found
+
+
+def _by_images(summaries):
+    """{(images in words, device in words, whether they are the published data): [Summary]}."""
+    found = {}
+    for one in summaries:
+        images = f"{source_name(one.source)}, {size_name(one.records[0].image_shape)}"
+        device = ", ".join(dict.fromkeys(f"{record.device}, {record.backend}" for record in one.records))
+        found.setdefault((images, device, on_published_data(one.source)), []).append(one)
+    return found
+
+
+def _short(summary):
+    return summary.experiment.name.split("/", 1)[-1]
+
+
+def _experiments_table(summaries):
+    rows = [("experiment", "settings", "test %", "published %", "epochs", "parameters")]
+    for one in summaries:
+        published = one.experiment.published
+        rows.append(
+            (
+                f"`{_short(one)}`",
+                recipe(one.experiment),
+                mean_and_spread(one),
+                percent(published and published.test_accuracy),
+                ", ".join(str(record.epochs_run) for record in one.records),
+                f"{one.records[0].parameters:,}",
+            )
+        )
+    return markdown(rows, right=(2, 3, 4, 5))
+
+
+def _groups_table(summaries):
+    """Accuracies over all classes and over groups of them, means over the seeds."""
+    rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
+    for one in summaries:
+        groups = [by_shots(record) for record in one.records]
+        matrices = [record.test.confusion_matrix for record in one.records]
+        means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
+        means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
+        many, few = one.experiment.shots
+        name = f"`{_short(one)}` (n={len(groups)})"
+        rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
+    return markdown(rows, right=(1, 2, 3, 4, 5, 6))
+
+
+def _mean(numbers):
+    """None where one of them is."""
+    return None if None in numbers else sum(numbers) / len(numbers)
+
+
+def _pictures(record, out):
+    """The pictures beside a record, folded; nothing where there are none."""
+    paths = {name: picture_path(record, out, name) for name in PICTURES}
+    there = {name: path.relative_to(out).as_posix() for name, path in paths.items() if path.is_file()}
+    if not there:
+        return ""
+    shown = "\n\n".join(f"{PICTURES[name]}\n\n![{name.replace('_', ' ')}]({path})" for name, path in there.items())
+    name = record.experiment.name.split("/", 1)[-1]
+    return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
+
+
+def markdown(rows, right=()):
+    """Rows of strings as a table; the first row is the head."""
+    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+
+def write(records, speed, out, readme, check=False):
+    """Writes the page of the results and the README's tables.
+
+    Args:
+        records: all.
+        speed: the table of benchmarks.
+        out: the results folder, which gets the page.
+        readme: path of the README, which must have the markers of "results".
+        check: change nothing, only tell.
+
+    Returns:
+        The paths that were not up to date.
+
+    Raises:
+        InputError: if there is no README, or markers are missing or there twice.
+    """
+    records, readme, page = list(records), Path(readme), Path(out) / PAGE
+    address = Path(os.path.relpath(page, readme.parent)).as_posix()
+    wanted = {
+        readme: _between_markers(readme, {"results": summary(records, address), "speed": speed}),
+        page: results_page(records, out),
+    }
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    for path in () if check else stale:
+        write_atomically(path, wanted[path])
+    return stale
+
+
+def _between_markers(readme, sections):
+    """The README's text with the sections between their markers; those of "results" must be there."""
+    if not readme.is_file():
+        raise InputError(f"no README at {readme}")
+    text = readme.read_text()
+    for name, section in sections.items():
+        begin, end = MARKERS[name]
+        counts = text.count(begin), text.count(end)
+        if counts == (0, 0) and name != "results":
+            continue
+        if counts != (1, 1):
+            raise InputError(f"{readme} must have the lines {begin!r} and {end!r} once each")
+        head, rest = text.split(begin)
+        text = f"{head}{begin}\n{section}\n{end}{rest.split(end)[1]}"
+    return text

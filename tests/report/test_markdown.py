@@ -1,0 +1,115 @@
+"""results/README.md and the README's tables: every number with its settings and pixels, and never stale."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_records import make
+
+from kmodels import InputError, cli
+from kmodels.records import write_record
+from kmodels.report import markdown
+from kmodels.report.pictures import picture_path
+from kmodels.report.tables import recipe
+
+FOLDER = {
+    "kind": "folder",
+    "name": "cifar10",
+    "formats": {"JPEG": 6},
+    "sha256": "ef" * 32,
+    "counts": {"train": 4000},
+    "notes": [],
+}
+
+
+def test_the_summary_names_the_best_on_each_set_of_images():
+    worse, better = (replace(make().experiment, name=f"report/{name}") for name in ("worse", "better"))
+    records = [make(0, 0.4, experiment=worse), make(0, 0.5, experiment=better), make(1, 0.7, experiment=better)]
+    part = make(0, 0.9, experiment=worse, source={**make().source, "subset": 5000, "sha256": "cd" * 32})
+    table = markdown.summary([*records, part], "results/README.md").split("\n\n")[0]
+    sub, whole = sorted(table.splitlines()[2:], key=lambda line: line.endswith("| yes |"))
+    assert whole.startswith("| [report](results/README.md#report) | 2 | `better` | 60.00 ± 14.14 (n=2) | 60.00 |")
+    assert whole.endswith("| yes |")
+    assert "| 1 | `worse` | 90.00 (n=1) |" in sub
+    assert sub.endswith("| no |")
+    assert markdown.summary([]) == "No record yet."
+
+
+def test_settings_and_pixels_stand_beside_every_result(tmp_path):
+    sgd = replace(make().experiment, optimizer="sgd", momentum=0.9)
+    page = markdown.results_page([make(experiment=sgd), make(source=FOLDER)], tmp_path)
+    ours, others = page.split("**cifar10 (image folder, JPEG, 4,000 training images)")
+    assert recipe(sgd) in ours
+    assert "**cifar10 (tfds" in ours
+    assert "(the published data)" in ours
+    assert "(other pixels)" in others
+    assert "No record yet." in markdown.results_page([], tmp_path)
+
+
+def test_the_page_shows_the_pictures_that_are_there(tmp_path):
+    record = make()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "all_of_them.png").touch()
+    assert "<details>" not in markdown.results_page([record], tmp_path)
+    path = picture_path(record, tmp_path, "grad_cam")
+    path.parent.mkdir()
+    path.touch()
+    page = markdown.results_page([record], tmp_path)
+    assert "![all of them](report/all_of_them.png)" in page
+    assert page.count("<details>") == 1
+    assert f"\n\n![grad cam]({path.relative_to(tmp_path).as_posix()})\n\n" in page
+
+
+def test_classes_of_unequal_size_have_a_table_of_groups(tmp_path):
+    thin = replace(make().experiment, class_fractions=(1, 0.1))
+    assert "many means" in markdown.results_page([make(experiment=thin)], tmp_path)
+    assert "many means" not in markdown.results_page([make()], tmp_path)
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    begin, end = markdown.MARKERS["results"]
+    path.write_text(f"# Title\n\n{begin}\nold\n{end}\n\nend\n")
+    return path
+
+
+def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
+    out = tmp_path / "results"
+    write_record(make(), out)
+    assert markdown.write([make()], "fast", out, readme, check=True) == [readme, out / "README.md"]
+    assert "old" in readme.read_text()
+    assert not (out / "README.md").exists()
+    assert markdown.write([make()], "fast", out, readme) == [readme, out / "README.md"]
+    text = readme.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("\n\nend\n")
+    assert "| [report](results/README.md#report) |" in text
+    assert "old" not in text
+    # It has no place for the benchmarks.
+    assert "fast" not in text
+    assert "| `one` |" in (out / "README.md").read_text()
+    assert markdown.write([make()], "fast", out, readme) == []
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no README at"):
+        markdown.write([], "", tmp_path, tmp_path / "README.md")
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match="must have the lines"):
+        markdown.write([], "", tmp_path, tmp_path / "README.md")
+
+
+def test_our_own_readme_shows_the_committed_records(tmp_path, monkeypatch, capsys):
+    root = Path(__file__).parents[2]
+    listed = subprocess.run(["git", "ls-files", "results", "README.md"], cwd=root, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not in a git checkout")
+    # Only what is committed: somebody's own runs in results/ make nothing stale.
+    for name in listed.stdout.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert cli.report(check=True) == 0, capsys.readouterr().out
