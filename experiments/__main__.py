@@ -31,4 +31,5 @@ if __name__ == "__main__":
         [experiment for report in REPORTS for experiment in report.EXPERIMENTS],
         __doc__,
         figures=[figure for report in REPORTS for figure in report.FIGURES],
+        claims=[claim for report in REPORTS for claim in report.CLAIMS],
     )

@@ -31,6 +31,7 @@ What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.claims import Bound, Claim, beats
 from kmodels.report.figures import ClassComparison, Curves, ImageGrid
 
 TWO_LAYER_NET = Experiment(
@@ -65,6 +66,28 @@ TWO_LAYER_NET_TUNED = replace(
     batch_size=128,
     epochs=20,
 )
+TWO_LAYER_NET_TUNED_HIDDEN_64 = replace(
+    TWO_LAYER_NET_TUNED,
+    name="cifar100_to_stl10/two_layer_net_tuned_hidden_64",
+    description="hidden size 64, as the report's table has it",
+    hidden=(64,),
+)
+TWO_LAYER_NET_TUNED_HIDDEN_512 = replace(
+    TWO_LAYER_NET_TUNED,
+    name="cifar100_to_stl10/two_layer_net_tuned_hidden_512",
+    description="hidden size 512; published: 15 % at best",
+    published=Published(test_accuracy=0.15, epochs=20),
+    hidden=(512,),
+)
+TWO_LAYER_NET_TUNED_SGD = replace(
+    TWO_LAYER_NET_TUNED,
+    name="cifar100_to_stl10/two_layer_net_tuned_sgd",
+    description="SGD with momentum; published: worse",
+    published=Published(epochs=20),
+    optimizer="sgd",
+    momentum=0.9,
+    learning_rate=0.01,
+)
 TWO_LAYER_NET_TUNED_TRIED = (
     replace(
         TWO_LAYER_NET_TUNED,
@@ -73,28 +96,9 @@ TWO_LAYER_NET_TUNED_TRIED = (
         published=Published(epochs=20),
         batch_size=64,
     ),
-    replace(
-        TWO_LAYER_NET_TUNED,
-        name="cifar100_to_stl10/two_layer_net_tuned_hidden_64",
-        description="hidden size 64, as the report's table has it",
-        hidden=(64,),
-    ),
-    replace(
-        TWO_LAYER_NET_TUNED,
-        name="cifar100_to_stl10/two_layer_net_tuned_hidden_512",
-        description="hidden size 512; published: 15 % at best",
-        published=Published(test_accuracy=0.15, epochs=20),
-        hidden=(512,),
-    ),
-    replace(
-        TWO_LAYER_NET_TUNED,
-        name="cifar100_to_stl10/two_layer_net_tuned_sgd",
-        description="SGD with momentum; published: worse",
-        published=Published(epochs=20),
-        optimizer="sgd",
-        momentum=0.9,
-        learning_rate=0.01,
-    ),
+    TWO_LAYER_NET_TUNED_HIDDEN_64,
+    TWO_LAYER_NET_TUNED_HIDDEN_512,
+    TWO_LAYER_NET_TUNED_SGD,
     replace(
         TWO_LAYER_NET_TUNED,
         name="cifar100_to_stl10/two_layer_net_tuned_50",
@@ -242,7 +246,27 @@ FIGURES = (
     Curves("Fine-tuned, frozen and from scratch", STL10),
 )
 
+CLAIMS = (
+    Claim(
+        "Convolution beats dense layers: by about 11 points at first, by about 34 once tuned.",
+        (beats(CONV_NET, TWO_LAYER_NET, by=5.5), beats(CONV_NET_TUNED, TWO_LAYER_NET_TUNED, by=17)),
+    ),
+    Claim(
+        "For the convolutional network SGD with momentum beats Adam, RMSprop and Adagrad.",
+        tuple(beats(CONV_NET_TUNED, other) for other in CONV_NET_TUNED_OPTIMIZERS),
+    ),
+    Claim("For the dense network Adam beats SGD.", (beats(TWO_LAYER_NET_TUNED, TWO_LAYER_NET_TUNED_SGD),)),
+    Claim(
+        "A hidden layer of 512 is worse than one of 64.",
+        (beats(TWO_LAYER_NET_TUNED_HIDDEN_64, TWO_LAYER_NET_TUNED_HIDDEN_512),),
+    ),
+    Claim(
+        "On STL-10, 60 epochs of fine-tuning add nothing over 20.",
+        (Bound(of=STL10_FINETUNED_60, over=STL10_FINETUNED_20, most=1),),
+    ),
+)
+
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, figures=FIGURES)
+    main(EXPERIMENTS, __doc__, figures=FIGURES, claims=CLAIMS)

@@ -18,6 +18,7 @@ GPU. What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.claims import BEST_EPOCH, Bound, Claim, beats, lead_of_others
 from kmodels.report.figures import Curves
 
 BASELINE = Experiment(
@@ -65,7 +66,21 @@ FIGURES = (
     Curves("SGD against Adam with dropout", (ALEXNET_SGD, ALEXNET_ADAM_DROPOUT)),
 )
 
+HARD = lead_of_others("cat", "bird", "dog")
+CLAIMS = (
+    Claim("AlexNet beats the basic network by about five points.", (beats(ALEXNET_SGD, BASELINE, by=2.5),)),
+    Claim("Adam with dropout beats SGD by two to three points.", (beats(ALEXNET_ADAM_DROPOUT, ALEXNET_SGD, by=1.25),)),
+    Claim(
+        "Cat, bird and dog are the hard classes: every other one is easier.",
+        tuple(Bound(of=one, measure=HARD, least=0) for one in (ALEXNET_SGD, ALEXNET_ADAM_DROPOUT)),
+    ),
+    Claim(
+        "The validation loss of the basic network stops falling near epoch 150 of 300.",
+        (Bound(of=BASELINE, measure=BEST_EPOCH, least=100, most=200),),
+    ),
+)
+
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, figures=FIGURES)
+    main(EXPERIMENTS, __doc__, figures=FIGURES, claims=CLAIMS)

@@ -33,6 +33,7 @@ classifier 55 %. What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.claims import FEW_ACCURACY, Claim, beats
 from kmodels.report.figures import Curves, LongTail
 
 
@@ -97,7 +98,28 @@ FIGURES = tuple(
     )
 )
 
+
+def decoupling(rows):
+    """What Kang et al. (2020) say of classifiers apart, for one ratio."""
+    base, *_, nearest_mean, tau_norm, crt = rows
+    return tuple(beats(head, base) for head in (nearest_mean, tau_norm, crt))
+
+
+CLAIMS = (
+    Claim(
+        "Nearest class means, normalised weights and a retrained classifier beat the one trained with the network.",
+        (*decoupling(RATIO_100), *decoupling(RATIO_10)),
+    ),
+    Claim(
+        "What they gain, they gain on classes with few images.",
+        tuple(beats(head, RATIO_100[0], by=10, measure=FEW_ACCURACY) for head in RATIO_100[6:]),
+    ),
+    Claim(
+        "An SVM on the features beats the classifier trained with the network.", (beats(RATIO_100[4], RATIO_100[0]),)
+    ),
+)
+
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, figures=FIGURES)
+    main(EXPERIMENTS, __doc__, figures=FIGURES, claims=CLAIMS)

@@ -18,6 +18,7 @@ to 6 about 30 s. What came out stands in the README, from the records.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
+from kmodels.report.claims import Claim, beats
 from kmodels.report.figures import Curves
 
 M1 = Experiment(
@@ -219,7 +220,18 @@ FIGURES = (
     Curves("Models 2 to 6", (MODEL2, MODEL3, MODEL4, MODEL5, MODEL6)),
 )
 
+CLAIMS = (
+    Claim("Augmentation gains two to five points.", (beats(M5, M1, by=1),)),
+    Claim("Adam beats RMSprop, which beats SGD.", (beats(M6, M7), beats(M7, M8))),
+    Claim("A batch of 512 beats one of 256.", (beats(M6, M5),)),
+    Claim(
+        "Two well-placed batch normalisations (model 4) beat four (model 2) and none (model 3).",
+        (beats(MODEL4, MODEL2), beats(MODEL4, MODEL3)),
+    ),
+    Claim("Leaving out dropout (model 5) costs about a point.", (beats(MODEL4, MODEL5, by=0.5),)),
+)
+
 if __name__ == "__main__":
     from kmodels.script import main
 
-    main(EXPERIMENTS, __doc__, figures=FIGURES)
+    main(EXPERIMENTS, __doc__, figures=FIGURES, claims=CLAIMS)

@@ -16,22 +16,24 @@ from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
+from kmodels.records import read_records
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
 
 
-def main(experiments, doc, *, figures=(), draw=False, closing=""):
+def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
     """Runs the command line of an experiment file and exits.
 
     Args:
         experiments: the Experiments of the file, in the order of the report.
         doc: its docstring, shown by --help.
         figures: of kmodels/report/figures.py, for --figures.
+        claims: of kmodels/report/claims.py, for --claims and --figures.
         draw: draw the figures after every run, not only for --figures.
         closing: printed at the end of a run.
     """
-    leave(run_command(lambda: _main(experiments, doc, figures, draw, closing)))
+    leave(run_command(lambda: _main(experiments, doc, figures, claims, draw, closing)))
 
 
 def leave(status):
@@ -62,12 +64,14 @@ def run_command(command):
         return 130
 
 
-def _main(experiments, doc, figures, draw, closing):
+def _main(experiments, doc, figures, claims, draw, closing):
     arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
     selected = _select(experiments, arguments.names)
     if arguments.list:
         print(tables.experiment_list(selected))
         return 0
+    if arguments.claims:
+        return _judge(selected, arguments.out, claims)
     check_backend()
     if arguments.deterministic:
         make_deterministic()
@@ -84,7 +88,7 @@ def _main(experiments, doc, figures, draw, closing):
         # What was wrong is the last thing to be read.
         return status
     if arguments.figures or draw:
-        _draw(selected, arguments, figures)
+        _draw(selected, arguments, figures, claims)
     if closing:
         print(f"\n{closing}")
     return status
@@ -173,13 +177,29 @@ def _parents_first(experiments):
     return ordered
 
 
-def _draw(selected, arguments, figures):
+def _judge(selected, out, claims):
+    """Prints what the records say of the claims about the selected experiments; writes that of their whole reports."""
+    from kmodels.report.claim_tables import text, write_claims
+
+    names = {experiment.name for experiment in selected}
+    asked = [claim for claim in claims if any(names & set(bound.names) for bound in claim.bounds)]
+    require(asked, "--claims needs experiments that a claim is about", sorted(names))
+    reports = {claim.report for claim in asked}
+    records = read_records(out).values()
+    judged = write_claims([claim for claim in claims if claim.report in reports], records, out)
+    said = {claim.says for claim in asked}
+    for report, rows in judged.items():
+        print(f"{report}\n\n{text([row for row in rows if row.claim in said])}\n")
+    return 0
+
+
+def _draw(selected, arguments, figures, claims):
     print("\nfigures and page:")
     reports = list(dict.fromkeys(experiment.name.split("/")[0] for experiment in selected))
     for report in reports:
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
         try:
-            *pictures, page = write_report(experiments, arguments.out, figures, arguments.data_dir)
+            *pictures, page = write_report(experiments, arguments.out, figures, arguments.data_dir, claims)
         except InputError as error:
             if len(reports) == 1:
                 raise
@@ -279,6 +299,8 @@ class _Common:
     """show the experiments with their published numbers, and end"""
     smoke: bool = False
     """try each for one epoch on made-up images; keeps nothing"""
+    claims: bool = False
+    """show what the report claims and what the records in --out say of it, and end"""
     figures: bool = False
     """draw the figures of the report from the records in --out, and a page with them"""
 

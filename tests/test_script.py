@@ -17,7 +17,7 @@ from experiments import cifar10_small_cnns as report4
 from experiments import cifar100_to_stl10 as report2
 from experiments import eurosat_long_tail as report5
 from experiments import intel_scenes as report1
-from kmodels import InputError, read_records, script
+from kmodels import InputError, read_record, read_records, script
 from kmodels.report.figures import Sweep
 
 # What a run leaves, for tests of what surrounds it.
@@ -339,3 +339,41 @@ def test_every_figure_is_about_experiments_of_its_file():
             if isinstance(figure, Sweep):
                 values = [getattr(experiment, figure.setting) for experiment in figure.experiments]
                 assert values == sorted(set(values))
+
+
+REPORTS = (report1, report2, report3, report4, report5, long_tail)
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.__name__)
+def test_claims_are_about_experiments_of_their_report(report):
+    names = {experiment.name for experiment in report.EXPERIMENTS}
+    assert len({claim.says for claim in report.CLAIMS}) == len(report.CLAIMS) > 0
+    for claim in report.CLAIMS:
+        for bound in claim.bounds:
+            assert set(bound.names) <= names
+            assert (bound.least, bound.most) != (None, None)
+
+
+def test_claims_are_shown_and_written_for_their_report(tmp_path, capsys):
+    assert run_script("m5", "--claims", "--out", str(tmp_path), claims=report4.CLAIMS) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("cifar10_small_cnns\n\nAugmentation gains two to five points.\n  not measured\n")
+    # Those about other experiments are not shown, but the table has them all.
+    assert "model 4" not in printed
+    assert "model 4" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
+    assert run_script("model6", "--claims", "--out", str(tmp_path), claims=report4.CLAIMS) == 2
+    assert "--claims needs experiments that a claim is about" in capsys.readouterr().err
+
+
+def test_the_committed_verdicts_are_those_of_the_committed_records(tmp_path):
+    from kmodels.report.claim_tables import write_claims
+
+    listed = subprocess.run(["git", "ls-files", "results/*.json"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not in a git checkout")
+    names = [Path(name) for name in listed.stdout.split() if "-seed" in name]
+    records = [read_record(ROOT / name) for name in names]
+    write_claims([claim for report in REPORTS for claim in report.CLAIMS], records, tmp_path)
+    for path in tmp_path.rglob("*.md"):
+        committed = ROOT / "results" / path.relative_to(tmp_path)
+        assert committed.read_text() == path.read_text(), "run: python -m experiments --claims; kmodels report"

@@ -1,9 +1,9 @@
 """Records to what people read.
 
-tables.py: text for terminals; markdown.py: results/README.md and the README's tables; pictures.py: PNG files beside a
-record, network_pictures.py: those that need its network too; figures.py: what shows several runs at once;
-augmentation.py: what a policy does; architecture.py: a network as a table or a drawing; page.py: one self-contained
-HTML page a report.
+tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: what a report says,
+and whether it holds, claim_tables.py: that in words; pictures.py: PNG files beside a record, network_pictures.py: those
+that need its network too; figures.py: what shows several runs at once; augmentation.py: what a policy does;
+architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page a report.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from kmodels.errors import InputError, few
 from kmodels.records import read_records
 
 
-def write_report(experiments, out, figures=(), data_dir=None):
+def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     """Draws everything that can be drawn of these experiments from the records under `out`.
 
     Args:
@@ -20,6 +20,7 @@ def write_report(experiments, out, figures=(), data_dir=None):
         out: the results folder.
         figures: of figures.py; those about other experiments than these are left out.
         data_dir: where the dataset's files are, for what needs the images; see `load_dataset`.
+        claims: of claims.py; those of other reports are left out.
 
     Returns:
         The paths written: pictures beside each record, one picture a figure, and the page.
@@ -27,6 +28,7 @@ def write_report(experiments, out, figures=(), data_dir=None):
     Raises:
         InputError: if there is no record of any of them.
     """
+    from kmodels.report.claim_tables import write_claims
     from kmodels.report.figures import Material
     from kmodels.report.network_pictures import write_network_pictures
     from kmodels.report.page import write_page
@@ -59,4 +61,6 @@ def write_report(experiments, out, figures=(), data_dir=None):
                 drawn[figure.title] = save_titled(figure.draw(material), figure.title, folder)
             except InputError as error:
                 print(f"no figure '{figure.title}': {error}")
-    return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn)]
+    mine = [claim for claim in claims if claim.report == report]
+    judged = write_claims(mine, everything, out).get(report, ())
+    return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn, judged)]

@@ -16,6 +16,8 @@ MARKERS = {
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
+# Of one report; written by claims.py, for the experiment files alone know the claims.
+CLAIMS = "claims.md"
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones, copies of a set as files (JPEG is lossy) or parts of it, say how "
     "the code behaves; they do not confirm or refute a published number."
@@ -51,11 +53,11 @@ def summary(records, page=PAGE):
             )
     if len(rows) == 1:
         return "No record yet."
-    return "\n\n".join((markdown(rows, right=(1, 3, 4)), f"{HOW_MEASURED} {OTHER_PIXELS}"))
+    return "\n\n".join((table(rows, right=(1, 3, 4)), f"{HOW_MEASURED} {OTHER_PIXELS}"))
 
 
 def results_page(records, out):
-    """All results: for each report tables by images and device, its figures, and the pictures of its runs.
+    """All results: for each report tables by images and device, its claims, figures, and the pictures of its runs.
 
     Args:
         records: as in `summary`.
@@ -71,10 +73,12 @@ def results_page(records, out):
             parts += [f"**{where}** ({pixels}), on {device}:", _experiments_table(group)]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
+        claims = Path(out) / report / CLAIMS
+        parts += ["What the report claims, and what was found:", claims.read_text()] if claims.is_file() else []
         figures = sorted((Path(out) / report).glob("*.png"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.records]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _by_report(records):
@@ -115,7 +119,7 @@ def _experiments_table(summaries):
                 f"{one.records[0].parameters:,}",
             )
         )
-    return markdown(rows, right=(2, 3, 4, 5))
+    return table(rows, right=(2, 3, 4, 5))
 
 
 def _groups_table(summaries):
@@ -129,7 +133,7 @@ def _groups_table(summaries):
         many, few = one.experiment.shots
         name = f"`{_short(one)}` (n={len(groups)})"
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
-    return markdown(rows, right=(1, 2, 3, 4, 5, 6))
+    return table(rows, right=(1, 2, 3, 4, 5, 6))
 
 
 def _mean(numbers):
@@ -148,7 +152,7 @@ def _pictures(record, out):
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
 
 
-def markdown(rows, right=()):
+def table(rows, right=()):
     """Rows of strings as a table; the first row is the head."""
     rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])

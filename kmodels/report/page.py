@@ -21,7 +21,7 @@ from kmodels.report.pictures import PICTURES, picture_path
 WEIGHTS = ("weights",)
 
 
-def write_page(records, out, path, figures=None):
+def write_page(records, out, path, figures=None, claims=()):
     """Writes the page of these records and returns its path.
 
     Args:
@@ -29,6 +29,7 @@ def write_page(records, out, path, figures=None):
         out: the results folder; pictures found beside a record are shown.
         path: of the page.
         figures: {title: path of a picture} to show first.
+        claims: Rows of claim_tables.py.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kmodels.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -39,6 +40,7 @@ def write_page(records, out, path, figures=None):
         other_pixels=not all(tables.on_published_data(record.source) for record in records),
         summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
         figures={title: _embedded(picture) for title, picture in (figures or {}).items()},
+        claims=claims,
         runs=[_run(record, out) for record in records],
         networks=_networks(records),
     )

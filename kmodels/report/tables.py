@@ -81,11 +81,21 @@ def published_against_measured(records):
 
 
 def source_name(source):
-    """Where the pixels came from, in a few words."""
+    """Where the pixels came from, and how many were trained on, in a few words."""
+    return f"{_pixels(source)}, {source['counts']['train']:,} training images)"
+
+
+def pixels_name(source):
+    """Where the pixels came from, in a few words, whatever an experiment takes of them for training."""
+    part = f", {source['subset']:,} of its images for training and validation" if source.get("subset") else ""
+    return f"{_pixels(source)}){part}"
+
+
+def _pixels(source):
     kind = "image folder" if source["kind"] == "folder" else source["kind"]
     kind += ", not the original" if source["kind"] == "image files" and not source["original"] else ""
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
-    return f"{source['name']} ({kind}{formats}, {source['counts']['train']:,} training images)"
+    return f"{source['name']} ({kind}{formats}"
 
 
 def size_name(image_shape):
