@@ -88,7 +88,7 @@ def _measured(finding):
 def _what(bound):
     names = [one.name.split("/", 1)[-1] for one in bound.sides]
     measured = "" if bound.measure is TEST_ACCURACY else f", {bound.measure.says}"
-    return " less ".join(names) + measured
+    return " minus ".join(names) + measured
 
 
 def _expected(bound):

@@ -51,7 +51,7 @@ TEST_ACCURACY = Measure(
     "test accuracy, %", lambda record: _points(record.test.accuracy), lambda said: _points(said.test_accuracy)
 )
 GENERALISATION_GAP = Measure(
-    "training less test accuracy, points",
+    "training minus test accuracy, points",
     lambda record: _gap(record.train.accuracy, record.test.accuracy),
     lambda said: _gap(said.train_accuracy, said.test_accuracy),
 )
@@ -89,7 +89,7 @@ def lead_of_others(*names):
     def of(record):
         return margin(record.test.per_class_accuracy, record.class_names)
 
-    return Measure(f"worst of the other classes less best of {', '.join(names)}, points", of)
+    return Measure(f"worst of the other classes minus best of {', '.join(names)}, points", of)
 
 
 @dataclass(frozen=True, kw_only=True)

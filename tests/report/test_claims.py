@@ -114,7 +114,7 @@ def test_words_say_what_was_measured_expected_and_published():
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
         "  confirmed: cifar10 (tfds), 8x8 pixels",
-        "    one less two: +10.00 [+7.73, +12.27]; expected: at least +2.5 (published +5.00); seeds: 3",
+        "    one minus two: +10.00 [+7.73, +12.27]; expected: at least +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not measured",
     ]
