@@ -4,5 +4,5 @@ settings.py: what is measured, checked before anything heavy starts; contenders.
 is a process of its own (worker.py; workers.py is the parent's side) that trains for a second when it is asked to, so
 that throughput.py can go round them and a busy moment of the machine meets all. ours.py, plain*.py and
 torch_twin.py are the contenders; callbacks.py, startup.py, memory.py, deterministic.py and profile.py measure what
-their names say; tables.py and chart.py show it.
+their names say; tables.py, chart.py and readme.py show it.
 """

@@ -65,6 +65,8 @@ def take(job, report):
             steps, seconds = block(LEAST_STEPS)
         (written,) = Path(folder).rglob("*.xplane.pb")
         spans = _spans(jax.profiler.ProfileData.from_file(str(written)))
+    if not spans:
+        raise RuntimeError("the profiler names no operation of the training program")
     report(f"  {steps} steps, {len(spans):,} operations")
     return {
         "steps": steps,
@@ -91,16 +93,20 @@ def _program_text(trainer, data):
 def _spans(profile):
     """[(operation, start, end)] of the training program, in nanoseconds; what only waits for others is left out."""
     found = []
-    for plane in profile.planes:
-        for line in plane.lines:
-            for event in line.events:
-                stats = dict(event.stats)
-                name = stats.get("hlo_op", "")
-                if "train_step" in stats.get("hlo_module", "") and not name.startswith(
-                    ("while", "call", "conditional")
-                ):
-                    found.append((name, event.start_ns, event.start_ns + event.duration_ns))
+    for event in (event for line in _lines(profile) for event in line.events):
+        stats = dict(event.stats)
+        name, module = stats.get("hlo_op", ""), stats.get("hlo_module", "")
+        if name and "train_step" in module and not name.startswith(("while", "call", "conditional")):
+            found.append((name, event.start_ns, event.start_ns + event.duration_ns))
     return found
+
+
+def _lines(profile):
+    """The lines on which operations stand: of a GPU its own, of these only the summary if there is one; else all."""
+    planes = list(profile.planes)
+    for plane in [plane for plane in planes if plane.name.startswith("/device:")] or planes:
+        lines = list(plane.lines)
+        yield from [line for line in lines if line.name == "XLA Ops"] or lines
 
 
 def busy(spans):

@@ -1,6 +1,9 @@
 """What repeats say: medians, spread, ratios within a round. Plain numbers in, plain numbers out."""
 
 import statistics
+from collections import Counter
+
+from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
 
 OURS = ("ours", "ours-epoch")
 
@@ -50,3 +53,31 @@ def growth(resident):
     """
     half = len(resident) // 2
     return min(resident[half:]) - min(resident[:half])
+
+
+def starts(row):
+    """{"cold", "warm": [seconds from the start of a process, seconds of it compiling]}, medians."""
+    parts = ("process_seconds", "compile_seconds")
+    return {cache: [median([one[part] for one in row[cache]]) for part in parts] for cache in ("cold", "warm")}
+
+
+def sizes(watched):
+    """Mebibytes in words, of what `memory.run_and_watch` returns."""
+    epochs = watched["epoch_bytes"]
+    sizes = {
+        "libraries": watched["framework_bytes"],
+        "more": epochs[-1] - watched["framework_bytes"],
+        "images": watched["data_bytes"],
+        "growth": growth(epochs[SETTLED_EPOCH - 1 :]),
+        "peak": watched["peak_bytes"],
+    }
+    return {name: f"{size / MEBIBYTE:,.0f}" for name, size in sizes.items()}
+
+
+def spent(taken):
+    """{kind of layer: Counter of milliseconds a step by direction}, longest first."""
+    spent = {}
+    for part in taken["parts"]:
+        both = spent.setdefault(part["kind"], Counter())
+        both[part["direction"]] += 1e3 * part["seconds"] / taken["steps"]
+    return dict(sorted(spent.items(), key=lambda item: -item[1].total()))

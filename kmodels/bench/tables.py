@@ -1,15 +1,9 @@
-"""The results as text for a terminal."""
+"""The results as text for a terminal; readme.py has the tables for the README."""
 
-import json
-from collections import Counter
-from pathlib import Path
-
-from kmodels.bench.contenders import CONTENDERS
-from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
+from kmodels.bench.memory import SETTLED_EPOCH
 from kmodels.bench.program_text import BACKWARD, FORWARD
-from kmodels.bench.summary import achieved, compile_seconds, growth, median, ratios, reference_of
+from kmodels.bench.summary import achieved, compile_seconds, median, ratios, reference_of, sizes, spent, starts
 from kmodels.bench.throughput import EVERYONE
-from kmodels.errors import InputError
 from kmodels.report.tables import aligned
 
 
@@ -29,51 +23,6 @@ def text(results):
         for row in rows
     ]
     return "\n\n".join(parts) or "nothing was measured"
-
-
-def read_benchmarks(folder):
-    """The results of all benchmarks in a folder, oldest first.
-
-    Raises:
-        InputError: if a file there holds none.
-    """
-    try:
-        found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
-        return sorted(found, key=lambda results: results["started"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read the benchmarks in {folder}: {type(error).__name__}: {error}") from error
-
-
-def markdown(benchmarks):
-    """A table of the throughput in these results, a line for each device, precision, network and batch size.
-
-    Of several measurements of the same, the last counts.
-    """
-    latest = {}
-    for results in benchmarks:
-        for row in results["sections"].get("throughput", ()):
-            where = (results["environment"]["device"], results["settings"]["precision"])
-            latest[*where, row["model"], row["batch_size"]] = row
-    if not latest:
-        return "No benchmark yet."
-    names = [
-        name for name in CONTENDERS if name != "input" and any(name in row["contenders"] for row in latest.values())
-    ]
-    head = ("device", "precision", "network", "batch", *(f"`{name}`" for name in names))
-    lines = [head, ("---",) * 3 + ("---:",) * (1 + len(names))]
-    for (device, precision, model, batch_size), row in latest.items():
-        lines.append((device, precision, f"`{model}`", str(batch_size), *(_rate(row, name) for name in names)))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _rate(row, name):
-    """The median of images a second, and how many times as fast ours was."""
-    rate = median(row["contenders"].get(name, {}).get("images_per_second"))
-    if rate is None:
-        return "-"
-    reference = reference_of(row["contenders"])
-    compared = median(ratios(row["contenders"][reference], row["contenders"][name]))
-    return f"**{rate:,.0f}**" if name == reference else f"{rate:,.0f} ({compared:.2f})"
 
 
 def _throughput(row):
@@ -124,8 +73,7 @@ def _pair(row):
 
 
 def _startup(row):
-    parts = ("process_seconds", "compile_seconds")
-    seconds = {cache: [median([one[part] for one in row[cache]]) for part in parts] for cache in ("cold", "warm")}
+    seconds = starts(row)
     lines = [("compile cache", "process to first step s", "of it compiling s")]
     lines += [(cache, *(_number(value, ".2f") for value in values)) for cache, values in seconds.items()]
     if None not in (*seconds["cold"], *seconds["warm"]):
@@ -137,15 +85,14 @@ def _startup(row):
 def _memory(row):
     if not row["watched"]:
         return _failed(row).strip()
-    watched = row["watched"]
-    epochs = watched["epoch_bytes"]
+    watched, epochs = sizes(row["watched"]), len(row["watched"]["epoch_bytes"])
     lines = [
         ("resident", "MiB"),
-        ("libraries and a tiny run", _mebibytes(watched["framework_bytes"])),
-        (f"more after {len(epochs)} epochs", _mebibytes(epochs[-1] - watched["framework_bytes"])),
-        ("of it the images", _mebibytes(watched["data_bytes"])),
-        (f"growth from epoch {SETTLED_EPOCH}", _mebibytes(growth(epochs[SETTLED_EPOCH - 1 :]))),
-        ("peak", _mebibytes(watched["peak_bytes"])),
+        ("libraries and a tiny run", watched["libraries"]),
+        (f"more after {epochs} epochs", watched["more"]),
+        ("of it the images", watched["images"]),
+        (f"growth from epoch {SETTLED_EPOCH}", watched["growth"]),
+        ("peak", watched["peak"]),
     ]
     return aligned(lines, right=(1,))
 
@@ -154,13 +101,10 @@ def _profile(row):
     """By kind of layer, longest first; milliseconds a step."""
     if not row["taken"]:
         return _failed(row).strip()
-    taken, spent = row["taken"], {}
-    for part in taken["parts"]:
-        both = spent.setdefault(part["kind"], Counter())
-        both[part["direction"]] += 1e3 * part["seconds"] / taken["steps"]
-    whole = sum(both.total() for both in spent.values())
+    taken, kinds = row["taken"], spent(row["taken"])
+    whole = sum(both.total() for both in kinds.values())
     lines = [("part of a step", "forward ms", "backward ms", "% of all")]
-    for kind, both in sorted(spent.items(), key=lambda item: -item[1].total()):
+    for kind, both in kinds.items():
         times = (_number(both.get(direction), ".1f") for direction in (FORWARD, BACKWARD))
         lines.append((kind, *times, f"{100 * both.total() / whole:.1f}"))
     step, busy = 1e3 * taken["seconds"] / taken["steps"], 100 * taken["busy_seconds"] / taken["seconds"]
@@ -172,10 +116,6 @@ def _profile(row):
 
 def _failed(row):
     return f"\nfailed: {row['error']}" if row["error"] else ""
-
-
-def _mebibytes(number):
-    return f"{number / MEBIBYTE:,.0f}"
 
 
 def _number(value, form):

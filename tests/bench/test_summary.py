@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kmodels import InputError
-from kmodels.bench import summary, tables
+from kmodels.bench import readme, summary, tables
 
 
 def result(*rates, error=None):
@@ -113,15 +113,48 @@ def test_the_readme_shows_the_last_measurement_of_each(row, tmp_path):
             "sections": {"throughput": [measured]},
         }
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    assert tables.markdown(tables.read_benchmarks(tmp_path)).splitlines() == [
+    assert readme.markdown(readme.read_benchmarks(tmp_path)).splitlines() == [
         "| device | precision | network | batch | `ours` | `jax` | `torch` |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
         "| gpu | float32 | `model4` | 8 | **100** | 110 (0.91) | - |",
     ]
-    assert tables.markdown([]) == "No benchmark yet."
+    assert readme.markdown([]) == "No benchmark yet."
+
+
+def test_the_readme_says_what_else_was_measured():
+    watched = {"framework_bytes": 2**29, "epoch_bytes": 8 * [2**30], "peak_bytes": 2**30, "data_bytes": 2**20}
+    parts = [
+        {"part": "conv1", "kind": "Conv2D", "direction": "forward", "seconds": 0.3},
+        {"part": "pool1", "kind": "MaxPooling2D", "direction": "backward", "seconds": 0.1},
+    ]
+    start = {"cold": [{"process_seconds": 8.0, "compile_seconds": 4.0}], "error": None}
+    rows = {
+        "callbacks": {"contenders": {"with callbacks": result(90, 99), "without callbacks": result(100, 100)}},
+        "startup": {**start, "warm": [{"process_seconds": 4.0, "compile_seconds": 0.5}]},
+        "memory": {"watched": watched, "error": None},
+        "profile": {"taken": {"steps": 10, "seconds": 1.0, "busy_seconds": 0.75, "parts": parts}, "error": None},
+    }
+    results = {
+        "environment": {"device": "cpu"},
+        "settings": {"precision": "float32"},
+        "sections": {name: [{"model": "m", "batch_size": 8, **row}] for name, row in rows.items()},
+    }
+    lines = readme.markdown([results]).splitlines()
+    assert lines[0] == "| what | device | precision | network | batch | measured |"
+    said = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip("| ") for line in lines[2:]}
+    assert said == {
+        "callbacks": "with callbacks: 0.945 times as fast as without callbacks (0.900 to 0.990)",
+        "memory": "512 MiB above the libraries' 512, 1 of them the images; growth over 8 epochs: 0 MiB",
+        "profile": "Conv2D 75 %, MaxPooling2D 25 %; the device is at work in 75 % of the time",
+        "startup": "compiling takes 4.0 s, in a second process 0.5 s; from the start of a process to the end of the "
+        "first step 8.0 s and 4.0 s",
+    }
+    results["sections"]["startup"] = [{"model": "m", "batch_size": 8, **start, "warm": []}]
+    results["sections"] = {"startup": results["sections"]["startup"]}
+    assert readme.markdown([results]) == "No benchmark yet."
 
 
 def test_a_file_that_is_no_benchmark_is_named(tmp_path):
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(InputError, match=r"cannot read the benchmarks in .*TypeError"):
-        tables.read_benchmarks(tmp_path)
+        readme.read_benchmarks(tmp_path)

@@ -243,10 +243,18 @@ def _kill(process, out, seconds, while_saving):
     """Kills after some seconds, and then `while_saving` as soon as a save begins; returns whether one was under way."""
     deadline = time.monotonic() + seconds
     while process.poll() is None:
-        saving = bool(list(out.rglob("*.new")))
-        if time.monotonic() > deadline and (saving or not while_saving):
+        if time.monotonic() > deadline and (_saves(out) or not while_saving):
             break
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    return bool(list(out.rglob("*.new")))
+    return _saves(out)
+
+
+def _saves(out):
+    """Whether a checkpoint is being written, or was when the process was killed."""
+    try:
+        return bool(list(out.rglob("*.new")))
+    except FileNotFoundError:
+        # A temporary folder went while it was being searched: the network was saved, and training is over.
+        return False
