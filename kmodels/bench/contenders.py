@@ -52,8 +52,6 @@ CONTENDERS = {
 # Not for the user to choose: the sections of the benchmark start them.
 HELPERS = {
     "matmul": Contender("matrix product", "kmodels.bench.plain:matmul_blocks"),
-    "with callbacks": Contender("kmodels with the callbacks of a run", "kmodels.bench.ours:with_callbacks"),
-    "without callbacks": Contender("kmodels without them", "kmodels.bench.ours:without_callbacks"),
     "deterministic": Contender(
         "kmodels with deterministic operations", "kmodels.bench.ours:ours_epoch", environment=DETERMINISTIC
     ),

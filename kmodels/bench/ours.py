@@ -1,15 +1,12 @@
 """Contenders that train through Keras' `fit`: ours as a run trains, and the stock way."""
 
-import tempfile
 import time
-from pathlib import Path
 
 import keras
 
 from kmodels.bench.blocks import SEED, Block, build_network, epochs_for, experiment_of, made_up_split
 from kmodels.data import Split
 from kmodels.data.feeds import ArraysFeed, EpochOrder
-from kmodels.training.callbacks import Watch
 from kmodels.training.trainer import build_state, build_trainer
 
 
@@ -40,22 +37,8 @@ def ours_epoch(job):
     return fit_blocks(job, new_trainer(job), resident(job), job.program_steps)
 
 
-def with_callbacks(job):
-    """Ours, fed as a run is on this device, with the callbacks that a run has."""
-    fit = without_callbacks(job)
-
-    def block(steps):
-        with tempfile.TemporaryDirectory() as folder:
-            watch = Watch(experiment_of(job), Path(folder) / "run.checkpoint")
-            measured = fit(steps, watch.callbacks)
-            watch.checkpoint.close()
-        return measured
-
-    return block
-
-
-def without_callbacks(job):
-    """The same with none, validated as often."""
+def validated(job):
+    """Ours, fed as a run is on this device and validated after every epoch; blocks take callbacks."""
     trainer, validation = new_trainer(job), ArraysFeed(made_up_split(job, 1), job.batch_size)
     if _on_gpu_with_jax():
         return fit_blocks(job, trainer, resident(job), job.program_steps, validation_data=validation)

@@ -74,11 +74,13 @@ def _pair_said(row):
 
 def _startup_said(row):
     cold, warm = (starts(row)[cache] for cache in ("cold", "warm"))
-    if None in (*cold, *warm):
+    if None in (*cold.values(), *warm.values()):
         return ""
     return (
-        f"compiling takes {cold[1]:.1f} s, in a second process {warm[1]:.1f} s; "
-        f"from the start of a process to the end of the first step {cold[0]:.1f} s and {warm[0]:.1f} s"
+        f"compiling takes {cold['compile_seconds']:.1f} s; in a second process {warm['compile_seconds']:.1f} s, of it "
+        f"{warm['tracing_seconds']:.1f} s tracing and {warm['machine_code_seconds']:.1f} s reading machine code; from "
+        f"the start of a process to the end of the first step {cold['process_seconds']:.1f} s and "
+        f"{warm['process_seconds']:.1f} s"
     )
 
 

@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 
 from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
+from kmodels.bench.startup import STAGES
 
 OURS = ("ours", "ours-epoch")
 
@@ -56,9 +57,12 @@ def growth(resident):
 
 
 def starts(row):
-    """{"cold", "warm": [seconds from the start of a process, seconds of it compiling]}, medians."""
-    parts = ("process_seconds", "compile_seconds")
-    return {cache: [median([one[part] for one in row[cache]]) for part in parts] for cache in ("cold", "warm")}
+    """{"cold", "warm": {what: seconds}} of a row of startup.py, medians; None where nothing was measured."""
+    parts = ("process_seconds", "compile_seconds", *STAGES)
+    return {
+        cache: {part: median([one[part] for one in row[cache] if part in one]) for part in parts}
+        for cache in ("cold", "warm")
+    }
 
 
 def sizes(watched):

