@@ -76,6 +76,7 @@ CLAIMS = (
     ),
     Claim(
         "The validation loss of the basic network stops falling near epoch 150 of 300.",
+        # A free choice: a third more or less is near.
         (Bound(of=BASELINE, measure=BEST_EPOCH, least=100, most=200),),
     ),
 )

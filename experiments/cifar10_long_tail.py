@@ -98,24 +98,22 @@ FIGURES = tuple(
     )
 )
 
-
-def decoupling(rows):
-    """What Kang et al. (2020) say of classifiers apart, for one ratio."""
-    base, *_, nearest_mean, tau_norm, crt = rows
-    return tuple(beats(head, base) for head in (nearest_mean, tau_norm, crt))
-
-
+BASE, _, _, _, _, SVM_BALANCED, NEAREST_MEAN, TAU_NORM, CRT = RATIO_100
+APART = (NEAREST_MEAN, TAU_NORM, CRT)
+# Kang et al. (2020), "Decoupling representation and classifier for long-tailed recognition"; the last one is what
+# `eurosat_long_tail` says of its own images. Ten points are a free choice.
 CLAIMS = (
     Claim(
         "Nearest class means, normalised weights and a retrained classifier beat the one trained with the network.",
-        (*decoupling(RATIO_100), *decoupling(RATIO_10)),
+        tuple(beats(head, BASE) for head in APART),
     ),
     Claim(
-        "What they gain, they gain on classes with few images.",
-        tuple(beats(head, RATIO_100[0], by=10, measure=FEW_ACCURACY) for head in RATIO_100[6:]),
+        "What they gain, they gain on classes with few images: more than ten points.",
+        tuple(beats(head, BASE, by=10, measure=FEW_ACCURACY) for head in APART),
     ),
     Claim(
-        "An SVM on the features beats the classifier trained with the network.", (beats(RATIO_100[4], RATIO_100[0]),)
+        "An SVM with penalties by class, on the features, beats the classifier trained with the network.",
+        (beats(SVM_BALANCED, BASE),),
     ),
 )
 

@@ -237,8 +237,8 @@ FIGURES = (
     Sweep("Test accuracy against dropout", "dropout", DROPOUT),
 )
 
-# Where the report says "about" so many points, half of them are asked for. How many are "no clear difference" is a free
-# choice.
+# Free choices: three points above one in six is guessing; 12 of the published 24 points are "strongly"; 3.5 points are
+# "no clear difference", as published rates differ by up to 3.3; twice 1 % of AlexNet's parameters is "about".
 CLAIMS = (
     Claim("Adam at a rate of 0.03 collapses: to within three points of guessing.", (Bound(of=ADAM_3E2, most=19.7),)),
     Claim(
@@ -258,8 +258,8 @@ CLAIMS = (
         (equals(MOBILENET, ALEXNET, within=2), Bound(of=MOBILENET, measure=PARAMETERS, most=1.14)),
     ),
     Claim(
-        "Dropout rates of 0 to 0.8 make no clear difference: at most four points.",
-        tuple(equals(dropped, DROPOUT[0], within=4) for dropped in DROPOUT[1:9]),
+        "Dropout rates of 0 to 0.8 make no clear difference: less than 3.5 points.",
+        tuple(equals(dropped, DROPOUT[0], within=3.5) for dropped in DROPOUT[1:9]),
     ),
     Claim("A dropout rate of 0.9 hurts.", (beats(DROPOUT[0], DROPOUT[9]),)),
     Claim(

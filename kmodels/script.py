@@ -89,6 +89,9 @@ def _main(experiments, doc, figures, claims, draw, closing):
         return status
     if arguments.figures or draw:
         _draw(selected, arguments, figures, claims)
+    elif claims:
+        # They were judged by fewer records before.
+        _write_verdicts(selected, arguments.out, claims)
     if closing:
         print(f"\n{closing}")
     return status
@@ -179,18 +182,22 @@ def _parents_first(experiments):
 
 def _judge(selected, out, claims):
     """Prints what the records say of the claims about the selected experiments; writes that of their whole reports."""
-    from kmodels.report.claim_tables import text, write_claims
+    from kmodels.report.claim_tables import text
 
     names = {experiment.name for experiment in selected}
-    asked = [claim for claim in claims if any(names & set(bound.names) for bound in claim.bounds)]
+    asked = {claim.says for claim in claims for bound in claim.bounds if names & set(bound.names)}
     require(asked, "--claims needs experiments that a claim is about", sorted(names))
-    reports = {claim.report for claim in asked}
-    records = read_records(out).values()
-    judged = write_claims([claim for claim in claims if claim.report in reports], records, out)
-    said = {claim.says for claim in asked}
-    for report, rows in judged.items():
-        print(f"{report}\n\n{text([row for row in rows if row.claim in said])}\n")
+    for report, rows in _write_verdicts(selected, out, claims).items():
+        print(f"{report}\n\n{text([row for row in rows if row.claim in asked])}\n")
     return 0
+
+
+def _write_verdicts(selected, out, claims):
+    """Judges all claims of the reports of these experiments; returns as `write_claims` does."""
+    from kmodels.report.claim_tables import write_claims
+
+    reports = {experiment.name.split("/")[0] for experiment in selected}
+    return write_claims([claim for claim in claims if claim.report in reports], read_records(out).values(), out)
 
 
 def _draw(selected, arguments, figures, claims):

@@ -352,6 +352,11 @@ def test_claims_are_about_experiments_of_their_report(report):
         for bound in claim.bounds:
             assert set(bound.names) <= names
             assert (bound.least, bound.most) != (None, None)
+            # What the report measured itself must be as it claims.
+            published = [one.published and bound.measure.published(one.published) for one in bound.sides]
+            if None not in published:
+                value = published[0] - sum(published[1:])
+                assert bound.holds(value, value), (claim.says, value)
 
 
 def test_claims_are_shown_and_written_for_their_report(tmp_path, capsys):

@@ -34,7 +34,7 @@ def rows(claims, verdicts):
     for claim in claims:
         mine = [verdict for verdict in verdicts if verdict.claim is claim]
         for verdict in mine:
-            columns = [(_measured(one), _expected(one.bound), str(one.seeds)) for one in verdict.findings]
+            columns = [(_measured(one), _expected(one.bound), _seeds(one)) for one in verdict.findings]
             word = VERDICTS[verdict.outcome, verdict.as_published]
             found.append(Row(claim.says, word, *zip(*columns, strict=True), verdict.images))
         if not mine:
@@ -80,9 +80,13 @@ def write_claims(claims, records, out):
 
 def _measured(finding):
     bound = finding.bound
-    form = "+.2f" if bound.over else ".2f"
-    spread = "" if finding.low is None else f" [{finding.low:{form}}, {finding.high:{form}}]"
+    form = f"{'+' if bound.over else ''}.{bound.measure.digits}f"
+    spread = "" if finding.low is None or bound.measure.exact else f" [{finding.low:{form}}, {finding.high:{form}}]"
     return f"{_what(bound)}: {finding.value:{form}}{spread}"
+
+
+def _seeds(finding):
+    return f"{finding.seeds}{f', {finding.diverged} diverged' if finding.diverged else ''}"
 
 
 def _what(bound):
@@ -97,8 +101,8 @@ def _expected(bound):
     least, most = (
         None if number is None else f"{number:{sign if number else ''}g}" for number in (bound.least, bound.most)
     )
-    expected = f"at most {most}" if least is None else f"at least {least}" if most is None else f"{least} to {most}"
+    expected = f"below {most}" if least is None else f"above {least}" if most is None else f"{least} to {most}"
     published = [bound.measure.published(one.published) if one.published else None for one in bound.sides]
     if None in published:
         return expected
-    return f"{expected} (published {published[0] - sum(published[1:]):{sign}.2f})"
+    return f"{expected} (published {published[0] - sum(published[1:]):{sign}.{bound.measure.digits}f})"

@@ -5,10 +5,12 @@ number of another experiment, lies between two values. Claims are values in the 
 them, and claim_tables.py puts the verdicts into words.
 
 A bound is kept where the 95 % confidence interval over the seeds (Student's t; Welch's for a difference) lies between
-its values, and broken where it lies outside. Anything else is open, and so is whatever was run with one seed.
+its values, and broken where it lies outside. Anything else is open, and so is whatever was run with one seed, or
+diverged. Only runs on the same images are compared, that were changed alike and in nothing that the bound is about.
 """
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.experiment import OF_TRAINING, Experiment, deciding_fields
-from kmodels.records import Record, summarise
+from kmodels.records import Record
 from kmodels.report.tables import by_shots, on_published_data, pixels_name, size_name
 
 CONFIDENCE = 0.95
-# Said by the words for the images.
-OF_THE_IMAGES = ("dataset", "image_size", "subset")
 KEPT, BROKEN, OPEN = "kept", "broken", "open"
+# Fields that the words for the images stand for.
+OF_THE_IMAGES = ("dataset", "image_size", "subset")
 
 
 class Measure(NamedTuple):
@@ -32,11 +34,17 @@ class Measure(NamedTuple):
         says: what it is, in words.
         of: from a Record to the number; None where the run has none.
         published: the same of a Published; None where the report prints none.
+        digits: behind the point, where it is shown.
+        exact: whether it is the same for every seed.
+        needs: fields of the experiment without which, as they are listed, it says nothing.
     """
 
     says: str
     of: Callable[[Record], float | None]
     published: Callable = lambda published: None
+    digits: int = 2
+    exact: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def _points(fraction):
@@ -47,47 +55,46 @@ def _gap(train, test):
     return None if train is None or test is None else 100 * (train - test)
 
 
-TEST_ACCURACY = Measure(
-    "test accuracy, %", lambda record: _points(record.test.accuracy), lambda said: _points(said.test_accuracy)
-)
-GENERALISATION_GAP = Measure(
-    "training minus test accuracy, points",
-    lambda record: _gap(record.train.accuracy, record.test.accuracy),
-    lambda said: _gap(said.train_accuracy, said.test_accuracy),
-)
-FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _points(by_shots(record)["few"]))
-PARAMETERS = Measure("trainable parameters, millions", lambda record: record.parameters / 1e6)
-BEST_EPOCH = Measure("epoch of the lowest validation loss", lambda record: record.best_epoch)
-
-
 def _unrest(record):
     losses = [loss for loss in record.history["val_loss"] if loss is not None]
     return statistics.fmean(abs(b - a) for a, b in itertools.pairwise(losses)) if len(losses) > 1 else None
 
 
-UNREST = Measure("mean change of the validation loss from one epoch to the next", _unrest)
+TEST_ACCURACY = Measure(
+    "test accuracy, %", lambda record: _points(record.test.accuracy), lambda said: _points(said.test_accuracy)
+)
+FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _points(by_shots(record)["few"]))
+GENERALISATION_GAP = Measure(
+    "training minus test accuracy, points",
+    lambda record: _gap(record.train.accuracy, record.test.accuracy),
+    lambda said: _gap(said.train_accuracy, said.test_accuracy),
+)
+PARAMETERS = Measure("trainable parameters, millions", lambda record: record.parameters / 1e6, exact=True)
+BEST_EPOCH = Measure(
+    "epoch of the lowest validation loss", lambda record: record.best_epoch, digits=0, needs=("epochs",)
+)
+UNREST = Measure("mean change of the validation loss from one epoch to the next", _unrest, digits=4)
 
 
 def epochs_to(share):
     """The first epoch whose validation accuracy reaches this share, 0 to 1, of the best one of the run."""
 
     def of(record):
-        accuracies = record.history["val_accuracy"]
+        accuracies = [accuracy or 0.0 for accuracy in record.history["val_accuracy"]]
         return 1 + next(i for i, accuracy in enumerate(accuracies) if accuracy >= share * max(accuracies))
 
-    return Measure(f"epochs to {100 * share:g} % of the best validation accuracy", of)
+    return Measure(f"epochs to {100 * share:g} % of the best validation accuracy", of, digits=1)
 
 
 def lead_of_others(*names):
     """How many points of test accuracy the worst of the other classes is above the best of these."""
 
-    def margin(accuracies, class_names):
-        here = [accuracy for name, accuracy in zip(class_names, accuracies, strict=True) if name in names]
-        others = [accuracy for name, accuracy in zip(class_names, accuracies, strict=True) if name not in names]
-        return 100 * (min(others) - max(here))
-
     def of(record):
-        return margin(record.test.per_class_accuracy, record.class_names)
+        accuracies = dict(zip(record.class_names, record.test.per_class_accuracy, strict=True))
+        here = [accuracies.pop(name, None) for name in names]
+        if None in here or None in accuracies.values() or not accuracies:
+            return None
+        return 100 * (min(accuracies.values()) - max(here))
 
     return Measure(f"worst of the other classes minus best of {', '.join(names)}, points", of)
 
@@ -110,18 +117,26 @@ class Bound:
     most: float | None = None
 
     @property
-    def names(self):
-        """Of the experiments that it is about."""
-        return [one.name for one in self.sides]
+    def sides(self):
+        """The experiments that it is about: one or two."""
+        return [one for one in (self.of, self.over) if one]
 
     @property
-    def sides(self):
-        """Those experiments: one or two."""
-        return [one for one in (self.of, self.over) if one]
+    def names(self):
+        """Of those experiments."""
+        return [one.name for one in self.sides]
+
+    def holds(self, low, high):
+        """Whether an interval lies between its values; a zero is not above zero."""
+        return (self.least is None or self.least < low) and (self.most is None or high < self.most)
+
+    def fails(self, low, high):
+        """Whether an interval lies outside of its values."""
+        return (self.least is not None and high < self.least) or (self.most is not None and low > self.most)
 
 
 def beats(winner, loser, *, by=0.0, measure=TEST_ACCURACY):
-    """A Bound: this much larger or more. Of "about x points" in a report, `by` is x / 2."""
+    """A Bound: larger, by more than this. Of "about x points" in a report, `by` is half of x."""
     return Bound(of=winner, over=loser, least=by, measure=measure)
 
 
@@ -153,13 +168,15 @@ class Finding(NamedTuple):
     Attributes:
         bound: a Bound.
         seeds: how many runs, of both experiments the fewer.
+        diverged: how many more had no outcome.
         value: the mean, or the difference of means.
-        low, high: the confidence interval; None with fewer than two seeds.
+        low, high: the confidence interval; None where there is none.
         outcome: KEPT, BROKEN or OPEN.
     """
 
     bound: Bound
     seeds: int
+    diverged: int
     value: float
     low: float | None
     high: float | None
@@ -186,96 +203,150 @@ class Verdict(NamedTuple):
 
 def judge(claims, records):
     """A Verdict for each claim and each set of images on which one of its bounds was measured."""
-    measured = _by_setting(claims, records)
+    settings = _by_setting(claims, records)
     verdicts = []
     for claim in claims:
-        for (images, as_published), runs in measured.items():
-            findings = tuple(filter(None, (_finding(bound, runs) for bound in claim.bounds)))
+        for setting, runs in settings.items():
+            findings = tuple(filter(None, (_finding(bound, runs, len(claim.bounds)) for bound in claim.bounds)))
             if findings:
-                verdicts.append(Verdict(claim, images, as_published, findings, _together(claim, findings)))
+                outcome = _together([finding.outcome for finding in findings], len(claim.bounds))
+                verdicts.append(Verdict(claim, setting.words, setting.as_published, findings, outcome))
     return verdicts
 
 
-def _together(claim, findings):
-    outcomes = [finding.outcome for finding in findings]
+def _together(outcomes, bounds):
     if BROKEN in outcomes:
         return BROKEN
-    return KEPT if outcomes == [KEPT] * len(claim.bounds) else OPEN
+    return KEPT if outcomes == [KEPT] * bounds else OPEN
+
+
+class _Setting(NamedTuple):
+    """What runs must have in common to be compared; the checksum tells images apart that are named alike."""
+
+    words: str
+    as_published: bool
+    sha256: str
 
 
 def _by_setting(claims, records):
-    """{(images in words, whether as published): {experiment name: its completed Records}}."""
-    records = list(records)
+    """{_Setting: {experiment name: [Record]}}, completed or diverged; of a seed's runs the newest."""
+    records = [record for record in records if record.status in ("completed", "diverged")]
     listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
     networks = {f"{Path(record.stem).name}.keras": record for record in records}
     found = {}
-    for summary in summarise(records):
-        if summary.experiment.name in listed and summary.records:
-            first = summary.records[0]
-            changes = _changes(first, listed, networks)
-            images = f"{pixels_name(summary.source)}, {size_name(first.image_shape)}"
-            where = (", ".join([images, *changes]), on_published_data(summary.source) and not changes)
-            runs = found.setdefault(where, {}).setdefault(summary.experiment.name, {})
-            # A seed counts once, whichever backend it ran on.
-            runs |= {record.seed: record for record in summary.records if record.seed not in runs}
-    return {where: {name: list(runs.values()) for name, runs in by_name.items()} for where, by_name in found.items()}
+    for record in sorted(records, key=lambda record: record.started):
+        if record.experiment.name in listed:
+            setting = _setting(record, listed, networks)
+            # The backend does not matter, they compute the same.
+            found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
+    return {
+        setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
+        for setting, by_name in found.items()
+    }
+
+
+def _setting(record, listed, networks):
+    images = _images(record)
+    changes, as_listed = _changes(record, listed, networks)
+    precision = [] if record.precision == "float32" else [record.precision]
+    return _Setting(", ".join([images, *precision, *changes]), as_listed, record.source["sha256"])
+
+
+def _images(record):
+    return f"{pixels_name(record.source)}, {size_name(record.image_shape)}"
 
 
 def _changes(record, listed, networks):
-    """What of a run, and of those whose network it started from, is otherwise than listed, but for its images.
+    """What of a run, and of those whose network it started from, is otherwise than listed.
 
-    ["epochs=8"]; a classifier that is fitted apart is thus compared with the network that its features come from.
+    A classifier that is fitted apart is thus compared with the network that its features come from.
+
+    Returns:
+        ["epochs=8"], without what the words for the images say; and whether nothing at all is otherwise.
     """
     experiment, changes = record.experiment, []
-    parent = networks.get(record.started_from["network"]) if record.started_from else None
-    if parent:
-        changes += _changes(parent, listed, networks)
-    if experiment.name in listed:
-        unread = (*OF_THE_IMAGES, *(OF_TRAINING if experiment.is_fitted else ()))
-        names = [item.name for item in deciding_fields() if item.name not in unread]
-        wanted = listed[experiment.name]
-        changes += [
-            f"{name}={getattr(experiment, name)}"
-            for name in names
-            if getattr(experiment, name) != getattr(wanted, name)
-        ]
-    return list(dict.fromkeys(changes))
+    wanted = listed.get(experiment.name, experiment)
+    same_images = on_published_data(record.source) and all(
+        getattr(experiment, name) == getattr(wanted, name) for name in OF_THE_IMAGES
+    )
+    if record.started_from:
+        parent = networks.get(record.started_from["network"])
+        if parent is None:
+            changes, same_images = ["from a network without a record"], False
+        else:
+            changes, as_listed = _changes(parent, listed, networks)
+            same_images = same_images and as_listed
+            if _images(parent) != _images(record):
+                changes.append(f"from {parent.experiment.name} on {_images(parent)}")
+    unread = (*OF_THE_IMAGES, *(OF_TRAINING if experiment.is_fitted else ()))
+    for name in (item.name for item in deciding_fields() if item.name not in unread):
+        if getattr(experiment, name) != getattr(wanted, name):
+            changes.append(f"{name}={getattr(experiment, name)}")
+    changes = list(dict.fromkeys(changes))
+    return changes, same_images and not changes
 
 
-def _finding(bound, runs):
-    """None where one of the experiments was not run."""
-    sides = [runs.get(one.name) for one in bound.sides]
-    if not all(sides):
+def _finding(bound, runs, bounds):
+    """None where one of the experiments was not run, or not so that the bound can be judged.
+
+    Args:
+        bounds: how many the claim has; to be broken by one of several, that one must be so the more surely.
+    """
+    sides = [runs.get(name) for name in bound.names]
+    if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    numbers = [[bound.measure.of(record) for record in side] for side in sides]
-    if any(number is None for side in numbers for number in side):
+    completed = [[record for record in side if record.status == "completed"] for side in sides]
+    numbers = [[bound.measure.of(record) for record in side] for side in completed]
+    if not all(numbers) or any(number is None for side in numbers for number in side):
         return None
-    means = [statistics.fmean(side) for side in numbers]
-    value = means[0] - (means[1] if bound.over else 0)
-    seeds = min(map(len, numbers))
-    low, high = _interval(numbers) if seeds > 1 else (None, None)
-    return Finding(bound, seeds, value, low, high, _outcome(bound, low, high))
+    diverged = sum(len(side) for side in sides) - sum(len(side) for side in completed)
+    low, high = _interval(numbers, CONFIDENCE, bound.measure.exact)
+    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if bound.over else 0)
+    outcome = OPEN
+    if low is not None and not diverged:
+        if bound.holds(low, high):
+            outcome = KEPT
+        elif bound.fails(*_interval(numbers, 1 - (1 - CONFIDENCE) / bounds, bound.measure.exact)):
+            outcome = BROKEN
+    return Finding(bound, min(map(len, numbers)), diverged, value, low, high, outcome)
 
 
-def _outcome(bound, low, high):
-    least = float("-inf") if bound.least is None else bound.least
-    most = float("inf") if bound.most is None else bound.most
-    if low is None:
-        return OPEN
-    if least <= low and high <= most:
-        return KEPT
-    return BROKEN if high < least or low > most else OPEN
+def _tells(bound, run):
+    """Whether experiments as they were run still differ where the bound's do, and have what its measure needs."""
+    if any(
+        getattr(one, name) != getattr(as_run, name)
+        for name in bound.measure.needs
+        for one, as_run in zip(bound.sides, run, strict=True)
+    ):
+        return False
+    if not bound.over:
+        return True
+    names = [item.name for item in deciding_fields()]
+    differing = [name for name in names if getattr(bound.of, name) != getattr(bound.over, name)]
+    return all(getattr(run[0], name) != getattr(run[1], name) for name in differing)
 
 
-def _interval(numbers):
-    """The confidence interval of a mean, or of the difference of two."""
+def _interval(numbers, confidence, exact):
+    """The confidence interval of a mean, or of the difference of two; (None, None) where it takes more runs.
+
+    Args:
+        numbers: one or two lists.
+        exact: whether one run is enough.
+    """
+    fewest = min(map(len, numbers))
+    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
+    if exact:
+        return value, value
+    if fewest < 2:
+        return None, None
+    variances = [statistics.variance(side) / len(side) for side in numbers]
+    if not any(variances):
+        # Two equal numbers are no spread.
+        return (value, value) if fewest > 2 else (None, None)
     from scipy import stats
 
-    if all(len(set(side)) == 1 for side in numbers):
-        value = numbers[0][0] - (numbers[1][0] if len(numbers) > 1 else 0)
-        return value, value
-    if len(numbers) == 1:
-        interval = stats.ttest_1samp(numbers[0], 0).confidence_interval(CONFIDENCE)
-    else:
-        interval = stats.ttest_ind(*numbers, equal_var=False).confidence_interval(CONFIDENCE)
-    return float(interval.low), float(interval.high)
+    freedom = sum(variances) ** 2 / sum(
+        variance**2 / (len(side) - 1) for variance, side in zip(variances, numbers, strict=True)
+    )
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(sum(variances))
+    return value - half, value + half

@@ -2,13 +2,23 @@
 
 import os
 from pathlib import Path
+from statistics import fmean
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
 from kmodels.records import summarise
 from kmodels.report.pictures import PICTURES, picture_path
-from kmodels.report.tables import by_shots, mean_and_spread, on_published_data, percent, recipe, size_name, source_name
+from kmodels.report.tables import (
+    by_shots,
+    mean_and_spread,
+    on_published_data,
+    percent,
+    pixels_name,
+    recipe,
+    size_name,
+    source_name,
+)
 
 # Around what the README gets.
 MARKERS = {
@@ -16,11 +26,16 @@ MARKERS = {
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
-# Of one report; written by claims.py, for the experiment files alone know the claims.
+# Of one report; written by claim_tables.py, for the experiment files alone know the claims.
 CLAIMS = "claims.md"
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones, copies of a set as files (JPEG is lossy) or parts of it, say how "
     "the code behaves; they do not confirm or refute a published number."
+)
+HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
+CLAIMS_ARE_JUDGED = (
+    "A claim holds where the 95 % confidence interval over the seeds says so, and is open where it says neither; with "
+    'one seed every claim is open. Of "about x points" more than half is asked for.'
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
@@ -35,25 +50,31 @@ def summary(records, page=PAGE):
         records: any; runs that were not completed and the quickstart's do not show.
         page: the address of what `results_page` returns, seen from where the summary stands.
     """
-    rows = [("report", "experiments", "best", "test %", "published %", "images", "as published")]
+    rows = [("report", "experiments", "best", "test %", "published %", "images", "published images")]
     for report, summaries in _by_report(records).items():
-        for (where, _, as_published), group in _by_images(summaries).items():
-            best = max(group, key=lambda one: one.mean)
+        by_images = {}
+        for one in summaries:
+            images = f"{pixels_name(one.source)}, {size_name(one.records[0].image_shape)}"
+            by_images.setdefault((images, on_published_data(one.source)), []).append(one)
+        for (images, published_images), group in by_images.items():
+            # Never by what was tested on: of ten experiments one is lucky there.
+            best = max(group, key=lambda one: fmean(record.val.accuracy for record in one.records))
             published = best.experiment.published
             rows.append(
                 (
                     f"[{report}]({page}#{report})",
-                    str(len(group)),
+                    str(len({one.experiment.name for one in group})),
                     f"`{_short(best)}`",
                     mean_and_spread(best),
                     percent(published and published.test_accuracy),
-                    where,
-                    "yes" if as_published else "no",
+                    images,
+                    "yes" if published_images else "no",
                 )
             )
     if len(rows) == 1:
         return "No record yet."
-    return "\n\n".join((table(rows, right=(1, 3, 4)), f"{HOW_MEASURED} {OTHER_PIXELS}"))
+    said = f"The best experiment is that with the highest validation accuracy. {HOW_MEASURED} {OTHER_PIXELS}"
+    return "\n\n".join((table(rows, right=(1, 3, 4)), said))
 
 
 def results_page(records, out):
@@ -64,13 +85,13 @@ def results_page(records, out):
         out: the results folder, in which pictures are looked for and the page is to stand.
     """
     reports = _by_report(records)
-    parts = ["# Results", "Written by `kmodels report` from the records in this folder.", HOW_MEASURED, OTHER_PIXELS]
+    parts = [HEAD, HOW_MEASURED, OTHER_PIXELS, CLAIMS_ARE_JUDGED]
     parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
     for report, summaries in reports.items():
         parts.append(f"## {report}")
-        for (where, device, as_published), group in _by_images(summaries).items():
-            pixels = "the published data" if as_published else "other pixels"
-            parts += [f"**{where}** ({pixels}), on {device}:", _experiments_table(group)]
+        for (images, where, published_images), group in _by_images(summaries).items():
+            pixels = "the published data" if published_images else "other pixels"
+            parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         claims = Path(out) / report / CLAIMS
@@ -92,12 +113,15 @@ def _by_report(records):
 
 
 def _by_images(summaries):
-    """{(images in words, device in words, whether they are the published data): [Summary]}."""
+    """{(images in words, where in words, whether they are the published data): [Summary]}."""
     found = {}
     for one in summaries:
-        images = f"{source_name(one.source)}, {size_name(one.records[0].image_shape)}"
-        device = ", ".join(dict.fromkeys(f"{record.device}, {record.backend}" for record in one.records))
-        found.setdefault((images, device, on_published_data(one.source)), []).append(one)
+        first = one.records[0]
+        images = f"{source_name(one.source)}, {size_name(first.image_shape)}"
+        devices = ", ".join(dict.fromkeys(record.device for record in one.records))
+        precision = "" if first.precision == "float32" else f", {first.precision}"
+        where = f"{devices}, {first.backend}{precision}"
+        found.setdefault((images, where, on_published_data(one.source)), []).append(one)
     return found
 
 
@@ -172,9 +196,12 @@ def write(records, speed, out, readme, check=False):
         The paths that were not up to date.
 
     Raises:
-        InputError: if there is no README, or markers are missing or there twice.
+        InputError: if there is no README, or markers are missing or there twice; or if there is another file where the
+            page is to stand.
     """
     records, readme, page = list(records), Path(readme), Path(out) / PAGE
+    if page.is_file() and not page.read_text().startswith(HEAD):
+        raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
     address = Path(os.path.relpath(page, readme.parent)).as_posix()
     wanted = {
         readme: _between_markers(readme, {"results": summary(records, address), "speed": speed}),

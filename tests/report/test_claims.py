@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 from test_markdown import FOLDER
 from test_records import make
 
@@ -47,8 +48,86 @@ def test_equal_means_that_the_whole_interval_is_near():
 def test_a_number_of_one_experiment_is_judged_too():
     assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.21)) == KEPT
     assert outcome(Bound(of=ONE, least=30), *runs(ONE, 0.2, 0.21)) == BROKEN
-    # The same every time: the interval is that number.
-    assert outcome(Bound(of=ONE, most=20), *runs(ONE, 0.2, 0.2)) == KEPT
+
+
+def test_numbers_without_spread_need_three_runs_and_a_tie_beats_nobody():
+    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2)) == OPEN
+    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2, 0.2)) == KEPT
+    tied = (*runs(ONE, 0.2, 0.2, 0.2), *runs(TWO, 0.2, 0.2, 0.2))
+    assert outcome(beats(ONE, TWO), *tied) == OPEN
+    assert outcome(beats(ONE, TWO), *runs(ONE, 0.3, 0.3, 0.3), *runs(TWO, 0.2, 0.21, 0.2)) == KEPT
+    # The same for every seed, by its nature.
+    assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, most=1), *runs(ONE, 0.2)) == KEPT
+
+
+def test_the_interval_is_welchs():
+    # Unequal numbers and variances, where Student's pooled one is another: scipy.stats.ttest_ind(equal_var=False).
+    numbers = [[60.0, 61.0, 59.0, 60.5], [50.0, 58.0]]
+    low, high = claims._interval(numbers, 0.95, exact=False)
+    reference = stats.ttest_ind(*numbers, equal_var=False).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((reference.low, reference.high))
+    low, high = claims._interval(numbers[:1], 0.95, exact=False)
+    reference = stats.ttest_1samp(numbers[0], 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((reference.low, reference.high))
+
+
+def test_one_of_many_bounds_must_be_broken_the_more_surely():
+    # Broken by itself, at 95 %; not at 99.4 %, as one of eight.
+    records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.625, 0.63, 0.62))
+    alone = beats(ONE, TWO)
+    assert outcome(alone, *records) == BROKEN
+    (verdict,) = judge([Claim("So.", (alone, *7 * (Bound(of=ONE, least=1),)))], records)
+    assert verdict.findings[0].outcome == OPEN
+    assert verdict.outcome == OPEN
+
+
+def test_a_run_without_an_outcome_leaves_it_open_and_is_counted():
+    lost = make(2, experiment=ONE, status="diverged", test=None)
+    records = (*runs(ONE, 0.60, 0.61), lost, *runs(TWO, 0.30, 0.31))
+    (verdict,) = judge([Claim("So.", (beats(ONE, TWO),))], records)
+    assert (verdict.outcome, verdict.findings[0].diverged) == (OPEN, 1)
+    assert claim_tables.rows([verdict.claim], [verdict])[0].seeds == ("2, 1 diverged",)
+
+
+def test_a_seed_counts_once_by_its_newest_run_whichever_backend():
+    older = make(0, 0.1, experiment=ONE, backend="torch", started="2025-01-01T00:00:00+00:00")
+    (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), older])
+    assert (verdict.findings[0].seeds, verdict.findings[0].value) == (1, 50)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_size": 16}, {"dataset": "cifar100"}, {"epochs": 3}, {"subset": 100}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_only_the_reports_own_images_and_settings_are_as_published(changes):
+    source = {**make().source, "subset": 100} if "subset" in changes else make().source
+    records = [make(0, 0.5, experiment=replace(ONE, **changes), source=source)]
+    (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], records)
+    assert not verdict.as_published
+
+
+def test_what_a_network_started_from_belongs_to_the_images():
+    start = {"network": "jax-12345678-cd-seed0.keras", "taken": (), "drawn": ()}
+    tuned = replace(ONE, init_from="report/two")
+    claim = Claim("So.", (Bound(of=tuned, least=1),))
+    (verdict,) = judge([claim], runs(tuned, 0.5, started_from=start))
+    assert verdict.images.endswith("from a network without a record")
+    assert not verdict.as_published
+    (parent,) = runs(TWO, 0.5, source=FOLDER)
+    start = {**start, "network": f"{parent.stem.split('/')[-1]}.keras"}
+    (verdict,) = judge([claim], [parent, *runs(tuned, 0.5, started_from=start)])
+    assert verdict.images.endswith("from report/two on cifar10 (image folder, JPEG), 8x8 pixels")
+    assert not verdict.as_published
+
+
+def test_experiments_that_were_made_equal_say_nothing():
+    longer = replace(TWO, epochs=80)
+    claim = Claim("More epochs are better.", (beats(longer, ONE),))
+    cut = [replace(experiment, epochs=5) for experiment in (ONE, longer)]
+    assert judge([claim], [*runs(cut[0], 0.5, 0.51), *runs(cut[1], 0.6, 0.61)]) == []
+    stops = Claim("It stops early.", (Bound(of=ONE, measure=claims.BEST_EPOCH, most=9),))
+    assert judge([stops], runs(cut[0], 0.5)) == []
 
 
 def test_a_claim_is_kept_where_all_of_it_is_and_broken_where_a_part_is():
@@ -102,7 +181,10 @@ def test_measures_of_a_run():
     assert claims.GENERALISATION_GAP.of(replace(record, train=trained)) == pytest.approx(40)
     classes = replace(record.test, per_class_accuracy=(0.5, 0.4, 0.8))
     harder = claims.lead_of_others("a", "b")
-    assert harder.of(replace(record, test=classes, class_names=("a", "b", "c"))) == pytest.approx(30)
+    named = replace(record, test=classes, class_names=("a", "b", "c"))
+    assert harder.of(named) == pytest.approx(30)
+    assert claims.lead_of_others("a", "z").of(named) is None
+    assert harder.of(replace(named, test=replace(classes, per_class_accuracy=(0.5, 0.4, None)))) is None
 
 
 def test_words_say_what_was_measured_expected_and_published():
@@ -114,7 +196,7 @@ def test_words_say_what_was_measured_expected_and_published():
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
         "  confirmed: cifar10 (tfds), 8x8 pixels",
-        "    one minus two: +10.00 [+7.73, +12.27]; expected: at least +2.5 (published +5.00); seeds: 3",
+        "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not measured",
     ]
@@ -124,15 +206,15 @@ def test_words_say_what_was_measured_expected_and_published():
 @pytest.mark.parametrize(
     ("bound", "expected"),
     [
-        (beats(ONE, TWO), "at least 0 (published +5.00)"),
+        (beats(ONE, TWO), "above 0 (published +5.00)"),
         (equals(ONE, TWO, within=1), "-1 to +1 (published +5.00)"),
-        (Bound(of=ONE, most=65), "at most 65 (published 60.00)"),
-        (Bound(of=ONE, measure=claims.GENERALISATION_GAP, least=3), "at least 3 (published 30.00)"),
-        (Bound(of=ONE, over=TWO, measure=claims.GENERALISATION_GAP, most=0), "at most 0"),
+        (Bound(of=ONE, most=65), "below 65 (published 60.00)"),
+        (Bound(of=ONE, measure=claims.GENERALISATION_GAP, least=3), "above 3 (published 30.00)"),
+        (Bound(of=ONE, over=TWO, measure=claims.GENERALISATION_GAP, most=0), "below 0"),
     ],
 )
 def test_what_is_expected_in_words(bound, expected):
-    finding = claims.Finding(bound, 1, 0.0, None, None, OPEN)
+    finding = claims.Finding(bound, 1, 0, 0.0, None, None, OPEN)
     verdict = claims.Verdict(Claim("So.", (bound,)), "images", False, (finding,), OPEN)
     (row,) = claim_tables.rows([verdict.claim], [verdict])
     assert row.expected == (expected,)

@@ -26,7 +26,9 @@ FOLDER = {
 
 def test_the_summary_names_the_best_on_each_set_of_images():
     worse, better = (replace(make().experiment, name=f"report/{name}") for name in ("worse", "better"))
-    records = [make(0, 0.4, experiment=worse), make(0, 0.5, experiment=better), make(1, 0.7, experiment=better)]
+    # Lucky on the test images, and not the best by those of validation.
+    lucky = replace(make(0, 0.4, experiment=worse), test=replace(make().test, accuracy=0.99))
+    records = [lucky, make(0, 0.5, experiment=better), make(1, 0.7, experiment=better)]
     part = make(0, 0.9, experiment=worse, source={**make().source, "subset": 5000, "sha256": "cd" * 32})
     table = markdown.summary([*records, part], "results/README.md").split("\n\n")[0]
     sub, whole = sorted(table.splitlines()[2:], key=lambda line: line.endswith("| yes |"))
@@ -94,12 +96,20 @@ def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     assert markdown.write([make()], "fast", out, readme) == []
 
 
+def test_a_file_of_somebody_else_is_not_overwritten(readme, tmp_path):
+    before = readme.read_text()
+    with pytest.raises(InputError, match="was not written by `kmodels report` and would be lost"):
+        markdown.write([make()], "", tmp_path, readme)
+    assert readme.read_text() == before
+
+
 def test_a_readme_without_markers_is_refused(tmp_path):
+    out = tmp_path / "results"
     with pytest.raises(InputError, match="no README at"):
-        markdown.write([], "", tmp_path, tmp_path / "README.md")
+        markdown.write([], "", out, tmp_path / "README.md")
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(InputError, match="must have the lines"):
-        markdown.write([], "", tmp_path, tmp_path / "README.md")
+        markdown.write([], "", out, tmp_path / "README.md")
 
 
 def test_our_own_readme_shows_the_committed_records(tmp_path, monkeypatch, capsys):
