@@ -40,12 +40,13 @@ def ours_epoch(job):
 def validated(job):
     """Ours, fed as a run is on this device and validated after every epoch; blocks take callbacks."""
     trainer, validation = new_trainer(job), ArraysFeed(made_up_split(job, 1), job.batch_size)
-    if _on_gpu_with_jax():
+    if on_gpu_with_jax():
         return fit_blocks(job, trainer, resident(job), job.program_steps, validation_data=validation)
     return fit_blocks(job, trainer, arrays(job), validation_data=validation)
 
 
-def _on_gpu_with_jax():
+def on_gpu_with_jax():
+    """Whether an epoch is one program here."""
     if keras.backend.backend() != "jax":
         return False
     import jax

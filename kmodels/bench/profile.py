@@ -5,6 +5,7 @@ JAX' profiler tells when each operation of the compiled program ran, program_tex
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from kmodels.bench.contenders import CONTENDERS
@@ -50,8 +51,12 @@ def take(job, report):
     from kmodels.bench import ours
     from kmodels.bench.blocks import LEAST_STEPS
 
-    trainer = ours.new_trainer(job)
-    resident = jax.devices()[0].platform != "cpu"
+    trainer, resident = ours.new_trainer(job), ours.on_gpu_with_jax()
+    if resident:
+        from kmodels.training.epoch_program import CHUNK_STEPS
+
+        # One program: a second, for the rest of a longer epoch, would name its operations otherwise.
+        job = replace(job, program_steps=min(job.program_steps, CHUNK_STEPS))
     feed_of = ours.resident(job) if resident else ours.arrays(job)
     block = ours.fit_blocks(job, trainer, feed_of, job.program_steps if resident else None)
     text = _program_text(trainer, feed_of(LEAST_STEPS)[0])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.memory import MEBIBYTE
 from kmodels.bench.summary import median, ratios, reference_of, sizes, spent, starts
 from kmodels.errors import InputError
 from kmodels.report.markdown import table
@@ -87,10 +88,10 @@ def _startup_said(row):
 def _memory_said(row):
     if not row["watched"]:
         return ""
-    found = sizes(row["watched"])
+    found = {what: number / MEBIBYTE for what, number in sizes(row["watched"]).items()}
     return (
-        f"{found['more']} MiB above the libraries' {found['libraries']}, {found['images']} of them the images; "
-        f"growth over {len(row['watched']['epoch_bytes'])} epochs: {found['growth']} MiB"
+        f"{found['more']:,.0f} MiB above the libraries' {found['libraries']:,.0f}, {found['images']:,.0f} of them the "
+        f"images; growth over {len(row['watched']['epoch_bytes'])} epochs: {found['growth']:.2f} MiB an epoch"
     )
 
 

@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 
-from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
+from kmodels.bench.memory import SETTLED_EPOCH
 from kmodels.bench.startup import STAGES
 
 OURS = ("ours", "ours-epoch")
@@ -47,13 +47,13 @@ def achieved(row, name):
 
 
 def growth(resident):
-    """How much more memory the second half of some epochs needs than the first, by the least of each.
+    """Bytes more an epoch, from the least of the first half of some epochs to the least of the second.
 
     What a checkpoint's thread or the allocator holds for a moment comes and goes; what leaks stays. It takes two values
     or more.
     """
     half = len(resident) // 2
-    return min(resident[half:]) - min(resident[:half])
+    return (min(resident[half:]) - min(resident[:half])) / half
 
 
 def starts(row):
@@ -66,22 +66,21 @@ def starts(row):
 
 
 def sizes(watched):
-    """Mebibytes in words, of what `memory.run_and_watch` returns."""
+    """{what: bytes} of what `memory.run_and_watch` returns; "growth" is that of an epoch."""
     epochs = watched["epoch_bytes"]
-    sizes = {
+    return {
         "libraries": watched["framework_bytes"],
         "more": epochs[-1] - watched["framework_bytes"],
         "images": watched["data_bytes"],
         "growth": growth(epochs[SETTLED_EPOCH - 1 :]),
         "peak": watched["peak_bytes"],
     }
-    return {name: f"{size / MEBIBYTE:,.0f}" for name, size in sizes.items()}
 
 
 def spent(taken):
     """{kind of layer: Counter of milliseconds a step by direction}, longest first."""
-    spent = {}
+    by_kind = {}
     for part in taken["parts"]:
-        both = spent.setdefault(part["kind"], Counter())
+        both = by_kind.setdefault(part["kind"], Counter())
         both[part["direction"]] += 1e3 * part["seconds"] / taken["steps"]
-    return dict(sorted(spent.items(), key=lambda item: -item[1].total()))
+    return dict(sorted(by_kind.items(), key=lambda item: -item[1].total()))

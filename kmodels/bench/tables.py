@@ -1,6 +1,6 @@
 """The results as text for a terminal; readme.py has the tables for the README."""
 
-from kmodels.bench.memory import SETTLED_EPOCH
+from kmodels.bench.memory import MEBIBYTE, SETTLED_EPOCH
 from kmodels.bench.program_text import BACKWARD, FORWARD
 from kmodels.bench.summary import achieved, compile_seconds, median, ratios, reference_of, sizes, spent, starts
 from kmodels.bench.throughput import EVERYONE
@@ -86,16 +86,20 @@ def _startup(row):
 def _memory(row):
     if not row["watched"]:
         return _failed(row).strip()
-    watched, epochs = sizes(row["watched"]), len(row["watched"]["epoch_bytes"])
+    found, epochs = sizes(row["watched"]), len(row["watched"]["epoch_bytes"])
     lines = [
         ("resident", "MiB"),
-        ("libraries and a tiny run", watched["libraries"]),
-        (f"more after {epochs} epochs", watched["more"]),
-        ("of it the images", watched["images"]),
-        (f"growth from epoch {SETTLED_EPOCH}", watched["growth"]),
-        ("peak", watched["peak"]),
+        ("libraries and a tiny run", _mebibytes(found["libraries"])),
+        (f"more after {epochs} epochs", _mebibytes(found["more"])),
+        ("of it the images", _mebibytes(found["images"])),
+        (f"growth an epoch, from epoch {SETTLED_EPOCH}", f"{found['growth'] / MEBIBYTE:.2f}"),
+        ("peak", _mebibytes(found["peak"])),
     ]
     return aligned(lines, right=(1,))
+
+
+def _mebibytes(number):
+    return f"{number / MEBIBYTE:,.0f}"
 
 
 def _profile(row):

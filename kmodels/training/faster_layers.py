@@ -1,4 +1,7 @@
-"""Layers whose training JAX compiles to something slow, computed in other ways. Values and gradients are the same.
+"""Layers whose training JAX compiles to something slow, computed in other ways.
+
+Values are the same, and gradients but for rounding where windows overlap. (Of NaN and of forward-mode derivatives,
+which no training takes, that is not said.)
 
 Max pooling. XLA takes its gradient by a `select_and_scatter`. On a processor that costs as much as a convolution; on a
 GPU it adds with atomics, in an order that changes from run to run, and is refused where results are to repeat
@@ -25,7 +28,10 @@ _PARITY = 0x1BD11BDA
 
 
 def quicken(network):
-    """Lets the layers of a network compute their training here; what is saved of them stays as it was."""
+    """Lets the pooling layers of a network compute as `max_pool` does; what is saved of them stays as it was.
+
+    (Dropout takes its draws from `uniform` where trainer.py has it read its rate.)
+    """
     for layer in network.layers:
         if isinstance(layer, keras.layers.MaxPooling2D) and layer.data_format == "channels_last":
             layer.call = partial(_pooled, layer)
@@ -104,7 +110,7 @@ def _lowest(images):
 
 
 def uniform(shape, seed):
-    """What `keras.random.uniform` draws, bit for bit.
+    """What `keras.random.uniform` draws, bit for bit, with JAX's usual generator (partitionable threefry).
 
     Args:
         shape: of ints.

@@ -41,7 +41,7 @@ class CrossEntropy(keras.losses.Loss):
         loss = -(1 - smoothing) * _at(log_probabilities, index, share) - smoothing * even
         if weights is None:
             return loss
-        return loss / ops.mean(_at(ops.broadcast_to(weights, ops.shape(log_probabilities)), index, share))
+        return loss / ops.mean(_at(weights, index, share))
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": float(ops.convert_to_numpy(self.label_smoothing))}
@@ -59,7 +59,7 @@ def _at(values, index, share):
 def _picked(values, index):
     # A sum of one value and zeros. The gradient of indexing would add with atomics on a GPU, in an order of chance.
     places = ops.arange(values.shape[-1], dtype=index.dtype)
-    return ops.sum(ops.where(places == index, values, ops.zeros_like(values)), axis=-1)
+    return ops.sum(ops.where(places == index, values, ops.zeros((), values.dtype)), axis=-1)
 
 
 def class_weights(given, labels, num_classes):

@@ -53,7 +53,7 @@ def test_ours_takes_as_many_steps_as_it_says(monkeypatch):
 def test_callbacks_are_measured_on_the_epoch_program_where_a_run_would_use_it(monkeypatch, backend):
     if backend != "jax":
         pytest.skip("an epoch as one program is JAX's")
-    monkeypatch.setattr(ours, "_on_gpu_with_jax", lambda: True)
+    monkeypatch.setattr(ours, "on_gpu_with_jax", lambda: True)
     assert ours.validated(JOB)(4).steps == 6
     compared = callbacks.compare(JOB, print, repeats=2)
     assert [len(result["images_per_second"]) for result in compared.values()] == [2, 2]

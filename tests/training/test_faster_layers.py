@@ -46,6 +46,23 @@ def test_pooling_and_its_gradient_are_jax_own(size, strides, padding):
     np.testing.assert_allclose(*our_back(gradient), *back(gradient), atol=1e-6)
 
 
+def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
+    import jax
+    import jax.numpy as jnp
+
+    from kmodels.training.faster_layers import max_pool
+
+    def gradient(images):
+        return jax.grad(lambda images: (max_pool(images, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 2).sum())(images)
+
+    images = np.random.default_rng(0).normal(size=(3, 2, 7, 7, 4)).astype(np.float32)
+    alone = [gradient(one) for one in images]
+    np.testing.assert_array_equal(jax.vmap(gradient)(images), alone)
+    half = gradient(jnp.asarray(images[0], "bfloat16"))
+    assert half.dtype == "bfloat16"
+    np.testing.assert_allclose(half.astype("float32"), alone[0], atol=0.2)
+
+
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_a_layer_keeps_what_it_computes_and_what_is_saved_of_it(padding):
     from kmodels.training.faster_layers import quicken
@@ -54,7 +71,9 @@ def test_a_layer_keeps_what_it_computes_and_what_is_saved_of_it(padding):
     network = keras.Model(image, keras.layers.MaxPooling2D(3, 2, padding=padding)(image))
     images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype(np.float32)
     config, expected = network.get_config(), np.asarray(network(images))
+    stock = network.layers[-1].call
     quicken(network)
+    assert network.layers[-1].call != stock
     np.testing.assert_array_equal(network(images), expected)
     assert network.get_config() == config
 
@@ -68,12 +87,14 @@ def test_draws_are_those_of_keras():
         np.testing.assert_array_equal(uniform(shape, ours), expected)
 
 
-@pytest.mark.parametrize("model", ["model4", "alexnet_cifar"])
-def test_a_training_step_scatters_nothing(model):
+@pytest.mark.parametrize(("model", "augmentation"), [("model4", "mixup"), ("alexnet_cifar", "rotate_flip")])
+def test_a_training_step_scatters_nothing(model, augmentation):
     # A scatter adds in an order of chance on a GPU, or is refused where results are to repeat.
     import jax
 
-    settings = Experiment(name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced")
+    settings = Experiment(
+        name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced", augmentation=augmentation
+    )
     network = build_model(model, (32, 32, 3), 10)
     trainer = build_trainer(settings, network, 0, np.ones(10, np.float32))
     build_state(trainer)
