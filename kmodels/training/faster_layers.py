@@ -8,6 +8,8 @@ GPU it adds with atomics, in an order that changes from run to run, and is refus
 (`make_deterministic`). Here the forward pass notes which pixel of a window was the largest, the first of equal ones as
 in PyTorch, and the gradient is a sum of shifted copies, one for each pixel of a window.
 
+Adaptive average pooling. Keras takes its windows by indexing, whose gradient adds with atomics too; here by slices.
+
 Dropout. On a processor JAX draws random bits in five loops over memory, elsewhere in a kernel of its own. The same
 rounds of the same generator, written out, become part of the loop that drops.
 
@@ -28,19 +30,34 @@ _PARITY = 0x1BD11BDA
 
 
 def quicken(network):
-    """Lets the pooling layers of a network compute as `max_pool` does; what is saved of them stays as it was.
+    """Lets the pooling layers of a network compute in these ways; what is saved of them stays as it was.
 
     (Dropout takes its draws from `uniform` where trainer.py has it read its rate.)
     """
     for layer in network.layers:
-        if isinstance(layer, keras.layers.MaxPooling2D) and layer.data_format == "channels_last":
-            layer.call = partial(_pooled, layer)
+        for kind, pool in POOLING.items():
+            if isinstance(layer, kind) and layer.data_format == "channels_last":
+                layer.call = partial(pool, layer)
 
 
-def _pooled(layer, inputs):
+def _largest(layer, inputs):
     size, strides = layer.pool_size, layer.strides
     padding = lax.padtype_to_pads(inputs.shape[1:3], size, strides, layer.padding.upper())
     return max_pool(inputs, size, strides, tuple(padding))
+
+
+def _adaptive_mean(layer, inputs):
+    for axis, windows in enumerate(layer.output_size, start=1):
+        length = inputs.shape[axis]
+        spans = [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
+        inputs = jnp.stack([lax.slice_in_dim(inputs, *span, axis=axis).mean(axis) for span in spans], axis)
+    return inputs
+
+
+POOLING = {
+    keras.layers.MaxPooling2D: _largest,
+    keras.layers.AdaptiveAveragePooling2D: _adaptive_mean,
+}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
