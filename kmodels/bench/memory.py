@@ -11,8 +11,6 @@ from kmodels.bench.workers import Worker, WorkerError
 
 # As CIFAR-10 is split here.
 EXAMPLES = {"train": 45_000, "val": 5_000, "test": 10_000}
-# By then everything is compiled and allocated.
-SETTLED_EPOCH = 5
 MEBIBYTE = 2**20
 
 

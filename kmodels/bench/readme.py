@@ -91,7 +91,8 @@ def _memory_said(row):
     found = {what: number / MEBIBYTE for what, number in sizes(row["watched"]).items()}
     return (
         f"{found['more']:,.0f} MiB above the libraries' {found['libraries']:,.0f}, {found['images']:,.0f} of them the "
-        f"images; growth over {len(row['watched']['epoch_bytes'])} epochs: {found['growth']:.2f} MiB an epoch"
+        f"images; growth over the second half of {len(row['watched']['epoch_bytes'])} epochs: "
+        f"{found['growth']:.2f} MiB an epoch"
     )
 
 

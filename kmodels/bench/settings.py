@@ -72,8 +72,8 @@ class Settings:
         require(self.repeats >= 1, "repeats must be at least 1", self.repeats)
         require(self.block_seconds > 0, "block_seconds must be above 0", self.block_seconds)
         require(
-            "memory" not in self.sections or self.epochs >= 6,
-            "epochs must be at least 6, to see growth from epoch 5",
+            "memory" not in self.sections or self.epochs >= 8,
+            "epochs must be at least 8, to see growth over the second half of them",
             self.epochs,
         )
         for name in self.contenders:

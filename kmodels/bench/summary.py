@@ -3,7 +3,6 @@
 import statistics
 from collections import Counter
 
-from kmodels.bench.memory import SETTLED_EPOCH
 from kmodels.bench.startup import STAGES
 
 OURS = ("ours", "ours-epoch")
@@ -47,13 +46,13 @@ def achieved(row, name):
 
 
 def growth(resident):
-    """Bytes more an epoch, from the least of the first half of some epochs to the least of the second.
+    """Bytes more an epoch, from the least of the third quarter of some epochs to the least of the last.
 
-    What a checkpoint's thread or the allocator holds for a moment comes and goes; what leaks stays. It takes two values
-    or more.
+    In the first half allocators still settle; what a checkpoint's thread holds for a moment comes and goes; what leaks
+    stays. It takes four values or more.
     """
-    half = len(resident) // 2
-    return (min(resident[half:]) - min(resident[:half])) / half
+    quarter = len(resident) // 4
+    return (min(resident[-quarter:]) - min(resident[-2 * quarter : -quarter])) / quarter
 
 
 def starts(row):
@@ -72,7 +71,7 @@ def sizes(watched):
         "libraries": watched["framework_bytes"],
         "more": epochs[-1] - watched["framework_bytes"],
         "images": watched["data_bytes"],
-        "growth": growth(epochs[SETTLED_EPOCH - 1 :]),
+        "growth": growth(epochs),
         "peak": watched["peak_bytes"],
     }
 

@@ -50,7 +50,7 @@ def test_jobs_are_each_model_with_each_batch_size_and_survive_json():
         ({"batch_sizes": (8, 8)}, "each batch size once"),
         ({"image_size": 4}, "image_size must be at least 8"),
         ({"repeats": 0}, "repeats must be at least 1"),
-        ({"sections": ("memory",), "epochs": 5}, "epochs must be at least 6"),
+        ({"sections": ("memory",), "epochs": 7}, "epochs must be at least 8"),
     ],
 )
 def test_mistakes_are_named(mistake, message):
