@@ -95,17 +95,49 @@ class SGD(_TorchOptimizer, keras.optimizers.SGD):
 class Adam(_TorchOptimizer, keras.optimizers.Adam):
     """w -= rate * m' / (sqrt(v') + epsilon), with the bias-corrected moments m' and v'.
 
-    The corrections are numbers, not arrays: an update of all weights is bound by memory, and here by divisions too.
+    The corrections are numbers, not arrays: an update of all weights is bound by memory, and here by divisions too. On
+    PyTorch, which computes one operation at a time, its own kernel goes over memory once instead of sixteen times.
     """
 
     def torch_step(self, gradient, variable, rate, index):
-        step = ops.cast(self.iterations + 1, variable.dtype)
         mean, square = self._momentums[index], self._velocities[index]
+        if _has_kernel(variable):
+            _in_one_pass(self, gradient, variable, rate, mean, square)
+            return
+        step = ops.cast(self.iterations + 1, variable.dtype)
         self.assign(mean, self.beta_1 * mean + (1 - self.beta_1) * gradient)
         self.assign(square, self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient))
         rate = rate / (1 - ops.power(self.beta_1, step))
         root = ops.sqrt(square) * ops.rsqrt(1 - ops.power(self.beta_2, step))
         self.assign_sub(variable, rate * mean / (root + self.epsilon))
+
+
+def _has_kernel(variable):
+    """Whether PyTorch computes, and has Adam as one kernel for such a variable."""
+    return keras.backend.backend() == "torch" and variable.value.device.type in ("cpu", "cuda")
+
+
+def _in_one_pass(optimizer, gradient, variable, rate, mean, square):
+    from torch.optim.adam import adam
+
+    adam(
+        [variable.value],
+        # The kernel takes all arrays as they lie in memory.
+        [gradient.contiguous()],
+        [mean.value],
+        [square.value],
+        [],
+        # The number of the last step; it adds one.
+        [ops.cast(optimizer.iterations, "float32")],
+        fused=True,
+        amsgrad=False,
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        lr=rate,
+        weight_decay=0.0,
+        eps=optimizer.epsilon,
+        maximize=False,
+    )
 
 
 @keras.saving.register_keras_serializable("kmodels")

@@ -53,6 +53,21 @@ def test_equal_to_torch_also_after_the_rate_changes(name, settings):
     assert np.abs(keras.ops.convert_to_numpy(ours) - start).max() > 1e-3
 
 
+def test_a_gradient_may_lie_in_memory_in_another_order():
+    # As that of a convolution on PyTorch: its numbers are another row of the same memory.
+    gradient = np.arange(6, dtype=np.float32).reshape(2, 3) + 1
+    turned = keras.ops.transpose(keras.ops.convert_to_tensor(np.ascontiguousarray(gradient.T)))
+    results = []
+    for given in (gradient, turned):
+        weights = keras.Variable(np.zeros((2, 3), np.float32))
+        optimizer = build_optimizer("adam", 0.1, weight_decay=0.1)
+        optimizer.build([weights])
+        for _ in range(2):
+            optimizer.apply([keras.ops.multiply(given, weights + 1.0)], [weights])
+        results.append(keras.ops.convert_to_numpy(weights))
+    np.testing.assert_allclose(*results, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_saved_and_loaded_it_has_the_same_settings(name):
     optimizer = build_optimizer(name, 0.02, weight_decay=0.1)
