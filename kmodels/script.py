@@ -113,7 +113,8 @@ def _changed(experiment, given, data_dir):
 
 def _run(selected, arguments):
     _check(selected, arguments)
-    from kmodels.training.sweeps import failures, sweep
+    from kmodels.training.outcomes import failures
+    from kmodels.training.sweeps import sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
     options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir", "devices", "split")}

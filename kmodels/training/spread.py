@@ -25,9 +25,9 @@ import kmodels
 from kmodels.backend import deterministic, make_deterministic
 from kmodels.errors import InputError, require
 from kmodels.training import hosts
+from kmodels.training.outcomes import Outcome
 from kmodels.training.runs import make_run
 from kmodels.training.shelf import Shelf
-from kmodels.training.sweeps import Outcome
 
 MARK = b"\0"
 # A worker that is asked to stop writes the record of its finished epochs. Python may lose an interrupt (in a callback

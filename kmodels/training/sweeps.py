@@ -1,36 +1,17 @@
 """Many runs in a row, over experiments and seeds: what is recorded is skipped, what fails is reported at the end."""
 
 import time
-from dataclasses import dataclass
 
 import keras
 
-from kmodels.errors import InputError, require
-from kmodels.experiment import Experiment
-from kmodels.records import Record
+from kmodels.errors import require
 from kmodels.training import hosts
 from kmodels.training.one_run import Options
+from kmodels.training.outcomes import Outcome, said
 from kmodels.training.runs import make_run
 from kmodels.training.shelf import Shelf
 
 MOST_AT_ONCE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one run of a sweep.
-
-    Attributes:
-        record: None where it failed.
-        error: what it failed on; None otherwise.
-        recorded: whether the record was there before.
-    """
-
-    experiment: Experiment
-    seed: int
-    record: Record | None = None
-    error: Exception | None = None
-    recorded: bool = False
 
 
 def run_seeds(experiment, seeds, out="results", *, again=False, together=None, **options):
@@ -169,7 +150,7 @@ def _at_once(runs, shelf, together):
         raise
     except Exception as error:
         if not together:
-            print(f"not together: {_said(error)}; one after the other", flush=True)
+            print(f"not together: {said(error)}; one after the other", flush=True)
             _put_down(runs, shelf)
         for run in runs:
             if together:
@@ -225,7 +206,7 @@ class _Progress:
         self._timed += 1
         self._seconds, self._start = self._seconds + now - (self._start or now), now
         if outcome.error is not None and self._total > 1:
-            self._say(f"{what} failed: {_said(outcome.error)}")
+            self._say(f"{what} failed: {said(outcome.error)}")
         return outcome
 
     def _say(self, line):
@@ -233,24 +214,8 @@ class _Progress:
             print(line, flush=True)
 
 
-def _said(error):
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-
-
 def _duration(seconds):
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def failures(outcomes):
-    """One line for each way in which runs of a sweep failed, with the runs that did where there were several."""
-    if len(outcomes) == 1:
-        return [_said(outcome.error) for outcome in outcomes if outcome.error is not None]
-    by_message = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            run = f"{outcome.experiment.name} seed {outcome.seed}"
-            by_message.setdefault(_said(outcome.error), []).append(run)
-    return [f"{', '.join(runs)}: {message}" for message, runs in by_message.items()]

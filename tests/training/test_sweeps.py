@@ -9,7 +9,8 @@ import pytest
 from kmodels import InputError, run, run_seeds
 from kmodels.models.saving import load_network
 from kmodels.training import runs, sweeps
-from kmodels.training.sweeps import Outcome, failures, sweep
+from kmodels.training.outcomes import Outcome, failures
+from kmodels.training.sweeps import sweep
 
 
 def test_runs_that_differ_in_values_share_a_program_and_equal_the_run_alone(
