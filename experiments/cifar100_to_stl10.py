@@ -25,7 +25,7 @@ kinds of scene at 96x96, KERAS_BACKEND=tensorflow:
     conv_net_tuned --subset 10000 --epochs 15                              9 minutes
     stl10_finetuned_20, and the three after stl10_finetuned_60, --subset 1000   5 to 11 minutes each
 
-What came out stands in the README, from the records.
+What came out stands in results/README.md.
 """
 
 from dataclasses import replace

@@ -12,7 +12,7 @@ The report does not show its basic network (see kmodels/models/lenet.py) and giv
 rate of its SGD.
 
 Cost: on two CPU cores the baseline takes 2 to 4 s an epoch of 8,000 images (`--subset 10000`); the two others want a
-GPU. What came out stands in the README, from the records.
+GPU. What came out stands in results/README.md.
 """
 
 from dataclasses import replace

@@ -27,7 +27,7 @@ Run so far, on two CPU cores with other work beside it, from JPEG copies of CIFA
     lt100_svm lt100_svm_balanced lt100_nearest_mean lt100_tau_norm lt100_crt  two minutes together
 
 There the balanced SVM recognises 37 % of the classes with few training images, the network itself 16 %, the retrained
-classifier 55 %. What came out stands in the README, from the records.
+classifier 55 %. What came out stands in results/README.md.
 """
 
 from dataclasses import replace

@@ -12,7 +12,7 @@ to 15 degrees; momentum 0.9 for SGD (an assumption: it says only SGD); and in
 kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the places in model 6.
 
 Cost on two CPU cores, with 4,000 training images (`--subset 5000`): an epoch of model 1 takes about 3 s, of models 2
-to 6 about 30 s. What came out stands in the README, from the records.
+to 6 about 30 s. What came out stands in results/README.md.
 """
 
 from dataclasses import replace
