@@ -91,7 +91,10 @@ def _main(experiments, doc, figures, claims, draw, closing):
         _draw(selected, arguments, figures, claims)
     elif claims:
         # They were judged by fewer records before.
-        _write_verdicts(selected, arguments.out, claims)
+        try:
+            _write_verdicts(selected, arguments.out, claims)
+        except InputError as error:
+            print(f"claims were not judged anew: {error}")
     if closing:
         print(f"\n{closing}")
     return status

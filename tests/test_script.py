@@ -18,6 +18,7 @@ from experiments import cifar100_to_stl10 as report2
 from experiments import eurosat_long_tail as report5
 from experiments import intel_scenes as report1
 from kmodels import InputError, read_record, read_records, script
+from kmodels.report.claims import Bound, Claim
 from kmodels.report.figures import Sweep
 
 # What a run leaves, for tests of what surrounds it.
@@ -368,6 +369,16 @@ def test_claims_are_shown_and_written_for_their_report(tmp_path, capsys):
     assert "model 4" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
     assert run_script("model6", "--claims", "--out", str(tmp_path), claims=report4.CLAIMS) == 2
     assert "--claims needs experiments that a claim is about" in capsys.readouterr().err
+
+
+def test_after_a_run_claims_are_judged_anew_and_what_they_cannot_read_costs_no_run(tmp_path, capsys):
+    arguments = ("m1", "--dataset", "digits", "--subset", "200", "--epochs", "1", "--batch-size", "32")
+    claims = [Claim("It learns.", (Bound(of=report4.M1, least=1),))]
+    assert run_script(*arguments, "--out", str(tmp_path), claims=claims) == 0
+    assert "| It learns. | open there | m1: " in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
+    (tmp_path / "bad-seed0.json").write_text("{}")
+    assert run_script(*arguments, "--seeds", "1", "--out", str(tmp_path), claims=claims) == 0
+    assert "claims were not judged anew: " in capsys.readouterr().out
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_records(tmp_path):
