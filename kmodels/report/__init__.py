@@ -1,9 +1,9 @@
 """Records to what people read.
 
 tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: what a report says,
-and whether it holds, claim_tables.py: that in words; pictures.py: PNG files beside a record, network_pictures.py: those
-that need its network too; figures.py: what shows several runs at once; augmentation.py: what a policy does;
-architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page a report.
+verdicts.py: whether it holds, claim_tables.py: that in words; pictures.py: PNG files beside a record,
+network_pictures.py: those that need its network too; figures.py: what shows several runs at once; augmentation.py:
+what a policy does; architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page a report.
 """
 
 from pathlib import Path

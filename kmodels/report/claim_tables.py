@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.files import write_atomically
-from kmodels.report.claims import BROKEN, KEPT, OPEN, TEST_ACCURACY, judge
+from kmodels.report.claims import TEST_ACCURACY
 from kmodels.report.markdown import CLAIMS, table
+from kmodels.report.verdicts import BROKEN, KEPT, OPEN, judge
 
 VERDICTS = {
     (KEPT, True): "confirmed",

@@ -8,8 +8,9 @@ from test_markdown import FOLDER
 from test_records import make
 
 from kmodels import Published
-from kmodels.report import claim_tables, claims
-from kmodels.report.claims import BROKEN, KEPT, OPEN, Bound, Claim, beats, equals, judge
+from kmodels.report import claim_tables, claims, verdicts
+from kmodels.report.claims import Bound, Claim, beats, equals
+from kmodels.report.verdicts import BROKEN, KEPT, OPEN, judge
 
 ONE = replace(make().experiment, name="report/one", published=Published(test_accuracy=0.6, train_accuracy=0.9))
 TWO = replace(ONE, name="report/two", published=Published(test_accuracy=0.55))
@@ -63,10 +64,10 @@ def test_numbers_without_spread_need_three_runs_and_a_tie_beats_nobody():
 def test_the_interval_is_welchs():
     # Unequal numbers and variances, where Student's pooled one is another: scipy.stats.ttest_ind(equal_var=False).
     numbers = [[60.0, 61.0, 59.0, 60.5], [50.0, 58.0]]
-    low, high = claims._interval(numbers, 0.95, exact=False)
+    low, high = verdicts._interval(numbers, 0.95, exact=False)
     reference = stats.ttest_ind(*numbers, equal_var=False).confidence_interval(0.95)
     assert (low, high) == pytest.approx((reference.low, reference.high))
-    low, high = claims._interval(numbers[:1], 0.95, exact=False)
+    low, high = verdicts._interval(numbers[:1], 0.95, exact=False)
     reference = stats.ttest_1samp(numbers[0], 0).confidence_interval(0.95)
     assert (low, high) == pytest.approx((reference.low, reference.high))
 
@@ -214,8 +215,8 @@ def test_words_say_what_was_measured_expected_and_published():
     ],
 )
 def test_what_is_expected_in_words(bound, expected):
-    finding = claims.Finding(bound, 1, 0, 0.0, None, None, OPEN)
-    verdict = claims.Verdict(Claim("So.", (bound,)), "images", False, (finding,), OPEN)
+    finding = verdicts.Finding(bound, 1, 0, 0.0, None, None, OPEN)
+    verdict = verdicts.Verdict(Claim("So.", (bound,)), "images", False, (finding,), OPEN)
     (row,) = claim_tables.rows([verdict.claim], [verdict])
     assert row.expected == (expected,)
     assert row.verdict == "open there"

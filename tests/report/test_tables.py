@@ -7,15 +7,6 @@ from test_records import make
 from kmodels import Published
 from kmodels.report import tables
 
-FOLDER = {
-    "kind": "folder",
-    "name": "cifar10",
-    "formats": {"JPEG": 6},
-    "sha256": "ef" * 32,
-    "counts": {"train": 4000},
-    "notes": [],
-}
-
 
 def test_a_part_of_the_published_data_is_not_the_published_data():
     part = {**make().source, "subset": 5000}

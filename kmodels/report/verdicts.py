@@ -1,0 +1,211 @@
+"""What the records say of the claims: a verdict for each claim and each set of images, over seeds.
+
+A bound is kept where the 95 % confidence interval over the seeds (Student's t; Welch's for a difference) lies between
+its values, and broken where it lies outside. Anything else is open, and so is whatever was run with one seed, or
+diverged. Only runs on the same images are compared, that were changed alike and in nothing that the bound is about.
+claim_tables.py puts verdicts into words.
+"""
+
+import math
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+from kmodels.experiment import OF_TRAINING, deciding_fields
+from kmodels.report.claims import Bound, Claim
+from kmodels.report.tables import on_published_data, pixels_name, size_name
+
+CONFIDENCE = 0.95
+KEPT, BROKEN, OPEN = "kept", "broken", "open"
+# Fields that the words for the images stand for.
+OF_THE_IMAGES = ("dataset", "image_size", "subset")
+
+
+class Finding(NamedTuple):
+    """What the runs on one set of images say of a bound.
+
+    Attributes:
+        bound: a Bound.
+        seeds: how many runs, of both experiments the fewer.
+        diverged: how many more had no outcome.
+        value: the mean, or the difference of means.
+        low, high: the confidence interval; None where there is none.
+        outcome: KEPT, BROKEN or OPEN.
+    """
+
+    bound: Bound
+    seeds: int
+    diverged: int
+    value: float
+    low: float | None
+    high: float | None
+    outcome: str
+
+
+class Verdict(NamedTuple):
+    """What the runs on one set of images say of a claim.
+
+    Attributes:
+        claim: a Claim.
+        images: on which, in words, and what was run otherwise than listed.
+        as_published: whether they are those of the report, and nothing was run otherwise.
+        findings: one for each bound that was measured on them.
+        outcome: BROKEN where one finding is, KEPT where all bounds were found kept, OPEN otherwise.
+    """
+
+    claim: Claim
+    images: str
+    as_published: bool
+    findings: tuple[Finding, ...]
+    outcome: str
+
+
+def judge(claims, records):
+    """A Verdict for each claim and each set of images on which one of its bounds was measured."""
+    settings = _by_setting(claims, records)
+    verdicts = []
+    for claim in claims:
+        for setting, runs in settings.items():
+            findings = tuple(filter(None, (_finding(bound, runs, len(claim.bounds)) for bound in claim.bounds)))
+            if findings:
+                outcome = _together([finding.outcome for finding in findings], len(claim.bounds))
+                verdicts.append(Verdict(claim, setting.words, setting.as_published, findings, outcome))
+    return verdicts
+
+
+def _together(outcomes, bounds):
+    if BROKEN in outcomes:
+        return BROKEN
+    return KEPT if outcomes == [KEPT] * bounds else OPEN
+
+
+class _Setting(NamedTuple):
+    """What runs must have in common to be compared; the checksum tells images apart that are named alike."""
+
+    words: str
+    as_published: bool
+    sha256: str
+
+
+def _by_setting(claims, records):
+    """{_Setting: {experiment name: [Record]}}, completed or diverged; of a seed's runs the newest."""
+    records = [record for record in records if record.status in ("completed", "diverged")]
+    listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
+    networks = {f"{Path(record.stem).name}.keras": record for record in records}
+    found = {}
+    for record in sorted(records, key=lambda record: record.started):
+        if record.experiment.name in listed:
+            setting = _setting(record, listed, networks)
+            # The backend does not matter, they compute the same.
+            found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
+    return {
+        setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
+        for setting, by_name in found.items()
+    }
+
+
+def _setting(record, listed, networks):
+    images = _images(record)
+    changes, as_listed = _changes(record, listed, networks)
+    precision = [] if record.precision == "float32" else [record.precision]
+    return _Setting(", ".join([images, *precision, *changes]), as_listed, record.source["sha256"])
+
+
+def _images(record):
+    return f"{pixels_name(record.source)}, {size_name(record.image_shape)}"
+
+
+def _changes(record, listed, networks):
+    """What of a run, and of those whose network it started from, is otherwise than listed.
+
+    A classifier that is fitted apart is thus compared with the network that its features come from.
+
+    Returns:
+        ["epochs=8"], without what the words for the images say; and whether nothing at all is otherwise.
+    """
+    experiment, changes = record.experiment, []
+    wanted = listed.get(experiment.name, experiment)
+    same_images = on_published_data(record.source) and all(
+        getattr(experiment, name) == getattr(wanted, name) for name in OF_THE_IMAGES
+    )
+    if record.started_from:
+        parent = networks.get(record.started_from["network"])
+        if parent is None:
+            changes, same_images = ["from a network without a record"], False
+        else:
+            changes, as_listed = _changes(parent, listed, networks)
+            same_images = same_images and as_listed
+            if _images(parent) != _images(record):
+                changes.append(f"from {parent.experiment.name} on {_images(parent)}")
+    unread = (*OF_THE_IMAGES, *(OF_TRAINING if experiment.is_fitted else ()))
+    for name in (item.name for item in deciding_fields() if item.name not in unread):
+        if getattr(experiment, name) != getattr(wanted, name):
+            changes.append(f"{name}={getattr(experiment, name)}")
+    changes = list(dict.fromkeys(changes))
+    return changes, same_images and not changes
+
+
+def _finding(bound, runs, bounds):
+    """None where one of the experiments was not run, or not so that the bound can be judged.
+
+    Args:
+        bounds: how many the claim has; to be broken by one of several, that one must be so the more surely.
+    """
+    sides = [runs.get(name) for name in bound.names]
+    if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
+        return None
+    completed = [[record for record in side if record.status == "completed"] for side in sides]
+    numbers = [[bound.measure.of(record) for record in side] for side in completed]
+    if not all(numbers) or any(number is None for side in numbers for number in side):
+        return None
+    diverged = sum(len(side) for side in sides) - sum(len(side) for side in completed)
+    low, high = _interval(numbers, CONFIDENCE, bound.measure.exact)
+    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if bound.over else 0)
+    outcome = OPEN
+    if low is not None and not diverged:
+        if bound.holds(low, high):
+            outcome = KEPT
+        elif bound.fails(*_interval(numbers, 1 - (1 - CONFIDENCE) / bounds, bound.measure.exact)):
+            outcome = BROKEN
+    return Finding(bound, min(map(len, numbers)), diverged, value, low, high, outcome)
+
+
+def _tells(bound, run):
+    """Whether experiments as they were run still differ where the bound's do, and have what its measure needs."""
+    if any(
+        getattr(one, name) != getattr(as_run, name)
+        for name in bound.measure.needs
+        for one, as_run in zip(bound.sides, run, strict=True)
+    ):
+        return False
+    if not bound.over:
+        return True
+    names = [item.name for item in deciding_fields()]
+    differing = [name for name in names if getattr(bound.of, name) != getattr(bound.over, name)]
+    return all(getattr(run[0], name) != getattr(run[1], name) for name in differing)
+
+
+def _interval(numbers, confidence, exact):
+    """The confidence interval of a mean, or of the difference of two; (None, None) where it takes more runs.
+
+    Args:
+        numbers: one or two lists.
+        exact: whether one run is enough.
+    """
+    fewest = min(map(len, numbers))
+    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
+    if exact:
+        return value, value
+    if fewest < 2:
+        return None, None
+    variances = [statistics.variance(side) / len(side) for side in numbers]
+    if not any(variances):
+        # Two equal numbers are no spread.
+        return (value, value) if fewest > 2 else (None, None)
+    from scipy import stats
+
+    freedom = sum(variances) ** 2 / sum(
+        variance**2 / (len(side) - 1) for variance, side in zip(variances, numbers, strict=True)
+    )
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(sum(variances))
+    return value - half, value + half
