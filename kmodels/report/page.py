@@ -37,7 +37,9 @@ def write_page(records, out, path, figures=None, claims=()):
     html = environment.get_template("page.html.j2").render(
         title=records[0].experiment.name.split("/")[0],
         percent=tables.percent,
-        other_pixels=not all(tables.on_published_data(record.source) for record in records),
+        other_pixels=any(
+            record.experiment.published and not tables.on_published_data(record.source) for record in records
+        ),
         summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
         figures={title: _embedded(picture) for title, picture in (figures or {}).items()},
         claims=claims,
