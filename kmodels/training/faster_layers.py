@@ -4,11 +4,16 @@ Values are the same, and gradients but for rounding where windows overlap. (Of N
 which no training takes, that is not said.)
 
 Max pooling. XLA takes its gradient by a `select_and_scatter`. On a processor that costs as much as a convolution; on a
-GPU it adds with atomics, in an order that changes from run to run, and is refused where results are to repeat
-(`make_deterministic`). Here the forward pass notes which pixel of a window was the largest, the first of equal ones as
-in PyTorch, and the gradient is a sum of shifted copies, one for each pixel of a window.
+GPU it adds with atomics, in an order that changes from run to run, or, where results are to repeat
+(`make_deterministic`), sorts all windows first. Here the forward pass notes which pixel of a window was the largest,
+the first of equal ones as in PyTorch, and the gradient is a sum of shifted copies, one for each pixel of a window.
 
 Adaptive average pooling. Keras takes its windows by indexing, whose gradient adds with atomics too; here by slices.
+
+Batch normalisation. Keras reads a batch for its mean, again for its variance, and the gradient runs back through both.
+Here one reading gives both, and the gradient is written out, so that one more gives all its sums. The variance is the
+mean square less the square of the mean, of what is left when the moving mean is taken off: digits are lost only where
+a channel's mean has moved by many of its standard deviations since.
 
 Dropout. On a processor JAX draws random bits in five loops over memory, elsewhere in a kernel of its own. The same
 rounds of the same generator, written out, become part of the loop that drops.
@@ -30,14 +35,18 @@ _PARITY = 0x1BD11BDA
 
 
 def quicken(network):
-    """Lets the pooling layers of a network compute in these ways; what is saved of them stays as it was.
+    """Lets layers of a network compute in these ways; what is saved of them stays as it was.
 
     (Dropout takes its draws from `uniform` where trainer.py has it read its rate.)
     """
     for layer in network.layers:
-        for kind, pool in POOLING.items():
-            if isinstance(layer, kind) and layer.data_format == "channels_last":
-                layer.call = partial(pool, layer)
+        for kind, (suits, call) in QUICKER.items():
+            if isinstance(layer, kind) and suits(layer):
+                layer.call = partial(call, layer)
+
+
+def _channels_last(layer):
+    return layer.data_format == "channels_last"
 
 
 def _largest(layer, inputs):
@@ -54,9 +63,29 @@ def _adaptive_mean(layer, inputs):
     return inputs
 
 
-POOLING = {
-    keras.layers.MaxPooling2D: _largest,
-    keras.layers.AdaptiveAveragePooling2D: _adaptive_mean,
+def _usual_normalisation(layer):
+    return layer.scale and layer.center and not layer.renorm and layer.axis in (-1, len(layer.input.shape) - 1)
+
+
+def _normalised(layer, inputs, training=False, mask=None):
+    wide = jnp.promote_types(inputs.dtype, jnp.float32)
+    variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    gamma, beta, mean, variance = (variable.value.astype(wide) for variable in variables)
+    if not (training and layer.trainable):
+        outputs = (inputs.astype(wide) - mean) * (lax.rsqrt(variance + layer.epsilon) * gamma) + beta
+        return outputs.astype(layer.compute_dtype)
+    outputs, *statistics = batch_norm(inputs, gamma, beta, mean, layer.epsilon)
+    keep = layer.momentum
+    for moving, batch in zip((layer.moving_mean, layer.moving_variance), statistics, strict=True):
+        moving.assign(moving.value * keep + batch * (1 - keep))
+    return outputs.astype(layer.compute_dtype)
+
+
+# Whether a layer is one of those that compute as here, and how it does.
+QUICKER = {
+    keras.layers.MaxPooling2D: (_channels_last, _largest),
+    keras.layers.AdaptiveAveragePooling2D: (_channels_last, _adaptive_mean),
+    keras.layers.BatchNormalization: (_usual_normalisation, _normalised),
 }
 
 
@@ -77,7 +106,7 @@ def max_pool(images, size, strides, padding):
     return lax.reduce_window(images, _lowest(images), lax.max, windows, steps, around)
 
 
-def _forward(images, size, strides, padding):
+def _pool(images, size, strides, padding):
     # The shape of the images, but for their number, goes to the gradient as that of an empty array.
     shape = jnp.zeros((0, *images.shape[1:]), images.dtype)
     largest, place = None, None
@@ -90,7 +119,7 @@ def _forward(images, size, strides, padding):
     return largest, (place, shape)
 
 
-def _backward(size, strides, padding, noted, gradient):
+def _pool_back(size, strides, padding, noted, gradient):
     place, shape = noted
     total = 0
     for number, start in enumerate(_starts(size)):
@@ -105,7 +134,7 @@ def _backward(size, strides, padding, noted, gradient):
     return (total,)
 
 
-max_pool.defvjp(_forward, _backward)
+max_pool.defvjp(_pool, _pool_back)
 
 
 def _pixels(images, size, strides, padding):
@@ -124,6 +153,46 @@ def _starts(size):
 
 def _lowest(images):
     return jnp.asarray(-jnp.inf, images.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def batch_norm(inputs, gamma, beta, near, epsilon):
+    """Normalises the channels of a batch. A gradient runs through the outputs, not through the statistics.
+
+    Args:
+        inputs: floats (..., channels).
+        gamma: the scale of each channel (channels,); its type, float32 or wider, is that of the sums.
+        beta: the shift, the same.
+        near: something near the mean of each channel, the same.
+        epsilon: added to the variance.
+
+    Returns:
+        The outputs, in the type of the inputs; the mean and the variance of each channel, (channels,).
+    """
+    return _normalise(inputs, gamma, beta, near, epsilon)[0]
+
+
+def _normalise(inputs, gamma, beta, near, epsilon):
+    wide, axes = inputs.astype(gamma.dtype), tuple(range(inputs.ndim - 1))
+    rest = wide - near
+    mean, square = rest.mean(axes), jnp.square(rest).mean(axes)
+    variance = jnp.maximum(square - jnp.square(mean), 0)
+    mean, inverse = mean + near, lax.rsqrt(variance + epsilon)
+    outputs = (wide - mean) * (inverse * gamma) + beta
+    return (outputs.astype(inputs.dtype), mean, variance), (inputs, gamma, mean, inverse)
+
+
+def _normalise_back(epsilon, noted, gradients):
+    inputs, gamma, mean, inverse = noted
+    gradient, axes = gradients[0].astype(gamma.dtype), tuple(range(inputs.ndim - 1))
+    standard = (inputs.astype(gamma.dtype) - mean) * inverse
+    of_gamma, of_beta = (gradient * standard).sum(axes), gradient.sum(axes)
+    values = math.prod(inputs.shape[:-1])
+    of_inputs = (gradient - (of_beta + standard * of_gamma) / values) * (inverse * gamma)
+    return of_inputs.astype(inputs.dtype), of_gamma, of_beta, jnp.zeros_like(mean)
+
+
+batch_norm.defvjp(_normalise, _normalise_back)
 
 
 def uniform(shape, seed):

@@ -92,6 +92,103 @@ def test_a_layer_keeps_what_it_computes_and_what_is_saved_of_it(layer):
     assert network.get_config() == config
 
 
+def _normalising(inputs, **options):
+    """A network that is a batch normalisation, of which every value counts."""
+    image = keras.Input(inputs.shape[1:])
+    layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="norm", **options)
+    network = keras.Model(image, layer(image))
+    rng = np.random.default_rng(1)
+    network.set_weights([np.asarray(rng.uniform(0.5, 2, value.shape), "float32") for value in network.get_weights()])
+    return network
+
+
+def _trained(network, inputs):
+    """Outputs and statistics of a training step, and the gradients of weights and inputs."""
+    import jax
+
+    fixed = [variable.value for variable in network.non_trainable_variables]
+    aim = np.random.default_rng(2).normal(size=inputs.shape).astype(np.float32)
+
+    def loss(weights, inputs):
+        outputs, statistics = network.stateless_call(weights, fixed, inputs, training=True)
+        return (outputs.astype("float32") * aim).sum(), (outputs, statistics)
+
+    weights = [variable.value for variable in network.trainable_variables]
+    gradients, (outputs, statistics) = jax.grad(loss, (0, 1), has_aux=True)(weights, inputs)
+    return outputs, statistics, gradients
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (8, 3)])
+def test_batch_normalisation_and_its_gradients_are_keras_own(shape):
+    import jax
+
+    from kmodels.training.faster_layers import quicken
+
+    inputs = np.random.default_rng(0).normal([1, -5, 20], [1, 2, 3], shape).astype(np.float32)
+    network = _normalising(inputs)
+    config, stock = network.get_config(), network.get_layer("norm").call
+    expected, still = _trained(network, inputs), network(inputs, training=False)
+    quicken(network)
+    assert network.get_layer("norm").call != stock
+    for ours, theirs in zip(jax.tree.leaves(_trained(network, inputs)), jax.tree.leaves(expected), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(network(inputs, training=False), still, rtol=1e-5, atol=1e-5)
+    assert network.get_config() == config
+
+
+def test_frozen_batch_normalisation_uses_its_moving_statistics():
+    from kmodels.training.faster_layers import quicken
+
+    inputs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    network = _normalising(inputs)
+    network.get_layer("norm").trainable = False
+    quicken(network)
+    before = network.get_weights()
+    np.testing.assert_array_equal(network(inputs, training=True), network(inputs, training=False))
+    for value, old in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+
+
+@pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"renorm": True}, {"axis": 1}])
+def test_unusual_batch_normalisation_stays_keras_own(options):
+    from kmodels.training.faster_layers import quicken
+
+    network = _normalising(np.zeros((2, 3, 4, 5), np.float32), **options)
+    stock = network.get_layer("norm").call
+    quicken(network)
+    assert network.get_layer("norm").call == stock
+
+
+def test_batch_normalisation_far_from_zero_loses_no_digits_near_its_moving_mean():
+    from kmodels.training.faster_layers import batch_norm
+
+    inputs = np.random.default_rng(0).normal(3000, 1, (4096, 2)).astype(np.float32)
+    ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
+    _, mean, variance = batch_norm(inputs, ones, zeros, ones * 2999, 1e-5)
+    np.testing.assert_allclose(mean, inputs.mean(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(variance, inputs.var(0, dtype=np.float64), rtol=1e-4)
+
+
+def test_batch_normalisation_works_in_half_precision_and_for_several_seeds_at_once():
+    import jax
+    import jax.numpy as jnp
+
+    from kmodels.training.faster_layers import batch_norm
+
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+
+    def gradient(inputs):
+        return jax.grad(lambda inputs: (batch_norm(inputs, ones, zeros, zeros, 1e-5)[0] ** 3).sum())(inputs)
+
+    inputs = np.random.default_rng(0).normal(size=(3, 8, 5, 5, 4)).astype(np.float32)
+    alone = [gradient(one) for one in inputs]
+    np.testing.assert_allclose(jax.vmap(gradient)(inputs), alone, atol=1e-4)
+    half = gradient(jnp.asarray(inputs[0], "bfloat16"))
+    assert half.dtype == "bfloat16"
+    np.testing.assert_allclose(half.astype("float32"), alone[0], rtol=0.02, atol=0.1)
+
+
 def test_draws_are_those_of_keras():
     from kmodels.training.faster_layers import uniform
 
@@ -106,7 +203,7 @@ def test_draws_are_those_of_keras():
     [("model4", 32, "mixup"), ("alexnet_cifar", 32, "rotate_flip"), ("alexnet", 71, "none")],
 )
 def test_a_training_step_on_a_gpu_scatters_nothing(model, side, augmentation):
-    # A scatter adds in an order of chance there, or is refused where results are to repeat.
+    # A scatter adds in an order of chance there, or sorts first where results are to repeat.
     import jax
 
     settings = Experiment(
