@@ -97,17 +97,17 @@ class EpochTrainer(keras.Model):
     devices = None
 
     def train_step(self, state, data):
-        return _over_steps(super().train_step, state, data)
+        return self._over_steps(super().train_step, state, data)
 
     def test_step(self, state, data):
-        return _over_steps(super().test_step, state, data)
+        return self._over_steps(super().test_step, state, data)
 
     def predict_step(self, state, data):
         def step(state, data):
             outputs, untrained = super(EpochTrainer, self).predict_step(state, data)
             return outputs, (state[0], untrained)
 
-        outputs, state = _over_steps(step, state, data, joined=True)
+        outputs, state = self._over_steps(step, state, data, joined=True)
         # On every device, and so on every host, whichever computed them.
         return self.devices.gathered(outputs) if self.devices else outputs, state[1]
 
@@ -128,28 +128,31 @@ class EpochTrainer(keras.Model):
     def _scope(self):
         return self.devices.scope() if self.devices else nullcontext()
 
+    def _over_steps(self, step, state, data, joined=False):
+        """Takes the step for each batch of a chunk, or once where `data` is a batch.
 
-def _over_steps(step, state, data, joined=False):
-    """Takes the step for each batch of a chunk, or once where `data` is a batch.
+        Returns:
+            The logs after the last step, or with `joined` the results of all, one after the other; and the state.
+        """
+        chunk = data[0]
+        if not isinstance(chunk, dict):
+            return step(state, data)
+        labels = data[1] if len(data) > 1 else None
+        results = []
 
-    Returns:
-        The result of the last step, or with `joined` the results of all, one after the other; and the state.
-    """
-    chunk = data[0]
-    if not isinstance(chunk, dict):
-        return step(state, data)
-    labels = data[1] if len(data) > 1 else None
-    results = []
+        def one(state, places):
+            result, state = step(state, (chunk["images"][places], None if labels is None else labels[places]))
+            return state, result if joined else None
 
-    def one(state, places):
-        result, state = step(state, (chunk["images"][places], None if labels is None else labels[places]))
-        return state, result
+        if len(chunk["steps"]):
+            state, scanned = jax.lax.scan(one, state, chunk["steps"])
+            results.append(jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), scanned))
+        if "rest" in chunk:
+            state, result = one(state, chunk["rest"])
+            results.append(result)
+        return (jax.numpy.concatenate(results) if joined else self._logs(state)), state
 
-    if len(chunk["steps"]):
-        state, scanned = jax.lax.scan(one, state, chunk["steps"])
-        join = (lambda values: values.reshape(-1, *values.shape[2:])) if joined else (lambda values: values[-1])
-        results.append(jax.tree.map(join, scanned))
-    if "rest" in chunk:
-        state, result = one(state, chunk["rest"])
-        results.append(result)
-    return (jax.numpy.concatenate(results) if joined else results[-1]), state
+    def _logs(self, state):
+        # A step's logs are what its metrics have summed up: once a chunk will do.
+        with keras.StatelessScope(state_mapping=zip(self.metrics_variables, state[-1], strict=True)):
+            return self.get_metrics_result()
