@@ -7,7 +7,7 @@ import sys
 from kmodels.errors import InputError, unknown
 
 BACKENDS = ("jax", "tensorflow", "torch")
-_XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 def check_backend():
@@ -72,9 +72,9 @@ def make_deterministic():
         if "jax" in sys.modules:
             raise InputError(
                 "repeatable results must be chosen before JAX is loaded: call make_deterministic first, or set "
-                f"XLA_FLAGS={_XLA_DETERMINISTIC} in the environment"
+                f"XLA_FLAGS={XLA_DETERMINISTIC} in the environment"
             )
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_DETERMINISTIC}".strip()
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_DETERMINISTIC}".strip()
     elif backend == "tensorflow":
         import tensorflow as tf
 
@@ -91,7 +91,7 @@ def deterministic():
     """Whether repeats on a GPU are made equal."""
     backend = _backend()
     if backend == "jax":
-        return _XLA_DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
+        return XLA_DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
     if backend == "torch":
         import torch
 

@@ -366,7 +366,8 @@ def bench(
         contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, torch, keras-tensorflow, keras-torch, input; left out:
             those usual for the device.
         sections: throughput; callbacks (what those of a run cost); startup (first step, cold and warm compile cache);
-            memory (of a whole run); deterministic (what it costs on a GPU); profile (where the time of a step goes).
+            memory (of a whole run); deterministic (what it costs on a GPU); profile (where the time of a step goes);
+            kernels (how many a step asks of a GPU and what they move; needs no GPU, only JAX's plugin for them).
         precision: float32 or bfloat16.
         optimizer: adam or sgd.
         epochs: of the run whose memory is watched.

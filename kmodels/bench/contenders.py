@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from kmodels.backend import XLA_DETERMINISTIC
+
 
 class Contender(NamedTuple):
     """One way to train a network.
@@ -24,7 +26,6 @@ class Contender(NamedTuple):
 
 
 BOTH = ("cpu", "gpu")
-DETERMINISTIC = (("XLA_FLAGS", "--xla_gpu_deterministic_ops=true"),)
 
 # To add one: a function and its line here.
 CONTENDERS = {
@@ -53,6 +54,8 @@ CONTENDERS = {
 HELPERS = {
     "matmul": Contender("matrix product", "kmodels.bench.plain:matmul_blocks"),
     "deterministic": Contender(
-        "kmodels with deterministic operations", "kmodels.bench.ours:ours_epoch", environment=DETERMINISTIC
+        "kmodels with deterministic operations",
+        "kmodels.bench.ours:ours_epoch",
+        environment=(("XLA_FLAGS", XLA_DETERMINISTIC),),
     ),
 }

@@ -98,8 +98,14 @@ def fit_blocks(job, trainer, feed_of, program_steps=None, *, validation_data=Non
     return block
 
 
-def stock_fit(job):
-    """The network compiled with Keras' own optimizer and loss, fed with NumPy arrays."""
+def state_of(model):
+    """What Keras on JAX hands to a step of a built model: the values of its variables, in four tuples."""
+    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    return tuple([variable.value for variable in group] for group in (*groups, model.metrics_variables))
+
+
+def stock_network(job):
+    """The network compiled with Keras' own optimizer and loss."""
     network = build_network(job)
     optimizer = keras.optimizers.Adam if job.optimizer == "adam" else keras.optimizers.SGD
     network.compile(
@@ -107,6 +113,12 @@ def stock_fit(job):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    return network
+
+
+def stock_fit(job):
+    """The stock network, fed with NumPy arrays."""
+    network = stock_network(job)
     split = made_up_split(job, job.epoch_steps)
 
     def block(steps):

@@ -14,7 +14,7 @@ from kmodels.bench.plain_training import epoch_of, first_state, optimizer, step_
 
 def step_blocks(job):
     """A compiled step whose state is donated, fed from memory a batch at a time."""
-    step, state = _training(job)
+    step, state = training(job)
     step = jax.jit(step, donate_argnums=0)
     split = made_up_split(job, job.epoch_steps)
     rng = np.random.default_rng(SEED)
@@ -35,7 +35,7 @@ def step_blocks(job):
 
 def epoch_blocks(job):
     """A compiled epoch, a scan of steps over images that lie on the device."""
-    step, state = _training(job)
+    step, state = training(job)
     epoch = jax.jit(epoch_of(step, job.batch_size), donate_argnums=0)
     split = made_up_split(job, job.program_steps)
     images, labels = jax.device_put((split.images, split.labels))
@@ -52,7 +52,8 @@ def epoch_blocks(job):
     return block
 
 
-def _training(job):
+def training(job):
+    """(step, first state) of a Job's training, not yet compiled."""
     apply, weights, moving = plain_function(build_network(job))
     start, update = optimizer(job.optimizer, job.learning_rate)
     return step_of(apply, update), first_state(weights, moving, start, SEED)

@@ -85,14 +85,9 @@ def _program_text(trainer, data):
     """The text of the compiled step, by the trace that `fit` makes of it."""
     import jax
 
-    state = (
-        trainer.trainable_variables,
-        trainer.non_trainable_variables,
-        trainer.optimizer.variables,
-        trainer.metrics_variables,
-    )
-    state = tuple([variable.value for variable in variables] for variables in state)
-    return jax.jit(trainer.train_step, donate_argnums=0).lower(state, data).compile().as_text()
+    from kmodels.bench import ours
+
+    return jax.jit(trainer.train_step, donate_argnums=0).lower(ours.state_of(trainer), data).compile().as_text()
 
 
 def _spans(profile):

@@ -1,9 +1,10 @@
-"""What each operation of a compiled JAX program is for, read from the program's text.
+"""What each operation of a compiled JAX program is for, and the kernels of a GPU's, read from the program's text.
 
 XLA fuses and renames what a program computes, and keeps beside an operation the path of names that it was traced under:
 `jit(train_step)/transpose(jvp(model4))/conv2/conv_general_dilated` belongs to the gradient of the layer conv2.
 """
 
+import math
 import re
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*{$")
 _PATH = re.compile(r'op_name="([^"]*)"')
 _CALLED = re.compile(r"(?:calls|to_apply)=%?([\w.-]+)")
 _NAME = re.compile(r"%([\w.-]+)")
+_ARRAY = re.compile(r"([a-z]+)(\d*)\w*\[([\d,]*)\]")
+_OPERATION = re.compile(r"^(\(.*?\)|\S+) ([\w-]+)\((.*?)\)")
+_BODY = re.compile(r"body=%?([\w.-]+)")
+# What a GPU is not asked to do anything for.
+_NO_KERNEL = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all")
+_PARTIAL = ("gather", "dynamic-slice")
 
 
 class Purpose(NamedTuple):
@@ -80,3 +87,80 @@ def purpose(path, layers, optimizer):
         if part == "compile_loss":
             return Purpose("loss", direction)
     return Purpose("", FORWARD)
+
+
+class Kernel(NamedTuple):
+    """One call of a GPU.
+
+    Attributes:
+        name: of the operation.
+        library: whether it is one of cuDNN's or cuBLAS'.
+        bytes: that it reads and writes; of an array from which it gathers, those gathered.
+    """
+
+    name: str
+    library: bool
+    bytes: int
+
+
+def kernels(text):
+    """The Kernels of a program for a GPU; of one that is a loop, those of one turn.
+
+    A loop within a turn counts as one kernel that moves its arguments.
+
+    Args:
+        text: as for `paths`.
+    """
+    computations = {}
+    for name, operation in _operations(text):
+        computations.setdefault(name, []).append(operation)
+    bodies = set(_BODY.findall(text)) | {match[1] for match in re.finditer(r"^ENTRY %?([\w.-]+)", text, re.MULTILINE)}
+    return max((_launched(computations[name], computations) for name in bodies if name in computations), key=len)
+
+
+class _Operation(NamedTuple):
+    name: str
+    type: str
+    kind: str
+    arguments: tuple[str, ...]
+    rest: str
+
+
+def _operations(text):
+    """(computation, _Operation) of every line that is one."""
+    computation = ""
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            computation = match[1]
+        elif (match := _INSTRUCTION.match(line)) and (parts := _OPERATION.match(match[2])):
+            arguments = tuple(word.strip().rpartition("%")[2] for word in parts[3].split(","))
+            yield computation, _Operation(match[1], parts[1], parts[2], arguments, match[2])
+
+
+def _launched(operations, computations):
+    types = {operation.name: operation.type for operation in operations}
+    found = []
+    for operation in operations:
+        if operation.kind in _NO_KERNEL or operation.kind.endswith("-done"):
+            continue
+        called = _CALLED.search(operation.rest)
+        inside = computations.get(called[1], ()) if operation.kind == "fusion" and called else ()
+        read = sum(_read(number, types.get(name, ""), inside) for number, name in enumerate(operation.arguments))
+        found.append(Kernel(operation.name, operation.kind == "custom-call", read + _size(operation.type)))
+    return found
+
+
+def _read(number, type_, inside):
+    """The bytes of one argument that a fusion reads: of one that it only gathers from, those gathered."""
+    names = {op.name for op in inside if op.kind == "parameter" and op.arguments == (str(number),)}
+    users = [op for op in inside if names & set(op.arguments)]
+    partial = [op for op in users if op.kind in _PARTIAL and op.arguments[0] in names]
+    return sum(_size(op.type) for op in partial) if users and users == partial else _size(type_)
+
+
+def _size(type_):
+    """Bytes of an array, or of all arrays of a tuple."""
+    return sum(
+        int(bits or 8) // 8 * math.prod(int(side) for side in shape.split(",") if side)
+        for _, bits, shape in _ARRAY.findall(type_)
+    )

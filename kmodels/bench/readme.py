@@ -106,6 +106,15 @@ def _profile_said(row):
     return f"{', '.join(parts)}; the device is at work in {busy:.0f} % of the time"
 
 
+def _kernels_said(row):
+    counted = {name: program for name, program in row["programs"].items() if not program["error"]}
+    parts = (
+        f"{name} {program['kernels']:,} kernels, {program['bytes'] / MEBIBYTE:,.0f} MiB"
+        for name, program in counted.items()
+    )
+    return f"a step for {row['gpu']}, compiled here and not run: {'; '.join(parts)}" if counted else ""
+
+
 # A row of each section in one line; "" where nothing was measured.
 IN_A_SENTENCE = {
     "callbacks": _pair_said,
@@ -113,4 +122,5 @@ IN_A_SENTENCE = {
     "startup": _startup_said,
     "memory": _memory_said,
     "profile": _profile_said,
+    "kernels": _kernels_said,
 }

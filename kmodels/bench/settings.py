@@ -4,10 +4,11 @@ import importlib.util
 from dataclasses import asdict, dataclass
 
 from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.gpu_target import require_plugin
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
 
-SECTIONS = ("throughput", "callbacks", "startup", "memory", "deterministic", "profile")
+SECTIONS = ("throughput", "callbacks", "startup", "memory", "deterministic", "profile", "kernels")
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd")
 # Measured where no model is named, as far as they exist here: a small network, a wide one, deep ones.
@@ -38,7 +39,7 @@ class Settings:
         epochs: of the run whose memory is watched.
 
     Raises:
-        InputError: for an unknown name or an impossible number, or a contender whose package is not installed.
+        InputError: for an unknown name or an impossible number, or what needs a package that is not installed.
     """
 
     models: tuple[str, ...] = ()
@@ -76,6 +77,8 @@ class Settings:
             "epochs must be at least 8, to see growth over the second half of them",
             self.epochs,
         )
+        if "kernels" in self.sections:
+            require_plugin()
         for name in self.contenders:
             for package in missing(name):
                 raise InputError(f"contender {name!r} needs {package}, which is not installed here")

@@ -16,6 +16,7 @@ def text(results):
         "memory": _memory,
         "deterministic": _pair,
         "profile": _profile,
+        "kernels": _kernels,
     }
     parts = [
         f"{section}: {row['model']}, batch {row['batch_size']}\n{writers[section](row)}"
@@ -117,6 +118,22 @@ def _profile(row):
         f"{aligned(lines, right=(1, 2, 3))}\n"
         f"a step takes {step:,.1f} ms; the device is at work in {busy:.1f} % of it, on a processor side by side"
     )
+
+
+def _kernels(row):
+    """What a training step asks of a GPU, program by program."""
+    head = ("program", "kernels", "of a library", "MiB moved", "by a library", "temporary MiB", "")
+    lines = [head, *(_program(name, program) for name, program in row["programs"].items())]
+    return f"{aligned(lines, right=range(1, 6))}\na training step, compiled for {row['gpu']}; nothing was run"
+
+
+def _program(name, program):
+    if program["error"]:
+        return (name, *"-----", f"failed: {program['error']}")
+    moved = (program[part] / MEBIBYTE for part in ("bytes", "library_bytes", "temporary_bytes"))
+    all_bytes, library_bytes, temporary = (f"{number:,.0f}" for number in moved)
+    kernels, library = f"{program['kernels']:,}", f"{program['library_kernels']:,}"
+    return name, kernels, library, all_bytes, library_bytes, temporary, ""
 
 
 def _failed(row):

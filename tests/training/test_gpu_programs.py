@@ -1,0 +1,61 @@
+"""Training steps compiled for a GPU, which need not be there, as for results that repeat: nothing is left to chance.
+
+What adds with atomics on a GPU is a scatter in the compiled program, which sorts first where results are to repeat.
+What these programs gather, convolve and multiply repeats by itself.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kmodels.bench.gpu_target import DETERMINISTIC_ENVIRONMENT
+
+PROGRAM = """
+import json, sys
+import jax
+import numpy as np
+from kmodels import Experiment, build_model
+from kmodels.bench.gpu_target import sharding
+from kmodels.bench.ours import state_of
+from kmodels.training.trainer import build_state, build_trainer
+
+place, found = sharding(), {}
+for model, augmentation, side in json.loads(sys.argv[1]):
+    settings = Experiment(
+        name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced", augmentation=augmentation
+    )
+    trainer = build_trainer(settings, build_model(model, (side, side, 3), 10), 0, np.ones(10, np.float32))
+    build_state(trainer)
+    batch = np.zeros((32, side, side, 3), np.uint8), np.zeros(32, np.int32)
+    state, data = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), (state_of(trainer), batch)
+    )
+    text = jax.jit(trainer.train_step, donate_argnums=0).lower(state, data).compile().as_text()
+    found[f"{model}, {augmentation}"] = [word for word in ("scatter(", "sort(", " while(") if word in text]
+    assert "__cudnn$conv" in text or "__cublas$" in text
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax_plugins"), reason="JAX's CUDA plugin is not installed")
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [("model4", "everything", 32), ("model1", "mixup", 32), ("model1", "cutmix", 32), ("model1", "erase", 32)],
+        [("alexnet", "none", 71), ("resnet18_cifar", "none", 32), ("mobilenet", "none", 32)],
+        pytest.param([("densenet121", "none", 64), ("resnet50", "none", 64)], marks=pytest.mark.slow),
+    ],
+)
+def test_a_compiled_training_step_neither_scatters_nor_sorts(cases):
+    environment = {**os.environ, **DETERMINISTIC_ENVIRONMENT, "KERAS_BACKEND": "jax"}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(cases)], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert len(found) == len(cases)
+    assert not any(found.values()), found
