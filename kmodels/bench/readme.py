@@ -1,9 +1,10 @@
-"""Benchmarks in the README: a table of the throughput, and one of all else that was measured."""
+"""Benchmarks in the README: a table of the throughput, one of all else measured, one of programs for a GPU."""
 
 import json
 from pathlib import Path
 
 from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.kernels import PROGRAMS
 from kmodels.bench.memory import MEBIBYTE
 from kmodels.bench.summary import median, ratios, reference_of, sizes, spent, starts
 from kmodels.errors import InputError
@@ -24,11 +25,11 @@ def read_benchmarks(folder):
 
 
 def markdown(benchmarks):
-    """What these results say, for the README: a table of the throughput, and one of all else.
+    """What these results say, for the README: tables of the throughput, of all else measured, of programs for a GPU.
 
     Of several measurements of the same, the last counts.
     """
-    speed, rest = {}, {}
+    speed, programs, rest = {}, {}, {}
     for results in benchmarks:
         device, precision = results["environment"]["device"], results["settings"]["precision"]
         for section, rows in results["sections"].items():
@@ -36,6 +37,8 @@ def markdown(benchmarks):
                 where = (device, precision, row["model"], row["batch_size"])
                 if section == "throughput":
                     speed[where] = row
+                elif section == "kernels":
+                    programs[row["gpu"], *where[1:]] = row["programs"]
                 elif said := IN_A_SENTENCE[section](row):
                     rest[section, *where] = said
     tables = [_speed_table(speed)] if speed else []
@@ -43,6 +46,8 @@ def markdown(benchmarks):
         lines = [("what", "device", "precision", "network", "batch", "measured")]
         lines += [(section, *map(str, where), said) for (section, *where), said in sorted(rest.items())]
         tables.append(table(lines, right=(4,)))
+    if programs:
+        tables.append(_kernels_table(programs))
     return "\n\n".join(tables) or "No benchmark yet."
 
 
@@ -63,6 +68,19 @@ def _rate(row, name):
     reference = reference_of(row["contenders"])
     compared = median(ratios(row["contenders"][reference], row["contenders"][name]))
     return f"**{rate:,.0f}**" if name == reference else f"{rate:,.0f} ({compared:.2f})"
+
+
+def _kernels_table(rows):
+    """A line for each GPU compiled for, precision, network and batch size."""
+    lines = [("compiled for, not run on", "precision", "network", "batch", *(f"`{name}`" for name in PROGRAMS))]
+    for (gpu, precision, model, batch_size), programs in rows.items():
+        counted = (_program(programs[name]) for name in PROGRAMS)
+        lines.append((gpu, precision, f"`{model}`", str(batch_size), *counted))
+    return table(lines, right=range(3, 4 + len(PROGRAMS)))
+
+
+def _program(program):
+    return "-" if program["error"] else f"{program['kernels']:,}; {program['bytes'] / MEBIBYTE:,.0f} MiB"
 
 
 def _pair_said(row):
@@ -106,15 +124,6 @@ def _profile_said(row):
     return f"{', '.join(parts)}; the device is at work in {busy:.0f} % of the time"
 
 
-def _kernels_said(row):
-    counted = {name: program for name, program in row["programs"].items() if not program["error"]}
-    parts = (
-        f"{name} {program['kernels']:,} kernels, {program['bytes'] / MEBIBYTE:,.0f} MiB"
-        for name, program in counted.items()
-    )
-    return f"a step for {row['gpu']}, compiled here and not run: {'; '.join(parts)}" if counted else ""
-
-
 # A row of each section in one line; "" where nothing was measured.
 IN_A_SENTENCE = {
     "callbacks": _pair_said,
@@ -122,5 +131,4 @@ IN_A_SENTENCE = {
     "startup": _startup_said,
     "memory": _memory_said,
     "profile": _profile_said,
-    "kernels": _kernels_said,
 }

@@ -69,13 +69,14 @@ def test_a_program_that_failed_is_said_and_the_others_stand():
     counted = {"kernels": 1200, "bytes": 3 * 2**20, "library_kernels": 5, "library_bytes": 2**20}
     programs = {
         "ours-epoch": {**counted, "temporary_bytes": 2**21, "error": None},
-        "jax-epoch": {"error": "RuntimeError: no"},
+        **{name: {"error": "RuntimeError: no"} for name in kernels.PROGRAMS[1:]},
     }
     row = {"model": "m", "batch_size": 8, "gpu": "G", "programs": programs}
     lines = tables.text({"sections": {"kernels": [row]}}).splitlines()
     assert lines[3].split() == ["ours-epoch", "1,200", "5", "3", "1", "2"]
     assert lines[4].split() == ["jax-epoch", *"-----", "failed:", "RuntimeError:", "no"]
-    assert readme.IN_A_SENTENCE["kernels"](row).endswith("not run: ours-epoch 1,200 kernels, 3 MiB")
+    results = {"environment": {"device": "cpu"}, "settings": {"precision": "float32"}, "sections": {"kernels": [row]}}
+    assert readme.markdown([results]).splitlines()[-1] == "| G | float32 | `m` | 8 | 1,200; 3 MiB | - | - | - |"
 
 
 @needs_plugin
