@@ -1,5 +1,6 @@
 """Which Keras backend is in use, on which device, and TensorFlow kept in its place beside it."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -48,14 +49,16 @@ def _quiet_tensorflow(backend):
 
 
 def import_tensorflow():
-    """TensorFlow for reading and preparing data; beside another backend it must not take the GPU."""
+    """TensorFlow for reading and preparing data; beside another backend it is not to take the GPU."""
     import keras
 
     _quiet_tensorflow(keras.backend.backend())
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")
+        # Where the user's own code has used TensorFlow before, its devices are chosen.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
     return tf
 
 

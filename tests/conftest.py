@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 # Contenders of the benchmark choose their backends themselves: its tests are the same whatever this one is.
 collect_ignore = [] if os.environ["KERAS_BACKEND"] == "jax" else ["bench"]
+# On a GPU, tests start processes that need some of its memory too.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # What tells when and how long, or of which commit, and not what came out.
 TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
 

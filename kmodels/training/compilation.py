@@ -6,6 +6,7 @@ import time
 
 import keras
 
+from kmodels.backend import deterministic
 from kmodels.data.cache import cache_folder
 from kmodels.errors import InputError
 from kmodels.files import writable_folder
@@ -23,6 +24,9 @@ def keep_compiled():
         return
     import jax
 
+    if deterministic():
+        # JAX would also keep which algorithms were the fastest when tried, and use them whatever flags say.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:

@@ -34,13 +34,13 @@ CHUNK_STEPS = 1000
 SHARE_OF_FREE_MEMORY = 0.25
 
 
-def fits_on_device(dataset):
-    """Whether the splits are to be held on the device."""
+def fits_on_device(dataset, held=0):
+    """Whether the splits are to be held on the device, where an earlier run left `held` bytes of them."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         return False
     memory = device.memory_stats() or {}
-    free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
+    free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0) + held
     needed = sum(split.images.nbytes for split in (dataset.train, dataset.val, dataset.test))
     return needed <= SHARE_OF_FREE_MEMORY * free
 

@@ -1,14 +1,14 @@
 """Layers whose training JAX compiles to something slow, computed in other ways.
 
-Values are the same, and gradients but for rounding where windows overlap. (Of NaN and of forward-mode derivatives,
-which no training takes, that is not said.)
+Values are the same, and gradients but for rounding where windows overlap; those of batch normalisation are the same but
+for rounding. (Of NaN and of forward-mode derivatives, which no training takes, that is not said.)
 
 Max pooling. XLA takes its gradient by a `select_and_scatter`. On a processor that costs as much as a convolution; on a
 GPU it adds with atomics, in an order that changes from run to run, or, where results are to repeat
 (`make_deterministic`), sorts all windows first. Here the forward pass notes which pixel of a window was the largest,
 the first of equal ones as in PyTorch, and the gradient is a sum of shifted copies, one for each pixel of a window.
 
-Adaptive average pooling. Keras takes its windows by indexing, whose gradient adds with atomics too; here by slices.
+Adaptive average pooling. See adaptive_pooling.py.
 
 Batch normalisation. Keras reads a batch for its mean, again for its variance, and the gradient runs back through both.
 Here one reading gives both, and the gradient is written out, so that one more gives all its sums. The variance is the
@@ -29,6 +29,8 @@ import jax.numpy as jnp
 import keras
 from jax import lax
 
+from kmodels.training.adaptive_pooling import adaptive_mean
+
 # Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), as in JAX.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -41,7 +43,7 @@ def quicken(network):
     """
     for layer in network.layers:
         for kind, (suits, call) in QUICKER.items():
-            if isinstance(layer, kind) and suits(layer):
+            if type(layer) is kind and suits(layer):
                 layer.call = partial(call, layer)
 
 
@@ -55,19 +57,13 @@ def _largest(layer, inputs):
     return max_pool(inputs, size, strides, tuple(padding))
 
 
-def _adaptive_mean(layer, inputs):
-    for axis, windows in enumerate(layer.output_size, start=1):
-        length = inputs.shape[axis]
-        spans = [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
-        inputs = jnp.stack([lax.slice_in_dim(inputs, *span, axis=axis).mean(axis) for span in spans], axis)
-    return inputs
-
-
 def _usual_normalisation(layer):
     return layer.scale and layer.center and not layer.renorm and layer.axis in (-1, len(layer.input.shape) - 1)
 
 
 def _normalised(layer, inputs, training=False, mask=None):
+    if mask is not None or not jnp.issubdtype(inputs.dtype, jnp.floating):
+        return type(layer).call(layer, inputs, training, mask)
     wide = jnp.promote_types(inputs.dtype, jnp.float32)
     variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
     gamma, beta, mean, variance = (variable.value.astype(wide) for variable in variables)
@@ -84,7 +80,7 @@ def _normalised(layer, inputs, training=False, mask=None):
 # Whether a layer is one of those that compute as here, and how it does.
 QUICKER = {
     keras.layers.MaxPooling2D: (_channels_last, _largest),
-    keras.layers.AdaptiveAveragePooling2D: (_channels_last, _adaptive_mean),
+    keras.layers.AdaptiveAveragePooling2D: (_channels_last, adaptive_mean),
     keras.layers.BatchNormalization: (_usual_normalisation, _normalised),
 }
 

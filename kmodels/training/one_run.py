@@ -188,7 +188,7 @@ class Run:
         from kmodels.training.epoch_program import fits_on_device
 
         # Hosts may differ in free memory, and must not in what they compute.
-        return bool(hosts.of_first(fits_on_device(self.examples)))
+        return bool(hosts.of_first(fits_on_device(self.examples, self._shelf.bytes_on_device(self.examples))))
 
     def feed(self, split, batch_size=EVALUATION_BATCH, seed=None):
         """Batches of the split "train", "val" or "test", or where they are resident, chunks of steps.

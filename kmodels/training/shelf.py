@@ -53,6 +53,12 @@ class Shelf:
         self._on_device[key] = held
         return held[1:]
 
+    def bytes_on_device(self, dataset):
+        """How much of a dataset's images `on_device` holds already."""
+        held = {name for name, _ in self._on_device}
+        splits = (dataset.train, dataset.val, dataset.test)
+        return sum(split.images.nbytes for split in splits if id(split) in held)
+
     def trainer(self, experiment, network, seed, place=0, devices=None, class_weight=None):
         """A trainer in its first state, and the network that it trains: this one, or an older one with its weights.
 

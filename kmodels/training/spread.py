@@ -80,6 +80,9 @@ def _environments(number):
     if not gpus:
         return [common] * number
     require(number <= len(gpus), f"devices must be at most {len(gpus)}, the number of GPUs", number)
+    if not any(name.startswith("XLA_PYTHON_CLIENT_") for name in common):
+        # The process that sweeps, a notebook say, may hold memory of all of them.
+        common["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     return [{**common, "CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:number]]
 
 
@@ -110,7 +113,13 @@ class _Worker(threading.Thread):
                 number, task = self._tasks.get_nowait()
             except queue.Empty:
                 break
-            self._ended.put(self._do(number, task))
+            try:
+                outcome = self._do(number, task)
+            except Exception as error:
+                # An answer that something else was printed into, say. The sweep waits for one Outcome each.
+                said = RuntimeError(f"its process gave no answer that can be read: {type(error).__name__}: {error}")
+                outcome = Outcome(experiment=task[0], seed=task[1], error=said)
+            self._ended.put(outcome)
         self._end()
 
     def interrupt(self):

@@ -11,6 +11,8 @@ is thrown away.
 """
 
 import time
+from functools import partial
+from operator import itemgetter
 
 import jax
 import keras
@@ -94,8 +96,9 @@ class _Crew:
         state = self._stacked("trainable_variables", "non_trainable_variables", "optimizer", "metrics_variables")
         for index in range(len(self._feeds[0])):
             logs, state = self._train(state, *self._chunk(index))
+        states = _separate(state, len(self._trainers))
         for i in active:
-            _assign(_variables(self._trainers[i]), jax.tree.map(lambda values, i=i: values[i], state))
+            _assign(_variables(self._trainers[i]), states[i])
         return self._unstacked(logs)
 
     def validate(self):
@@ -125,11 +128,24 @@ class _Crew:
 
     def _stacked(self, *names):
         states = [tuple([v.value for v in _named(trainer, name)] for name in names) for trainer in self._trainers]
-        return jax.tree.map(lambda *values: jax.numpy.stack(values), *states)
+        return _stack(states)
 
     def _unstacked(self, logs):
         logs = jax.device_get(logs)
         return [{name: float(values[i]) for name, values in logs.items()} for i in range(len(self._trainers))]
+
+
+# Compiled, since an operation for each variable of each seed can take longer than the epoch.
+
+
+@jax.jit
+def _stack(states):
+    return jax.tree.map(lambda *values: jax.numpy.stack(values), *states)
+
+
+@partial(jax.jit, static_argnums=1)
+def _separate(state, number):
+    return [jax.tree.map(itemgetter(place), state) for place in range(number)]
 
 
 def _named(trainer, name):

@@ -5,6 +5,8 @@ from keras import ops
 
 from kmodels.augment import build_augmentation
 from kmodels.augment.mixing import mixing_layer
+from kmodels.backend import deterministic
+from kmodels.training.adaptive_pooling import pool_by_slices
 from kmodels.training.losses import CrossEntropy
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.precision import LOSS_SCALE
@@ -65,6 +67,8 @@ def build_trainer(experiment, network, seed, class_weight=None):
         from kmodels.training.faster_layers import quicken
 
         quicken(network)
+    elif keras.backend.backend() == "torch" and deterministic():
+        pool_by_slices(network)
     trainer = _model_class()(image, network(values(augmentation(image))), name="trainer")
     half = network.compute_dtype == "float16"
     mixing = mixing_layer(augmentation)

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from kmodels.backend import XLA_DETERMINISTIC
+
 SCRIPT = """
 import sys
 from kmodels import Experiment, run
@@ -14,6 +16,26 @@ experiment = Experiment(
 )
 print(run(experiment, 0, sys.argv[1], verbose=0).compile_seconds)
 """
+
+
+KEPT = """
+import jax
+from kmodels.training.compilation import keep_compiled
+keep_compiled()
+print(jax.config.jax_persistent_cache_enable_xla_caches)
+"""
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_where_results_are_to_repeat_no_choice_of_algorithms_is_taken_from_earlier_runs(tmp_path, backend, chosen):
+    if backend != "jax":
+        pytest.skip("the cache is JAX's")
+    environment = {**os.environ, "KMODELS_CACHE": str(tmp_path), "XLA_FLAGS": XLA_DETERMINISTIC}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if chosen:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "users")
+    done = subprocess.run([sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "none"
 
 
 @pytest.mark.parametrize("chosen", [False, True])

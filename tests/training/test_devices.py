@@ -219,9 +219,17 @@ def test_a_process_that_dies_costs_its_run_only(tmp_path, monkeypatch):
     assert {str(outcome.error) for outcome in outcomes} == {"its process ended with status 1"}
 
 
+def test_an_answer_that_cannot_be_read_costs_its_run_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(spread.base64, "b64decode", lambda text: b"warning: " + text)
+    outcomes = list(sweep([SMALL], [0, 1], tmp_path, devices=2, split="runs", verbose=0))
+    assert sorted(outcome.seed for outcome in outcomes) == [0, 1]
+    assert all(str(outcome.error).startswith("its process gave no answer that can be read: ") for outcome in outcomes)
+
+
 def test_each_process_gets_a_gpu_of_those_that_the_user_left(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,0")
     assert [place["CUDA_VISIBLE_DEVICES"] for place in spread._environments(2)] == ["3", "1"]
+    assert {place["XLA_PYTHON_CLIENT_PREALLOCATE"] for place in spread._environments(2)} == {"false"}
     with pytest.raises(InputError, match=r"devices must be at most 3, the number of GPUs. Received: 4"):
         spread._environments(4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

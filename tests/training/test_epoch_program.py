@@ -95,6 +95,10 @@ def test_a_gpu_holds_what_takes_a_quarter_of_its_free_memory(monkeypatch, free, 
     gpu = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
     monkeypatch.setattr(epoch_program.jax, "local_devices", lambda: [gpu])
     assert epoch_program.fits_on_device(dataset) == fits
+    # What an earlier run left there of the same images is not taken from what is free.
+    stats["bytes_in_use"] += 92_160
+    assert not epoch_program.fits_on_device(dataset)
+    assert epoch_program.fits_on_device(dataset, held=92_160) == fits
 
 
 def test_images_on_the_device_are_for_jax_and_arrays(tiny, tmp_path):

@@ -1,4 +1,4 @@
-"""Layers that train otherwise on JAX: the same values, the same gradients, and nothing that a GPU adds by chance."""
+"""Layers that train otherwise on JAX: values and gradients as they were, and nothing that a GPU adds by chance."""
 
 import keras
 import numpy as np
@@ -158,6 +158,21 @@ def test_unusual_batch_normalisation_stays_keras_own(options):
     stock = network.get_layer("norm").call
     quicken(network)
     assert network.get_layer("norm").call == stock
+
+
+def test_batch_normalisation_with_a_mask_or_of_integers_stays_keras_own():
+    from kmodels.training.faster_layers import quicken
+
+    inputs = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    mask = np.arange(5) < np.arange(1, 5)[:, None]
+    outputs = []
+    for change in (lambda network: None, quicken):
+        network = _normalising(inputs)
+        change(network)
+        layer = network.get_layer("norm")
+        outputs.append([layer(inputs, training=True, mask=mask), layer(np.arange(30).reshape(2, 5, 3), training=True)])
+    for ours, theirs in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_batch_normalisation_far_from_zero_loses_no_digits_near_its_moving_mean():
