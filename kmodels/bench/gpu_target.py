@@ -48,16 +48,19 @@ DETERMINISTIC_ENVIRONMENT = {
 }
 
 
+def has_plugin():
+    """Whether JAX's CUDA plugin is installed."""
+    place = importlib.util.find_spec("jax_plugins")
+    return place is not None and any(importlib.util.find_spec(f"jax_plugins.{name}") for name in PLUGINS)
+
+
 def require_plugin():
     """Checks that this can be done here.
 
     Raises:
         InputError: without JAX's CUDA plugin.
     """
-    found = importlib.util.find_spec("jax_plugins") and any(
-        importlib.util.find_spec(f"jax_plugins.{name}") for name in PLUGINS
-    )
-    if not found:
+    if not has_plugin():
         raise InputError(
             "compiling for a GPU needs JAX's CUDA plugin, which is not installed here: pip install "
             f"jax-cuda12-plugin=={importlib.metadata.version('jax')} nvidia-cuda-nvcc-cu12"
@@ -65,11 +68,18 @@ def require_plugin():
 
 
 def sharding():
-    """Where arguments are to lie for a program to be compiled for one such GPU; in a process with ENVIRONMENT."""
+    """Where arguments are to lie for a program to be compiled for one such GPU; in a process with ENVIRONMENT.
+
+    Raises:
+        RuntimeError: if this version of JAX needs more than its plugin for it.
+    """
     import jax
     from jax.experimental import topologies
 
     # Makes JAX look for its plugins.
     jax.devices()
-    chip = topologies.get_topology_desc(platform="cuda", target_config=_DESCRIPTION, topology="1x1x1")
+    try:
+        chip = topologies.get_topology_desc(platform="cuda", target_config=_DESCRIPTION, topology="1x1x1")
+    except NotImplementedError:
+        raise RuntimeError(f"JAX {jax.__version__} compiles for no GPU without CUDA's libraries") from None
     return jax.sharding.NamedSharding(topologies.make_mesh(chip, (1,), ("gpu",)), jax.sharding.PartitionSpec())

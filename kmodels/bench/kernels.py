@@ -1,8 +1,9 @@
 """What a training step asks of a GPU: how many kernels, and how many bytes they read and write (JAX).
 
 The programs are compiled for an H100, whether there is a GPU here or not, and nothing is run. A small network's step
-is bound by the number of its kernels, a large one's, but for its convolutions, by the bytes; both are the same on every
-machine. They are no times: for those see the other sections.
+is bound by the number of its kernels, a large one's, but for its convolutions, by the bytes; with the same JAX both are
+the same on every machine. They are no times: for those see the other sections. A call of cuDNN or cuBLAS counts as one
+kernel; which of its algorithms it will be is chosen on the GPU.
 """
 
 from kmodels.bench.contenders import CONTENDERS, Contender
@@ -47,7 +48,7 @@ def count(job, report, who):
     """Compiles the training of one contender; in a worker with the environment of gpu_target.py.
 
     Returns:
-        {"kernels": of a step, "bytes": that these read and write, "library_kernels" and "library_bytes": of these the
+        {"kernels": of a step, "bytes": that these read and write, "library_calls" and "library_bytes": of these the
         ones of cuDNN and cuBLAS, "temporary_bytes": of memory beside arguments and results}.
     """
     from kmodels.bench.gpu_target import sharding
@@ -59,7 +60,7 @@ def count(job, report, who):
     return {
         "kernels": len(found),
         "bytes": sum(kernel.bytes for kernel in found),
-        "library_kernels": len(library),
+        "library_calls": len(library),
         "library_bytes": sum(kernel.bytes for kernel in library),
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
     }
@@ -73,7 +74,7 @@ def _ours(job, place):
     trainer = new_trainer(job)
     images, labels = _split(job)
     chunk = {"images": images, "steps": jax.ShapeDtypeStruct((STEPS, job.batch_size), "int32")}
-    return _lower(trainer.train_step, place, state_of(trainer), (chunk, labels))
+    return lower(trainer.train_step, place, state_of(trainer), (chunk, labels))
 
 
 def _plain(job, place):
@@ -81,7 +82,7 @@ def _plain(job, place):
     from kmodels.bench.plain_training import epoch_of
 
     step, state = training(job)
-    return _lower(epoch_of(step, job.batch_size), place, state, *_split(job))
+    return lower(epoch_of(step, job.batch_size), place, state, *_split(job))
 
 
 def _stock(job, place):
@@ -93,7 +94,7 @@ def _stock(job, place):
     network = stock_network(job)
     build_state(network)
     batch = [jax.ShapeDtypeStruct((job.batch_size, *array.shape[1:]), array.dtype) for array in _split(job)]
-    return _lower(network.train_step, place, state_of(network), tuple(batch))
+    return lower(network.train_step, place, state_of(network), tuple(batch))
 
 
 _LOWERED = {"ours-epoch": _ours, "jax-epoch": _plain, "stock-fit": _stock}
@@ -108,7 +109,8 @@ def _split(job):
     return images, jax.ShapeDtypeStruct((examples,), "int32")
 
 
-def _lower(step, place, state, *data):
+def lower(step, place, state, *data):
+    """A step lowered for arguments that lie at a place, of which only shapes and types count; its state is donated."""
     import jax
 
     state, *data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), (state, *data))

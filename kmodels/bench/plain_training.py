@@ -114,5 +114,8 @@ def training_flops(apply, weights, moving, images, labels):
         The number, or None where XLA does not count.
     """
     gradient = jax.jit(jax.value_and_grad(loss_of(apply), has_aux=True))
-    analysis = gradient.lower(weights, moving, images, labels, None).cost_analysis()
+    arguments = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (weights, moving, images, labels))
+    # Of a program for a GPU it is not told.
+    with jax.default_device(jax.devices("cpu")[0]):
+        analysis = gradient.lower(*arguments, None).cost_analysis()
     return analysis["flops"] / len(images) if analysis and "flops" in analysis else None

@@ -21,7 +21,9 @@ _OPERATION = re.compile(r"^(\(.*?\)|\S+) ([\w-]+)\((.*?)\)")
 _BODY = re.compile(r"body=%?([\w.-]+)")
 # What a GPU is not asked to do anything for.
 _NO_KERNEL = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all")
-_PARTIAL = ("gather", "dynamic-slice")
+_PARTIAL = ("gather", "slice", "dynamic-slice")
+# What a library call returns beside its result: memory that it may use meanwhile.
+_SCRATCH = re.compile(r", [su]8\[\d+\]\{0\}(?=\)$)")
 
 
 class Purpose(NamedTuple):
@@ -90,12 +92,12 @@ def purpose(path, layers, optimizer):
 
 
 class Kernel(NamedTuple):
-    """One call of a GPU.
+    """One call of a GPU: a kernel of XLA's own, or a call of a library, which may launch several.
 
     Attributes:
         name: of the operation.
         library: whether it is one of cuDNN's or cuBLAS'.
-        bytes: that it reads and writes; of an array from which it gathers, those gathered.
+        bytes: that it reads and writes, scratch memory aside; of an array of which it takes a part, that part.
     """
 
     name: str
@@ -146,12 +148,14 @@ def _launched(operations, computations):
         called = _CALLED.search(operation.rest)
         inside = computations.get(called[1], ()) if operation.kind == "fusion" and called else ()
         read = sum(_read(number, types.get(name, ""), inside) for number, name in enumerate(operation.arguments))
-        found.append(Kernel(operation.name, operation.kind == "custom-call", read + _size(operation.type)))
+        library = operation.kind == "custom-call"
+        written = _size(_SCRATCH.sub("", operation.type) if library else operation.type)
+        found.append(Kernel(operation.name, library, read + written))
     return found
 
 
 def _read(number, type_, inside):
-    """The bytes of one argument that a fusion reads: of one that it only gathers from, those gathered."""
+    """The bytes of one argument that a fusion reads: of one of which it only takes parts, theirs."""
     names = {op.name for op in inside if op.kind == "parameter" and op.arguments == (str(number),)}
     users = [op for op in inside if names & set(op.arguments)]
     partial = [op for op in users if op.kind in _PARTIAL and op.arguments[0] in names]

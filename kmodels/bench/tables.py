@@ -122,7 +122,7 @@ def _profile(row):
 
 def _kernels(row):
     """What a training step asks of a GPU, program by program."""
-    head = ("program", "kernels", "of a library", "MiB moved", "by a library", "temporary MiB", "")
+    head = ("program", "kernels", "library calls", "MiB moved", "of them by a library", "temporary MiB", "")
     lines = [head, *(_program(name, program) for name, program in row["programs"].items())]
     return f"{aligned(lines, right=range(1, 6))}\na training step, compiled for {row['gpu']}; nothing was run"
 
@@ -132,7 +132,7 @@ def _program(name, program):
         return (name, *"-----", f"failed: {program['error']}")
     moved = (program[part] / MEBIBYTE for part in ("bytes", "library_bytes", "temporary_bytes"))
     all_bytes, library_bytes, temporary = (f"{number:,.0f}" for number in moved)
-    kernels, library = f"{program['kernels']:,}", f"{program['library_kernels']:,}"
+    kernels, library = f"{program['kernels']:,}", f"{program['library_calls']:,}"
     return name, kernels, library, all_bytes, library_bytes, temporary, ""
 
 

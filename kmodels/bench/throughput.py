@@ -78,8 +78,7 @@ def _prepared(name, worker, job, say):
         result |= worker.ask("build", job=job.as_dict())
         result["steps"] = worker.ask("calibrate")
     except WorkerError as error:
-        result["error"] = str(error)
-        say(f"  {name} failed: {error}")
+        _give_up(result, worker, name, error, say)
     else:
         say(f"  {name}: first step {result['first_step_seconds']:.1f} s, {result['steps']:,} steps a block")
     return result
@@ -89,10 +88,16 @@ def _time_block(result, worker, job, name, say):
     try:
         block = worker.ask("block")
     except WorkerError as error:
-        result["error"] = str(error)
-        say(f"  {name} failed: {error}")
+        _give_up(result, worker, name, error, say)
     else:
         result["images_per_second"].append(block["steps"] * job.batch_size / block["seconds"])
+
+
+def _give_up(result, worker, name, error, say):
+    result["error"] = str(error)
+    say(f"  {name} failed: {error}")
+    # What it holds of the device's memory is for the others.
+    worker.close()
 
 
 def _last_rates(results):

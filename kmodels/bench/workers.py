@@ -39,6 +39,10 @@ class Worker:
         return self
 
     def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Ends the process, and so gives its memory back; it may have ended already."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):

@@ -1,7 +1,5 @@
 """Kernels and bytes of a program for a GPU: read from its text, and from programs that are compiled for one."""
 
-import importlib.util
-
 import pytest
 
 from kmodels.bench import gpu_target, kernels, readme, tables
@@ -31,7 +29,7 @@ TEXT = """HloModule jit_epoch, is_scheduled=true
   %kernel = f32[3,4]{1,0} get-tuple-element(%turn), index=2
   %places = s32[8]{0} constant({...})
   %fusion.1 = bf16[8,2,2,3]{3,2,1,0} fusion(%images, /*index=1*/%places), kind=kLoop, calls=%fused_gather
-  %conv.1 = (bf16[8,2,2,4]{3,2,1,0}, u8[64]{0}) custom-call(%fusion.1, %kernel), custom_call_target="__cudnn"
+  %conv.1 = (bf16[8,2,2,4]{3,2,1,0}, u8[4096]{0}) custom-call(%fusion.1, %kernel), custom_call_target="__cudnn"
   %image = bf16[8,2,2,4]{3,2,1,0} get-tuple-element(%conv.1), index=0
   %fusion.2 = (bf16[8,2,2,4]{3,2,1,0}, pred[8,2,2,4]{3,2,1,0}) fusion(%image), kind=kLoop, calls=%fused_two
   ROOT %tuple.2 = (s32[], u8[80,2,2,3]{3,2,1,0}, f32[3,4]{1,0}) tuple(%turn, %images, %kernel)
@@ -45,16 +43,14 @@ ENTRY %main (state: f32[3,4]) -> f32[3,4] {
 }
 """
 
-needs_plugin = pytest.mark.skipif(
-    not importlib.util.find_spec("jax_plugins"), reason="JAX's CUDA plugin is not installed"
-)
+needs_plugin = pytest.mark.skipif(not gpu_target.has_plugin(), reason="JAX's CUDA plugin is not installed")
 
 
 def test_the_kernels_of_one_turn_are_read_with_their_bytes():
     gathered, feature_maps = 8 * 2 * 2 * 3, 8 * 2 * 2 * 4
     assert read_kernels(TEXT) == [
         Kernel("fusion.1", False, gathered + 8 * 4 + 2 * gathered),
-        Kernel("conv.1", True, 2 * gathered + 12 * 4 + 2 * feature_maps + 64),
+        Kernel("conv.1", True, 2 * gathered + 12 * 4 + 2 * feature_maps),
         Kernel("fusion.2", False, 2 * feature_maps + 2 * feature_maps + feature_maps),
     ]
 
@@ -66,7 +62,7 @@ def test_without_the_plugin_it_says_what_to_install(monkeypatch):
 
 
 def test_a_program_that_failed_is_said_and_the_others_stand():
-    counted = {"kernels": 1200, "bytes": 3 * 2**20, "library_kernels": 5, "library_bytes": 2**20}
+    counted = {"kernels": 1200, "bytes": 3 * 2**20, "library_calls": 5, "library_bytes": 2**20}
     programs = {
         "ours-epoch": {**counted, "temporary_bytes": 2**21, "error": None},
         **{name: {"error": "RuntimeError: no"} for name in kernels.PROGRAMS[1:]},
@@ -81,13 +77,13 @@ def test_a_program_that_failed_is_said_and_the_others_stand():
 
 @needs_plugin
 @pytest.mark.parametrize(("model", "precision"), [("model4", "float32"), ("resnet18_cifar", "bfloat16")])
-def test_ours_asks_no_more_of_a_gpu_than_hand_written_jax_and_repeating_results_cost_nothing(model, precision):
-    settings = Settings(models=(model,), batch_sizes=(64,), precision=precision, sections=("kernels",))
+def test_ours_asks_no_more_of_a_gpu_than_hand_written_jax_nor_for_results_that_repeat(model, precision):
+    settings = Settings(models=(model,), batch_sizes=(512,), precision=precision, sections=("kernels",))
     (row,) = kernels.measure(settings, False, lambda line: None)
     ours, plain, stock, deterministic = (row["programs"][name] for name in kernels.PROGRAMS)
     assert ours["error"] is None
-    # In so small a network a kernel more or less depends on what XLA fuses.
-    assert ours["kernels"] <= 1.02 * plain["kernels"] < stock["kernels"]
-    assert ours["bytes"] <= plain["bytes"] <= stock["bytes"]
-    assert ours["library_kernels"] == plain["library_kernels"] == stock["library_kernels"]
+    for what in ("kernels", "bytes"):
+        # A kernel more or less depends on what XLA fuses.
+        assert ours[what] <= 1.02 * plain[what] < 1.02 * stock[what]
+    assert ours["library_calls"] == plain["library_calls"] == stock["library_calls"]
     assert deterministic == ours
