@@ -69,7 +69,8 @@ def test_a_worker_ends_when_its_parent_is_killed():
 def test_memory_of_a_gpu_is_shared_unless_the_user_says_otherwise(monkeypatch):
     contender = Contender("x", "x:x", environment=(("XLA_FLAGS", "--b"),))
     monkeypatch.setenv("XLA_FLAGS", "--a")
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    for name in ("PREALLOCATE", "MEM_FRACTION"):
+        monkeypatch.delenv(f"XLA_PYTHON_CLIENT_{name}", raising=False)
     assert _environment(contender, {})["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert _environment(contender, {"MORE": "1"})["MORE"] == "1"
     assert _environment(contender, {})["XLA_FLAGS"] == "--a --b"

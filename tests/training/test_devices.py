@@ -228,6 +228,7 @@ def test_an_answer_that_cannot_be_read_costs_its_run_only(tmp_path, monkeypatch)
 
 def test_each_process_gets_a_gpu_of_those_that_the_user_left(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,0")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
     assert [place["CUDA_VISIBLE_DEVICES"] for place in spread._environments(2)] == ["3", "1"]
     assert {place["XLA_PYTHON_CLIENT_PREALLOCATE"] for place in spread._environments(2)} == {"false"}
     with pytest.raises(InputError, match=r"devices must be at most 3, the number of GPUs. Received: 4"):
