@@ -58,7 +58,9 @@ def _largest(layer, inputs):
 
 
 def _usual_normalisation(layer):
-    return layer.scale and layer.center and not layer.renorm and layer.axis in (-1, len(layer.input.shape) - 1)
+    # Renormalisation came with Keras 3.14.
+    renormalised = getattr(layer, "renorm", False)
+    return layer.scale and layer.center and not renormalised and layer.axis in (-1, len(layer.input.shape) - 1)
 
 
 def _normalised(layer, inputs, training=False, mask=None):
