@@ -18,7 +18,7 @@ a channel's mean has moved by many of its standard deviations since.
 Dropout. On a processor JAX draws random bits in five loops over memory, elsewhere in a kernel of its own. The same
 rounds of the same generator, written out, become part of the loop that drops.
 
-`kmodels bench --sections profile` shows what each kind of layer takes.
+`kmodels bench --sections profile` shows what each kind of layer takes, `--sections kernels` what a step asks of a GPU.
 """
 
 import math
