@@ -6,14 +6,20 @@ the same on every machine. They are no times: for those see the other sections. 
 kernel; which of its algorithms it will be is chosen on the GPU.
 """
 
-from kmodels.bench.contenders import CONTENDERS, Contender
+from kmodels.bench.contenders import Contender
 from kmodels.bench.gpu_target import DETERMINISTIC_ENVIRONMENT, ENVIRONMENT, NAME
+from kmodels.bench.memory import MEBIBYTE
 from kmodels.bench.workers import Worker, WorkerError
 
 # An epoch as one program is counted by the step that it repeats.
 STEPS = 8
-DETERMINISTIC = "deterministic"
-PROGRAMS = ("ours-epoch", "jax-epoch", "stock-fit", DETERMINISTIC)
+# What is compiled, and the environment that it is compiled in.
+PROGRAMS = {
+    "ours-epoch": ENVIRONMENT,
+    "jax-epoch": ENVIRONMENT,
+    "stock-fit": ENVIRONMENT,
+    "deterministic": DETERMINISTIC_ENVIRONMENT,
+}
 
 
 def measure(settings, gpu, say):
@@ -30,22 +36,19 @@ def measure(settings, gpu, say):
 
 
 def _counted(name, job, say):
-    environment, who = ENVIRONMENT, name
-    if name == DETERMINISTIC:
-        environment, who = DETERMINISTIC_ENVIRONMENT, "ours-epoch"
-    with Worker(Contender(CONTENDERS[who].what, ""), environment, say) as worker:
+    with Worker(Contender(name, ""), PROGRAMS[name], say) as worker:
         try:
-            order = {"function": "kmodels.bench.kernels:count", "job": job.as_dict(), "who": who}
+            order = {"function": "kmodels.bench.kernels:count", "job": job.as_dict(), "program": name}
             found = {**worker.ask("call", **order), "error": None}
         except WorkerError as error:
             say(f"  {name} failed: {error}")
             return {"error": str(error)}
-    say(f"  {name}: {found['kernels']:,} kernels, {found['bytes'] / 2**20:,.0f} MiB")
+    say(f"  {name}: {found['kernels']:,} kernels, {found['bytes'] / MEBIBYTE:,.0f} MiB")
     return found
 
 
-def count(job, report, who):
-    """Compiles the training of one contender; in a worker with the environment of gpu_target.py.
+def count(job, report, program):
+    """Compiles one of PROGRAMS; in a worker with its environment.
 
     Returns:
         {"kernels": of a step, "bytes": that these read and write, "library_calls" and "library_bytes": of these the
@@ -54,7 +57,7 @@ def count(job, report, who):
     from kmodels.bench.gpu_target import sharding
     from kmodels.bench.program_text import kernels
 
-    compiled = _LOWERED[who](job, sharding()).compile()
+    compiled = _LOWERED[program](job, sharding()).compile()
     found = kernels(compiled.as_text())
     library = [kernel for kernel in found if kernel.library]
     return {
@@ -97,7 +100,7 @@ def _stock(job, place):
     return lower(network.train_step, place, state_of(network), tuple(batch))
 
 
-_LOWERED = {"ours-epoch": _ours, "jax-epoch": _plain, "stock-fit": _stock}
+_LOWERED = {"ours-epoch": _ours, "jax-epoch": _plain, "stock-fit": _stock, "deterministic": _ours}
 
 
 def _split(job):

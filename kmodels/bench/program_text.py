@@ -47,16 +47,12 @@ def paths(text):
     Args:
         text: of the optimised program, as `jax.stages.Compiled.as_text` gives it.
     """
-    found, inside, lines, computation = {}, {}, [], ""
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            computation = match[1]
-        elif match := _INSTRUCTION.match(line):
-            name, rest = match[1], match[2]
-            path = _PATH.search(rest)
-            found[name] = path[1] if path else KERNEL_GRADIENT if " convolution(" in rest else ""
-            inside[computation] = inside.get(computation) or found[name]
-            lines.append((name, rest))
+    found, inside, lines = {}, {}, []
+    for computation, name, rest in _instructions(text):
+        path = _PATH.search(rest)
+        found[name] = path[1] if path else KERNEL_GRADIENT if " convolution(" in rest else ""
+        inside[computation] = inside.get(computation) or found[name]
+        lines.append((name, rest))
     for name, rest in lines:
         called = _CALLED.search(rest)
         if not found[name] and called:
@@ -68,6 +64,16 @@ def paths(text):
             if read in nameless and found[name]:
                 found[read] = found[name]
     return found
+
+
+def _instructions(text):
+    """(computation, name, what stands behind the equals sign) of every instruction."""
+    computation = ""
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            computation = match[1]
+        elif match := _INSTRUCTION.match(line):
+            yield computation, match[1], match[2]
 
 
 def purpose(path, layers, optimizer):
@@ -129,14 +135,11 @@ class _Operation(NamedTuple):
 
 
 def _operations(text):
-    """(computation, _Operation) of every line that is one."""
-    computation = ""
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            computation = match[1]
-        elif (match := _INSTRUCTION.match(line)) and (parts := _OPERATION.match(match[2])):
+    """(computation, _Operation) of every instruction."""
+    for computation, name, rest in _instructions(text):
+        if parts := _OPERATION.match(rest):
             arguments = tuple(word.strip().rpartition("%")[2] for word in parts[3].split(","))
-            yield computation, _Operation(match[1], parts[1], parts[2], arguments, match[2])
+            yield computation, _Operation(name, parts[1], parts[2], arguments, rest)
 
 
 def _launched(operations, computations):

@@ -65,7 +65,7 @@ def test_a_program_that_failed_is_said_and_the_others_stand():
     counted = {"kernels": 1200, "bytes": 3 * 2**20, "library_calls": 5, "library_bytes": 2**20}
     programs = {
         "ours-epoch": {**counted, "temporary_bytes": 2**21, "error": None},
-        **{name: {"error": "RuntimeError: no"} for name in kernels.PROGRAMS[1:]},
+        **{name: {"error": "RuntimeError: no"} for name in list(kernels.PROGRAMS)[1:]},
     }
     row = {"model": "m", "batch_size": 8, "gpu": "G", "programs": programs}
     lines = tables.text({"sections": {"kernels": [row]}}).splitlines()
