@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from kmodels import InputError
-from kmodels.backend import make_deterministic
+from kmodels.backend import import_tensorflow, make_deterministic
 
 SCRIPT = """
 from kmodels.backend import deterministic, make_deterministic
@@ -32,3 +32,15 @@ def test_asking_too_late_is_an_error_with_a_way_out(monkeypatch, backend):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     with pytest.raises(InputError, match=r"before JAX is loaded: .* or set XLA_FLAGS=--xla_gpu_deterministic_ops=true"):
         make_deterministic()
+
+
+def test_tensorflow_that_the_user_has_started_is_left_as_it_is(monkeypatch, backend):
+    tf = pytest.importorskip("tensorflow")
+    if backend == "tensorflow":
+        pytest.skip("here it has the device")
+
+    def refuse(devices, kind):
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "set_visible_devices", refuse)
+    assert import_tensorflow() is tf

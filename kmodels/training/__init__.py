@@ -2,11 +2,11 @@
 
 runs.py does one run, sweeps.py many, outcomes.py is what became of them; one_run.py is the way from data to record,
 heads.py that of a head on the features of another network, which parents.py finds and embeddings.py keeps; trainer.py
-compiles a network as an experiment says, with layers that faster_layers.py has train at less cost; epoch_program.py is
-the fast way on a GPU; checkpoint.py is exact resume; optimizers.py and losses.py hold PyTorch's arithmetic;
-precision.py, compilation.py and shelf.py what makes runs cheap; callbacks.py what happens between epochs;
-environment.py what the record says of the machine; devices.py and hosts.py divide a run among several, spread.py the
-runs of a sweep.
+compiles a network as an experiment says, with layers that faster_layers.py and adaptive_pooling.py have compute
+otherwise; epoch_program.py is the fast way on a GPU, together.py several seeds in it; checkpoint.py is exact resume;
+optimizers.py and losses.py hold PyTorch's arithmetic; precision.py, compilation.py and shelf.py what makes runs cheap;
+callbacks.py what happens between epochs; environment.py what the record says of the machine; devices.py and hosts.py
+divide a run among several, spread.py the runs of a sweep.
 """
 
 from kmodels.backend import check_backend

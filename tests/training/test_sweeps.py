@@ -143,3 +143,17 @@ def test_what_cannot_train_together_is_said(tiny, tmp_path):
         InputError, match="together needs JAX, feed 'arrays', all images of every class, no head and at most 8 seeds"
     ):
         run_seeds(replace(tiny, class_fractions=(0.5,) * 10), [0, 1], tmp_path, together=True)
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_no_clock_decides_how_seeds_train_where_results_are_to_repeat(tmp_path, monkeypatch, backend, tiny, repeatable):
+    if backend != "jax":
+        pytest.skip("only JAX trains several seeds at once")
+    from kmodels.training import together
+
+    asked = []
+    monkeypatch.setattr(sweeps, "deterministic", lambda: repeatable)
+    monkeypatch.setattr(together, "small_enough", lambda run: True)
+    monkeypatch.setattr(together, "worth_it", lambda runs: asked.append(len(runs)))
+    run_seeds(replace(tiny, epochs=1), [0, 1], tmp_path, verbose=0, resident=True)
+    assert asked == ([] if repeatable else [2])
