@@ -240,7 +240,7 @@ def _smoke(selected):
 
 def _tiny(experiment, folder):
     """The experiment on 40 made-up, small images in ten classes; weights to start from are drawn into the folder."""
-    changes = {"dataset": "made_up", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 8}
+    changes = {"dataset": "synthetic", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 8}
     if experiment.image_size is not None:
         changes["image_size"] = min(experiment.image_size, 64)
     for name in ("class_fractions", "class_counts", "class_weight"):

@@ -62,7 +62,7 @@ def tiny():
     """An experiment that runs in a second or two."""
     return kmodels.Experiment(
         name="tests/tiny",
-        dataset="made_up",
+        dataset="synthetic",
         image_size=16,
         model="model1",
         augmentation="rotate_flip",

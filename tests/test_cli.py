@@ -81,7 +81,7 @@ def test_augment_lists_policies_and_draws_one(kmodels_command, tmp_path, monkeyp
     status, out, _ = kmodels_command("augment", "cutmix")
     assert (status, out) == (0, "augment_cutmix.png\n")
     assert (tmp_path / "augment_cutmix.png").read_bytes().startswith(b"\x89PNG")
-    _, out, _ = kmodels_command("augment", "crop", "--dataset", "made_up", "--seed", "1", "--out", "other/crop.png")
+    _, out, _ = kmodels_command("augment", "crop", "--dataset", "synthetic", "--seed", "1", "--out", "other/crop.png")
     assert (tmp_path / out.strip()).is_file()
 
 
@@ -89,13 +89,13 @@ def test_augment_draws_the_image_and_what_became_of_it(kmodels_command, monkeypa
     figures = []
     monkeypatch.setattr("kmodels.report.augmentation.save", lambda figure, path: figures.append(figure) or path)
     for seed in ("0", "0", "1"):
-        status, _, _ = kmodels_command("augment", "mixup", "--dataset", "made_up", "--seed", seed)
+        status, _, _ = kmodels_command("augment", "mixup", "--dataset", "synthetic", "--seed", seed)
         assert status == 0
     pictures = [np.stack([axes.images[0].get_array() for axes in figure.axes]) for figure in figures]
     assert pictures[0].shape == (4 * 8, 32, 32, 3)
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert (pictures[0] != pictures[2]).any()
-    split = load_dataset("made_up", 32).train
+    split = load_dataset("synthetic", 32).train
     names = [axes.get_ylabel() for axes in figures[0].axes[::8]]
     for name, image in zip(names, pictures[0][::8], strict=True):
         (place,) = np.flatnonzero((split.images == image).all(axis=(1, 2, 3)))

@@ -82,7 +82,9 @@ import sys
 from kmodels import Experiment, make_deterministic
 make_deterministic()
 from kmodels import run
-experiment = Experiment(name="tests/repeat", dataset="made_up", image_size=32, model="model4", epochs=3, batch_size=16)
+experiment = Experiment(
+    name="tests/repeat", dataset="synthetic", image_size=32, model="model4", epochs=3, batch_size=16
+)
 print(run(experiment, 0, sys.argv[1], verbose=0).history["loss"])
 """
 

@@ -203,7 +203,7 @@ def test_the_settings_are_those_of_the_report():
             "error: frozen needs weights or init_from. Received: True",
         ),
         (
-            ["model4", "--dataset", "made_up", "--batch-size", "8", "--image-size", "8"],
+            ["model4", "--dataset", "synthetic", "--batch-size", "8", "--image-size", "8"],
             "at least 12x12 pixels. Received",
         ),
         (["model4", "--dataset", "folder"], "error: dataset 'folder' needs data_dir"),
@@ -291,7 +291,7 @@ def test_smoke_tries_frozen_weights_and_class_fractions_without_their_files(tiny
     monkeypatch.setattr("kmodels.training.run", lambda experiment, *rest, **options: seen.append(experiment) or RAN)
     frozen = next(item for item in report1.EXPERIMENTS if item.name.endswith("_frozen"))
     assert script._smoke([frozen, report1.CLASS2_30]) == 0
-    assert [item.dataset for item in seen] == ["made_up", "made_up"]
+    assert [item.dataset for item in seen] == ["synthetic", "synthetic"]
     assert (seen[0].frozen, Path(seen[0].weights).name) == (True, "weights.keras")
     assert seen[1].class_fractions == (1, 1, 0.3, 1, 1, 1, 1, 1, 0.3, 1)
 

@@ -33,7 +33,7 @@ def experiment_of(job):
     """The Experiment that trains as the Job says."""
     return Experiment(
         name="bench/ours",
-        dataset="made_up",
+        dataset="synthetic",
         image_size=job.image_size,
         model=job.model,
         optimizer=job.optimizer,

@@ -68,14 +68,14 @@ def run_and_watch(job, report, examples=None):
 
 
 def _make_up(examples, job):
-    """Makes dataset "made_up" as large as this, in this process."""
+    """Makes dataset "synthetic" as large as this, in this process."""
     from kmodels.bench.blocks import made_up_split
-    from kmodels.data import Dataset, made_up
+    from kmodels.data import Dataset, synthetic
 
     whole = {name: made_up_split(replace(job, batch_size=number), 1) for name, number in examples.items()}
-    source = {"kind": "made-up", "name": "made_up", "split": "", "notes": [], "counts": examples, "sha256": ""}
+    source = {"kind": "synthetic", "name": "synthetic", "split": "", "notes": [], "counts": examples, "sha256": ""}
     names = tuple(f"class {i}" for i in range(job.num_classes))
-    made_up.load = lambda name, image_size, data_dir: Dataset(name=name, **whole, class_names=names, source=source)
+    synthetic.load = lambda name, image_size, data_dir: Dataset(name=name, **whole, class_names=names, source=source)
 
 
 def _watched(report, epochs):

@@ -20,8 +20,8 @@ DATASETS = {
     "eurosat_small": "eurosat",
     "folder": "folder",
     "intel_scenes": "intel_scenes",
-    "made_up": "made_up",
     "stl10_5": "stl10_5",
+    "synthetic": "synthetic",
 }
 
 
@@ -31,7 +31,7 @@ def load_dataset(name, image_size=None, data_dir=None):
     Args:
         name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
             (a fixed part of it; all five through tensorflow-datasets), "digits" (bundled with scikit-learn),
-            "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "made_up" (random
+            "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "synthetic" (random
             pixels, for trying things).
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
@@ -53,7 +53,7 @@ def load_dataset(name, image_size=None, data_dir=None):
         "image_size must be None or a whole number of at least 8",
         image_size,
     )
-    if DATASETS[name] in ("digits", "made_up") and data_dir is not None:
+    if DATASETS[name] in ("digits", "synthetic") and data_dir is not None:
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
     return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)
 

@@ -9,7 +9,7 @@ import pytest
 from kmodels.bench import callbacks, deterministic, memory, startup
 from kmodels.bench.run import bench
 from kmodels.bench.settings import Job, Settings
-from kmodels.data import made_up
+from kmodels.data import synthetic
 
 TINY = Settings(models=("model1",), batch_sizes=(4,), image_size=8, repeats=1, block_seconds=1e-3)
 
@@ -42,7 +42,7 @@ def test_the_second_process_finds_what_the_first_compiled():
 def test_memory_is_watched_at_the_end_of_every_epoch(monkeypatch):
     # What the worker changes in its process is put back in this one.
     monkeypatch.setattr(keras.Model, "fit", keras.Model.fit)
-    monkeypatch.setattr(made_up, "load", made_up.load)
+    monkeypatch.setattr(synthetic, "load", synthetic.load)
     job = replace(Job(model="model1", batch_size=4, image_size=8), epochs=3)
     examples = {"train": 12, "val": 8, "test": 8}
     said = []

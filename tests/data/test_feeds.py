@@ -9,7 +9,7 @@ from kmodels.data.feeds import ArraysFeed
 
 @pytest.fixture(scope="module")
 def split():
-    return load_dataset("made_up", image_size=8).train
+    return load_dataset("synthetic", image_size=8).train
 
 
 def test_every_image_comes_once_and_the_last_batch_is_smaller(split):

@@ -194,7 +194,7 @@ def test_hosts_are_described_whole(tmp_path, jax_only):
     assert "KERAS_DISTRIBUTION_PROCESS_ID must be set together. Received: " in said
 
 
-SMALL = Experiment(name="tests/small", dataset="made_up", image_size=16, model="mlp", epochs=2, batch_size=16)
+SMALL = Experiment(name="tests/small", dataset="synthetic", image_size=16, model="mlp", epochs=2, batch_size=16)
 
 
 def test_runs_spread_over_processes_equal_those_in_a_row(tmp_path, backend, capfd):
@@ -252,7 +252,7 @@ def test_ctrl_c_stops_every_process(tmp_path):
     script.write_text(
         "from kmodels.experiment import Experiment\n"
         "from kmodels.script import main\n"
-        "main([Experiment(name='tests/long', dataset='made_up', image_size=16, model='mlp', batch_size=8,\n"
+        "main([Experiment(name='tests/long', dataset='synthetic', image_size=16, model='mlp', batch_size=8,\n"
         "                 epochs=100_000, patience=None)], __doc__)\n"
     )
     arguments = ["--out", str(tmp_path), "--devices", "2", "--split", "runs", "--seeds", "0", "1", "2"]

@@ -37,7 +37,7 @@ def test_losses_and_logits_are_those_of_single_steps(tiny, tmp_path, model):
 def test_a_feed_of_chunks_holds_the_batches_of_the_arrays_in_their_order(chunk_steps):
     from kmodels.training.epoch_program import ResidentFeed
 
-    split = load_dataset("made_up", 16).train
+    split = load_dataset("synthetic", 16).train
     arrays = ArraysFeed(split, 16, seed=3)
     resident = ResidentFeed(split.images, split.labels, 16, seed=3, chunk_steps=chunk_steps)
     for epoch in (0, 4):
@@ -79,7 +79,7 @@ def test_on_a_cpu_images_are_not_held_on_the_device(backend):
 
     if jax.devices()[0].platform != "cpu":
         pytest.skip("this is no CPU")
-    assert not fits_on_device(load_dataset("made_up", 16))
+    assert not fits_on_device(load_dataset("synthetic", 16))
 
 
 @pytest.mark.usefixtures("jax_only")
@@ -89,7 +89,7 @@ def test_a_gpu_holds_what_takes_a_quarter_of_its_free_memory(monkeypatch, free, 
 
     from kmodels.training import epoch_program
 
-    dataset = load_dataset("made_up", 16)
+    dataset = load_dataset("synthetic", 16)
     assert sum(split.images.nbytes for split in (dataset.train, dataset.val, dataset.test)) == 120 * 16 * 16 * 3
     stats = {"bytes_limit": free + 1000, "bytes_in_use": 1000}
     gpu = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)

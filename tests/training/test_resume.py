@@ -197,7 +197,7 @@ from kmodels import Experiment, run
 from kmodels.training import checkpoint
 checkpoint.COPY_EVERY = checkpoint.WRITE_EVERY = 0
 experiment = Experiment(
-    name="tests/killed", dataset="made_up", image_size=16, model="model4", augmentation="rotate_flip", batch_size=16,
+    name="tests/killed", dataset="synthetic", image_size=16, model="model4", augmentation="rotate_flip", batch_size=16,
     learning_rate=0.03, plateau_patience=6, patience=60, plateau_factor=0.5, epochs=60,
 )
 print("ready", flush=True)

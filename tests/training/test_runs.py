@@ -236,7 +236,7 @@ def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
     script.write_text(
         "from kmodels.experiment import Experiment\n"
         "from kmodels.script import main\n"
-        "main([Experiment(name='tests/long', dataset='made_up', image_size=16, model='conv_net', batch_size=8,\n"
+        "main([Experiment(name='tests/long', dataset='synthetic', image_size=16, model='conv_net', batch_size=8,\n"
         "                 epochs=100_000, patience=None)], __doc__)\n"
     )
     process = subprocess.Popen(

@@ -23,8 +23,8 @@ def load(name, image_size, data_dir):
         for i, split in enumerate(SPLITS)
     }
     source = {
-        "kind": "made-up",
-        "name": "made_up",
+        "kind": "synthetic",
+        "name": "synthetic",
         "split": "40/40/40",
         "notes": ["random pixels"],
         "counts": dict.fromkeys(SPLITS, EXAMPLES),
