@@ -1,13 +1,14 @@
 """Classifiers on the features of a trained network, in place of its last layer."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
 from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin, recall_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.multiclass import check_classification_targets
@@ -23,21 +24,25 @@ TAUS = tuple(round(0.1 * i, 1) for i in range(11))
 class SVMHead(ClassifierMixin, BaseEstimator):
     """Support vector machine on standardised features; a scikit-learn classifier.
 
+    >>> head = SVMHead(C=(0.01, 0.1, 1.0)).fit(train_features, train_labels, val_features, val_labels)
+    >>> head.C_, head.score(test_features, test_labels)
+
     Args:
-        kernel: "linear" (one class against the rest, squared hinge loss) or "rbf" (class against class, its width set
-            by the variance of the features).
-        C: the penalty of a training error, more than 0; or several, of which `fit` takes the best on validation
-            features, of equals the smallest.
+        kernel: "linear" (one class against the rest, squared hinge loss) or "rbf" (one class against one, its width
+            set by the variance of the features).
+        C: the penalty of a training error, more than 0; or several, of which `fit` chooses the best on validation
+            features, the smallest of equally good ones.
         class_weight: each class's C is multiplied by it; "balanced": by n / (classes * images of the class), so that
-            all classes together weigh alike; {label: penalty}, more than 0: classes left out have 1; None: all 1.
-        select: what the best is chosen by: "accuracy" or "balanced_accuracy", the mean over the classes.
-        seed: an int, for the linear kernel where there are fewer features than images.
+            every class has the same total weight; {label: weight}, more than 0: other classes have 1; None: all 1.
+        select: the score to choose by: "accuracy" or "balanced_accuracy", the mean over the classes.
+        seed: an int, used by the linear kernel where there are fewer features than images.
 
     Attributes:
         classes_: the labels, sorted.
-        C_: the penalty taken.
-        val_scores_: {C: score on the validation features}, fractions of 1; empty where none were given.
-        converged_: whether the solver of the machine taken came to its end; where not, a smaller C helps.
+        C_: the chosen penalty.
+        val_scores_: {C: score on the validation features}, fractions of 1; empty without validation features.
+        converged_: whether the solver converged; if not, try a smaller C.
+        pipeline_: the fitted StandardScaler and LinearSVC or SVC.
     """
 
     def __init__(self, kernel="linear", C=1.0, class_weight=None, select="accuracy", seed=0):  # noqa: N803
@@ -48,12 +53,12 @@ class SVMHead(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, features, labels, val_features=None, val_labels=None):
-        """Standardises by the training features, fits a machine for each C and keeps the best.
+        """Fits a pipeline for each C on the training features and keeps the best.
 
         Args:
-            features: (n, d), finite.
+            features: floats (n, d), finite.
             labels: (n,), ints or strings, at least two classes.
-            val_features: (m, d), to choose C by; needed where there are several.
+            val_features: (m, d), to choose C by; needed for several C.
             val_labels: (m,).
 
         Returns:
@@ -62,81 +67,55 @@ class SVMHead(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: if these or the settings do not fit.
         """
-        candidates = self._candidates()
-        features, labels = _training_data(self, features, labels)
-        self.classes_ = np.unique(labels)
-        require(len(self.classes_) >= 2, "an SVM needs labels of at least two classes, not one class", self.classes_)
-        self._check_class_weight()
-        validation = self._validation_data(val_features, val_labels)
+        _check_select(self.select)
+        given = [data is not None for data in (val_features, val_labels)]
+        require(given[0] == given[1], "val_features and val_labels must be given together", given)
+        candidates = sorted(np.atleast_1d(self.C).tolist())
         require(
-            validation or len(candidates) == 1,
-            "several values of C need val_features and val_labels to choose one by",
-            tuple(candidates),
+            len(candidates) == 1 or (candidates and all(given)),
+            "C must be one number, or several with val_features and val_labels to choose one by",
+            self.C,
         )
-        self.scaler_ = StandardScaler().fit(features)
-        features = self.scaler_.transform(features)
-        machines = {C: self._fit_one(C, features, labels) for C in candidates}
-        self.val_scores_ = {C: self._val_score(svm, *validation) for C, svm in machines.items()} if validation else {}
-        self.C_ = max(candidates, key=lambda candidate: self.val_scores_.get(candidate, 0))
-        self.svm_ = machines[self.C_]
-        self.converged_ = _converged(self.svm_)
+        features, labels = _validated(self, features, labels)
+        self.classes_ = np.unique(labels)
+        if all(given):
+            val_features, val_labels = _validated(self, val_features, val_labels, reset=False)
+        with _input_errors():
+            pipelines = {C: self._pipeline(C).fit(features, labels) for C in candidates}
+        scored = pipelines if all(given) else {}
+        self.val_scores_ = {C: _score(val_labels, p.predict(val_features), self.select) for C, p in scored.items()}
+        self.C_ = max(self.val_scores_, key=self.val_scores_.get) if all(given) else candidates[0]
+        self.pipeline_ = pipelines[self.C_]
+        svm = self.pipeline_[-1]
+        self.converged_ = bool(svm.n_iter_ < svm.max_iter) if self.kernel == "linear" else svm.fit_status_ == 0
         return self
 
     def predict(self, features):
-        """Labels (n,) of features (n, d)."""
-        features = self._standardised(features)
-        return self.svm_.predict(features)
+        """Labels (n,) of finite features (n, d)."""
+        return self._fitted().predict(_validated(self, features, reset=False))
 
     def decision_function(self, features):
         """Scores (n, classes), larger for likelier classes; for two classes (n,), positive for the second."""
-        features = self._standardised(features)
-        return self.svm_.decision_function(features)
+        return self._fitted().decision_function(_validated(self, features, reset=False))
 
-    def _standardised(self, features):
+    def _fitted(self):
         check_is_fitted(self)
-        return self.scaler_.transform(_new_data(self, features))
+        return self.pipeline_
 
-    def _candidates(self):
+    def _pipeline(self, C):  # noqa: N803
         if self.kernel not in KERNELS:
             raise unknown("kernel", self.kernel, KERNELS)
-        if self.select not in SELECT:
-            raise unknown("select", self.select, SELECT)
-        candidates = list(self.C) if isinstance(self.C, Iterable) else [self.C]
-        require(candidates and all(map(_positive, candidates)), "C must be one or more numbers above 0", self.C)
-        return sorted(map(float, candidates))
-
-    def _check_class_weight(self):
-        weights = self.class_weight
-        if weights is None or (isinstance(weights, str) and weights == "balanced"):
-            return
-        require(isinstance(weights, Mapping), 'class_weight must be None, "balanced" or {label: penalty}', weights)
-        known = self.classes_.tolist()
-        strange = [label for label in weights if label not in known]
-        require(not strange, f"class_weight must be of labels that occur: {known}", strange)
-        require(all(map(_positive, weights.values())), "penalties of class_weight must be numbers above 0", weights)
-
-    def _validation_data(self, features, labels):
-        require(
-            (features is None) == (labels is None),
-            "val_features and val_labels must be given together",
-            tuple(type(value).__name__ for value in (features, labels)),
-        )
-        return () if features is None else _training_data(self, features, labels, reset=False)
-
-    def _fit_one(self, C, features, labels):  # noqa: N803
+        if isinstance(self.class_weight, dict):
+            # scikit-learn accepts them, and its solvers may then never end.
+            positive = all(isinstance(weight, Real) and 0 < weight < np.inf for weight in self.class_weight.values())
+            require(positive, "weights of class_weight must be finite numbers above 0", self.class_weight)
         if self.kernel == "linear":
-            # With the default tolerance, 1e-4, classes that can be told apart took hundreds of steps (minutes) for the
-            # same validation accuracy.
+            # With the default tolerance, 1e-4, separable classes took hundreds of steps (minutes) for the same
+            # validation accuracy.
             svm = LinearSVC(C=C, dual="auto", tol=1e-3, class_weight=self.class_weight, random_state=self.seed)
         else:
             svm = SVC(C=C, kernel=self.kernel, cache_size=1000, class_weight=self.class_weight)
-        with warnings.catch_warnings():
-            # `converged_` tells it.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return svm.fit(features, labels)
-
-    def _val_score(self, svm, features, labels):
-        return _score(labels, svm.predict(self.scaler_.transform(features)), self.select)
+        return make_pipeline(StandardScaler(), svm)
 
 
 class NearestClassMean(ClassifierMixin, BaseEstimator):
@@ -144,6 +123,9 @@ class NearestClassMean(ClassifierMixin, BaseEstimator):
 
     Features are divided by their Euclidean norm first, so that only their direction counts; the means are not
     normalised again, as in the code of the source. A class without training features is never predicted.
+
+    >>> head = NearestClassMean().fit(train_features, train_labels)
+    >>> head.score(test_features, test_labels)
 
     Attributes:
         classes_: the labels, sorted.
@@ -156,7 +138,7 @@ class NearestClassMean(ClassifierMixin, BaseEstimator):
         """Averages each class's features.
 
         Args:
-            features: (n, d), finite.
+            features: floats (n, d), finite.
             labels: (n,), ints or strings.
 
         Returns:
@@ -165,23 +147,24 @@ class NearestClassMean(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: if the two do not fit.
         """
-        features, labels = _training_data(self, features, labels)
-        features = normalize(features)
+        features, labels = _validated(self, features, labels)
         self.classes_ = np.unique(labels)
-        self.means_ = np.stack([features[labels == label].mean(axis=0) for label in self.classes_])
+        # Not scikit-learn's NearestCentroid: it also divides by variances, and warns where a unit's is 0.
+        self.means_ = np.stack([normalize(features[labels == label]).mean(axis=0) for label in self.classes_])
         return self
 
     def predict(self, features):
-        """Labels (n,) of features (n, d)."""
+        """Labels (n,) of finite features (n, d)."""
         check_is_fitted(self)
-        return self.classes_[pairwise_distances_argmin(normalize(_new_data(self, features)), self.means_)]
+        features = normalize(_validated(self, features, reset=False))
+        return self.classes_[pairwise_distances_argmin(features, self.means_)]
 
 
 def tau_normalised(kernel, tau):
     """The classifier's weights, each class's column divided by its Euclidean norm to the power tau.
 
-    Networks give frequent classes weights with a larger norm; tau 0 leaves them so, 1 takes it all away. The bias is
-    left out, as in the source: `features @ tau_normalised(kernel, tau)` are the logits.
+    Networks give frequent classes weights with a larger norm; tau 0 leaves the norms as they are, 1 makes them equal.
+    The bias is dropped, as in the source: `features @ tau_normalised(kernel, tau)` are the logits.
 
     Args:
         kernel: (d, classes).
@@ -203,24 +186,25 @@ def tau_normalised(kernel, tau):
 
 
 def choose_tau(kernel, val_features, val_labels, select="accuracy"):
-    """The tau with the best score on validation features, from 0 to 1 in steps of 0.1; of equals the smallest.
+    """The tau from 0 to 1, in steps of 0.1, with the best score on validation features; the smallest of equal ones.
 
     Args:
         kernel: the classifier's weights (d, classes).
         val_features: (n, d), finite.
         val_labels: ints (n,), 0..classes-1.
-        select: "accuracy", or "balanced_accuracy" for the mean over the classes, where validation images are as
-            unevenly spread as training images.
+        select: "accuracy", or "balanced_accuracy" for the mean over the classes, where the validation images are as
+            imbalanced as the training images.
 
     Returns:
         The tau and {tau: score}, fractions of 1.
 
     Raises:
         InputError: if the arguments do not fit.
+
+    Source: Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, 2020, section 4.
     """
     kernel, val_features, val_labels = np.asarray(kernel), np.asarray(val_features), np.asarray(val_labels)
-    if select not in SELECT:
-        raise unknown("select", select, SELECT)
+    _check_select(select)
     require(
         val_features.ndim == 2 and val_features.shape[1:] == kernel.shape[:1] and len(val_features) > 0,
         "val_features must be (n, d) for a kernel (d, classes), n at least 1",
@@ -238,12 +222,9 @@ def choose_tau(kernel, val_features, val_labels, select="accuracy"):
     return max(scores, key=scores.get), scores
 
 
-def _positive(number):
-    return isinstance(number, Real) and 0 < number < np.inf
-
-
-def _converged(svm):
-    return bool(svm.n_iter_ < svm.max_iter) if isinstance(svm, LinearSVC) else svm.fit_status_ == 0
+def _check_select(select):
+    if select not in SELECT:
+        raise unknown("select", select, SELECT)
 
 
 def _score(labels, predictions, select):
@@ -253,23 +234,22 @@ def _score(labels, predictions, select):
     return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro"))
 
 
-def _training_data(estimator, features, labels, reset=True):
-    """Features and labels as arrays that fit; with `reset` the estimator remembers the number of features."""
+def _validated(estimator, features, *labels, reset=True):
+    """The features, and labels if any, as arrays; with `reset` the estimator remembers the number of features."""
+    with _input_errors():
+        data = validate_data(estimator, features, *labels, reset=reset, dtype=[np.float32, np.float64])
+        if labels:
+            check_classification_targets(data[1])
+        return data
+
+
+@contextmanager
+def _input_errors():
+    """Turns scikit-learn's ValueErrors into InputErrors and ignores its ConvergenceWarning: see `converged_`."""
     try:
-        features, labels = validate_data(estimator, features, labels, reset=reset, dtype=[np.float32, np.float64])
-        check_classification_targets(labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            yield
     except ValueError as error:
-        raise _input_error(error) from error
-    return features, labels
-
-
-def _new_data(estimator, features):
-    try:
-        return validate_data(estimator, features, reset=False, dtype=[np.float32, np.float64])
-    except ValueError as error:
-        raise _input_error(error) from error
-
-
-def _input_error(error):
-    # The lines after the first advise other estimators.
-    return InputError(str(error).splitlines()[0])
+        # The lines after the first suggest other estimators.
+        raise InputError(str(error).splitlines()[0]) from error

@@ -31,7 +31,7 @@ def test_obeys_scikit_learn(head):
     check_estimator(head, expected_failed_checks=NOT_OURS, on_skip=None)
 
 
-def test_is_a_machine_on_standardised_features():
+def test_is_a_support_vector_machine_on_standardised_features():
     features, labels = blobs()
     other, _ = blobs(seed=1)
     scaler = StandardScaler().fit(features)
@@ -67,7 +67,7 @@ def test_balanced_selection_counts_every_class_alike():
     assert head.val_scores_[1.0] == pytest.approx(expected)
 
 
-def test_a_larger_penalty_makes_a_class_win_more_often():
+def test_a_larger_weight_makes_a_class_win_more_often():
     features, labels = blobs(n=(60, 10, 10), spread=2.0)
     won = [np.sum(SVMHead(class_weight=w).fit(features, labels).predict(features) == 0) for w in (None, {0: 1e-3})]
     assert won[1] < won[0]
@@ -102,14 +102,15 @@ def test_a_solver_that_did_not_end_says_so_without_a_warning():
     [
         ({"kernel": "poly"}, "unknown kernel 'poly'; known: linear, rbf"),
         ({"select": "f1"}, "unknown select 'f1'"),
-        ({"C": 0}, "C must be one or more numbers above 0. Received: 0"),
-        ({"C": ()}, "C must be one or more numbers above 0"),
-        ({"C": None}, "C must be one or more numbers above 0"),
-        ({"C": (1, 2)}, "several values of C need val_features and val_labels"),
-        ({"class_weight": {7: 1.0}}, r"class_weight must be of labels that occur: \[0, 1, 2\]. Received: \[7\]"),
-        ({"class_weight": {0: 0.0}}, "penalties of class_weight must be numbers above 0"),
-        ({"class_weight": {0: -1}}, "penalties of class_weight must be numbers above 0"),
-        ({"class_weight": "balance"}, 'class_weight must be None, "balanced" or'),
+        ({"C": 0}, r"The 'C' parameter of LinearSVC must be a float in the range \(0.0, inf\). Got 0 instead"),
+        ({"C": ()}, "C must be one number, or several with val_features and val_labels"),
+        ({"C": None}, "The 'C' parameter of LinearSVC must be a float .* Got None"),
+        ({"C": (1, 2)}, "C must be one number, or several with val_features and val_labels"),
+        ({"class_weight": {7: 1.0}}, r"The classes, \[0, 1, 2\], are not in class_weight"),
+        ({"class_weight": {0: 0.0}}, "weights of class_weight must be finite numbers above 0"),
+        ({"class_weight": {0: -1}}, "weights of class_weight must be finite numbers above 0"),
+        ({"class_weight": {0: float("inf")}}, "weights of class_weight must be finite numbers above 0"),
+        ({"class_weight": "balance"}, "The 'class_weight' parameter of LinearSVC must be .* Got 'balance'"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
@@ -133,8 +134,8 @@ def test_wrong_features_are_refused(head):
         fitted.predict(missing)
 
 
-def test_one_class_is_not_enough_for_a_machine():
-    with pytest.raises(InputError, match="at least two classes"):
+def test_one_class_is_not_enough():
+    with pytest.raises(InputError, match="at least 2 classes"):
         SVMHead().fit(np.eye(3), [1, 1, 1])
 
 
