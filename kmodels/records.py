@@ -1,13 +1,14 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
 import json
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kmodels.analysis.evaluation import Evaluation
+from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
 from kmodels.errors import InputError, require
 from kmodels.experiment import Experiment, Published
@@ -15,27 +16,6 @@ from kmodels.files import write_atomically
 
 SCHEMA = 1
 STATUSES = ("completed", "diverged", "interrupted", "failed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """One pass over a split, in inference mode, with the best weights.
-
-    Attributes:
-        examples: how many images were evaluated: all of the split.
-        loss: mean cross entropy without label smoothing, in nats.
-        accuracy: fraction of 1.
-        per_class_accuracy: fraction of 1 for each class; None for a class without images.
-        confusion_matrix: counts; rows are true classes, columns predicted ones.
-        calibration: whether confidence is accuracy, in 15 bins; None in records older than it.
-    """
-
-    examples: int
-    loss: float | None
-    accuracy: float
-    per_class_accuracy: tuple[float | None, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +108,6 @@ class Record:
         ending = "" if self.status == "completed" else f"-{self.status}"
         stem = record_stem(self.experiment, self.seed, self.source, self.weights_sha256, self.backend, self.precision)
         return f"{stem}{ending}"
-
-
-def finite(value):
-    """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
-    return float(value) if math.isfinite(value) else None
 
 
 def record_stem(experiment, seed, source, weights_sha256, backend, precision):

@@ -4,6 +4,7 @@ from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
+    "Evaluation": "evaluation",
     "NearestClassMean": "heads",
     "SVMHead": "heads",
     "balanced_accuracy": "metrics",
@@ -12,6 +13,8 @@ _HOME = {
     "choose_tau": "heads",
     "confusion_matrix": "metrics",
     "embed": "predict",
+    "evaluate_logits": "evaluation",
+    "evaluate_predictions": "evaluation",
     "feature_maps": "predict",
     "features": "predict",
     "grad_cam": "cam",

@@ -1,0 +1,94 @@
+"""How good a classifier is on a split: one Evaluation from labels and logits, or from predicted classes."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kmodels.analysis.metrics import Calibration, confusion_matrix, log_softmax, per_class_accuracy
+from kmodels.analysis.metrics import calibration as calibration_of
+from kmodels.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The outcome of one pass over a split, in inference mode.
+
+    >>> evaluation = evaluate_logits(labels, predict_logits(network, images))
+    >>> evaluation.accuracy, evaluation.per_class_accuracy
+
+    Attributes:
+        examples: how many images were evaluated: all of the split.
+        loss: mean cross entropy without label smoothing, in nats; None if it is not finite, or if the classifier has
+            no probabilities.
+        accuracy: fraction of 1.
+        per_class_accuracy: fraction of 1 for each class; None for a class without images.
+        confusion_matrix: counts; rows are true classes, columns predicted ones.
+        calibration: how far confidence is from accuracy, in 15 bins; None for a classifier without probabilities, and
+            in records older than it.
+    """
+
+    examples: int
+    loss: float | None
+    accuracy: float
+    per_class_accuracy: tuple[float | None, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    calibration: Calibration | None = None
+
+
+def evaluate_logits(labels, logits):
+    """The Evaluation of a network.
+
+    Args:
+        labels: ints (n,), 0..classes-1, n at least 1.
+        logits: floats (n, classes).
+
+    Returns:
+        An Evaluation with loss and calibration.
+
+    Raises:
+        InputError: if the two do not fit.
+    """
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    require(logits.ndim == 2, "logits must be (n, classes)", logits.shape)
+    log_probabilities = log_softmax(logits)
+    predictions = log_probabilities.argmax(axis=1)
+    evaluation = evaluate_predictions(labels, predictions, logits.shape[1])
+    return replace(
+        evaluation,
+        loss=finite(-np.mean(log_probabilities[np.arange(len(labels)), labels])),
+        calibration=calibration_of(np.exp(log_probabilities.max(axis=1)), predictions == labels),
+    )
+
+
+def evaluate_predictions(labels, predictions, num_classes, *, loss=None, calibration=None):
+    """The Evaluation of predicted classes.
+
+    Args:
+        labels: ints (n,), 0..num_classes-1, n at least 1.
+        predictions: ints (n,), the same.
+        num_classes: how many classes there are.
+        loss: mean cross entropy in nats; None for a classifier without probabilities.
+        calibration: a Calibration; None, too.
+
+    Returns:
+        An Evaluation.
+
+    Raises:
+        InputError: if labels and predictions do not fit.
+    """
+    matrix = confusion_matrix(labels, predictions, num_classes)
+    require(len(labels) > 0, "an evaluation needs at least one example", len(labels))
+    return Evaluation(
+        examples=len(labels),
+        loss=loss,
+        accuracy=float(np.trace(matrix) / len(labels)),
+        per_class_accuracy=tuple(per_class_accuracy(matrix)),
+        confusion_matrix=tuple(tuple(map(int, row)) for row in matrix),
+        calibration=calibration,
+    )
+
+
+def finite(value):
+    """The value as a float; None where it is not a finite number, which strict JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,39 @@
+"""Evaluations: of logits and of predicted classes."""
+
+import numpy as np
+import pytest
+
+from kmodels import InputError
+from kmodels.analysis import evaluate_logits, evaluate_predictions
+
+
+def test_of_logits_by_hand():
+    logits = np.log([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3]])
+    evaluation = evaluate_logits([0, 1, 0], logits)
+    assert (evaluation.examples, evaluation.accuracy) == (3, 2 / 3)
+    assert evaluation.loss == pytest.approx(-np.log([0.7, 0.5, 0.1]).mean())
+    assert evaluation.per_class_accuracy == (0.5, 1.0, None)
+    assert evaluation.confusion_matrix == ((1, 1, 0), (0, 1, 0), (0, 0, 0))
+    assert sum(evaluation.calibration.counts) == 3
+
+
+def test_without_probabilities_there_is_no_loss():
+    evaluation = evaluate_predictions([0, 1, 0], [0, 1, 1], 3)
+    assert (evaluation.loss, evaluation.calibration) == (None, None)
+    assert evaluation.confusion_matrix == evaluate_logits([0, 1, 0], np.eye(3)[[0, 1, 1]]).confusion_matrix
+
+
+def test_a_loss_that_is_not_finite_is_none():
+    evaluation = evaluate_logits([0, 1], [[0.0, float("nan")], [0.0, 1.0]])
+    assert (evaluation.loss, evaluation.calibration) == (None, None)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="must be integers from 0 to 2"):
+        evaluate_logits([3], np.eye(3)[:1])
+    with pytest.raises(InputError, match=r"logits must be \(n, classes\)"):
+        evaluate_logits([0], np.zeros(3))
+    with pytest.raises(InputError, match="equally long"):
+        evaluate_logits([0, 1], np.eye(3))
+    with pytest.raises(InputError, match="at least one example"):
+        evaluate_predictions([], [], 3)
