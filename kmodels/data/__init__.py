@@ -1,7 +1,6 @@
-"""Images and labels, whatever they come from, as one kind of value: `Dataset`.
+"""Images and labels from every kind of source, as one type: `Dataset`.
 
-To add a tfds set that has train and test: an entry in kmodels/data/tfds_sets.py and its name here. To add another kind
-of source: a file with `load(name, image_size, data_dir) -> Dataset`, and its names here.
+To add a source: a file with `load(name, image_size, data_dir) -> Dataset`, and its names in DATASETS.
 """
 
 from importlib import import_module
@@ -11,7 +10,7 @@ from kmodels.errors import InputError, require, unknown
 
 __all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "summary"]
 
-# Name -> the file that loads it.
+# {name: the file that loads it}.
 DATASETS = {
     "cifar10": "tfds_sets",
     "cifar100": "tfds_sets",
@@ -30,21 +29,22 @@ def load_dataset(name, image_size=None, data_dir=None):
 
     Args:
         name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
-            (a fixed part of it; all five through tensorflow-datasets), "digits" (bundled with scikit-learn),
+            (a fixed part of it), all five downloaded by tensorflow-datasets; "digits" (bundled with scikit-learn),
             "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "synthetic" (random
-            pixels, for trying things).
+            pixels, to try things).
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
-        data_dir: where your files are. For "folder" the folder itself, `<split>/<class>/<file>` or
-            `<class>/<file>`. For "intel_scenes" the zip file from Kaggle, the folder it is in, or the folder of what
-            was in it; None looks where Kaggle mounts it. For the others a folder with the archive you already have:
-            cifar-10-binary.tar.gz or cifar-10-python.tar.gz (a folder that tfds has prepared will do too), the same
-            of cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the folder of what was in it); None downloads it.
+        data_dir: where your files are. For "folder": the folder itself, with `<split>/<class>/<file>` or
+            `<class>/<file>`. For "intel_scenes": the zip file from Kaggle, its folder, or the unpacked folder; None
+            looks where Kaggle mounts it. For the
+            others: a folder with the archive that you already have: cifar-10-binary.tar.gz or cifar-10-python.tar.gz
+            (or a data_dir of tfds that has the set prepared), the same for cifar-100, stl10_binary.tar.gz, EuroSAT.zip
+            (or the unpacked folder). None downloads it.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
 
     Raises:
-        InputError: for an unknown name, missing or broken files; says which and what is wanted.
+        InputError: for an unknown name, and for missing or damaged files; says which are expected.
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS)
@@ -53,12 +53,12 @@ def load_dataset(name, image_size=None, data_dir=None):
         "image_size must be None or a whole number of at least 8",
         image_size,
     )
-    if DATASETS[name] in ("digits", "synthetic") and data_dir is not None:
+    if name in ("digits", "synthetic") and data_dir is not None:
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
     return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)
 
 
 def summary(name):
-    """One line on a dataset: of its file's SUMMARIES if it holds several sets, else the first of its docstring."""
+    """One line on a dataset of DATASETS: from SUMMARIES of its file if there is one, else from its docstring."""
     file = import_module(f"kmodels.data.{DATASETS[name]}")
     return file.SUMMARIES[name] if hasattr(file, "SUMMARIES") else file.__doc__.splitlines()[0]

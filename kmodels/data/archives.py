@@ -1,4 +1,4 @@
-"""Published archives: found in the user's folder and checked, or downloaded through tensorflow-datasets."""
+"""Published archives: find and check them in the user's folder, or download them with tensorflow-datasets."""
 
 import hashlib
 import os
@@ -20,10 +20,14 @@ class Archive:
     """A file as it was published.
 
     Attributes:
-        name: of the file, under which it is looked for.
+        name: of the file.
         size: in bytes.
         sha256: in hexadecimal digits.
         url: where it is published.
+
+    Example:
+        archive = Archive("EuroSAT.zip", size=94_280_567, sha256="8ebea6...", url="http://madm.dfki.de/...")
+        archive.check(Path("downloads/EuroSAT.zip"))
     """
 
     name: str
@@ -35,21 +39,21 @@ class Archive:
         return f"{self.name} ({self.size:,} bytes, sha256 {self.sha256}), from {self.url}"
 
     def difference(self, path):
-        """What tells the file at `path` from the published one, in words; "" if nothing does."""
+        """How the file at `path` differs from the published one, for messages; "" if it does not."""
         size = path.stat().st_size
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return "" if (size, digest) == (self.size, self.sha256) else f"it has {size:,} bytes, sha256 {digest}"
 
     def check(self, path):
-        """Raises an InputError if the file at `path` is not the published one."""
+        """Raises an InputError if the file at `path` differs from the published one."""
         difference = self.difference(path)
         if difference:
-            raise InputError(f"{path} is damaged or another file: {difference}. Wanted: {self}")
+            raise InputError(f"{path} is damaged or not the published file: {difference}. Expected: {self}")
 
 
 def archive_folder(data_dir):
-    """The folder to look for archives in: `data_dir`, or the one that it lies in if it is a file.
+    """The folder to look for archives in: `data_dir`, or its parent if it is a file.
 
     Raises:
         InputError: if there is no such folder or file.
@@ -59,19 +63,22 @@ def archive_folder(data_dir):
     return path.parent if path.is_file() else path
 
 
-def find(folder, archives, others=(), lacks="no archive of the set"):
-    """The first of the archives that is in the folder, and its path, after a check of every byte.
+def find(folder, archives, others=(), missing="no archive of the set"):
+    """Finds the first of several archives in a folder and checks its hash.
 
     Args:
-        folder: where to look.
+        folder: a Path.
         archives: Archives of the same data; one is enough.
-        others: names of archives of the same data that are not read, but that people have.
-        lacks: what to say that the folder has if it has none of them.
+        others: names of archives of the same data in formats that are not supported, for the message.
+        missing: what the message says is in the folder if none of the archives is.
+
+    Returns:
+        The Archive found and its path.
 
     Raises:
-        InputError: if none is there, or the one found is damaged; says which is wanted.
+        InputError: if none is there, or the one found is damaged; says which files are expected.
     """
-    wanted = "; or ".join(map(str, archives))
+    expected = "; or ".join(map(str, archives))
     for archive in archives:
         path = folder / archive.name
         if path.is_file():
@@ -80,30 +87,33 @@ def find(folder, archives, others=(), lacks="no archive of the set"):
     for other in others:
         if (folder / other).exists():
             raise InputError(
-                f"{folder} has {other}, which holds the same images in a format that is not read here. Wanted: {wanted}"
+                f"{folder} has {other}, which has the same images in an unsupported format. Expected: {expected}"
             )
-    raise InputError(f"{folder} has {lacks}. Wanted: {wanted}. Without data_dir it is downloaded")
+    raise InputError(f"{folder} has {missing}. Expected: {expected}. Without data_dir it is downloaded")
 
 
 def import_tfds():
-    """tensorflow-datasets, silent, and never waiting for a network that is not there."""
-    # Without it, a machine with no network waits on look-ups of Google's metadata server.
+    """Imports tensorflow-datasets, without its warnings and without look-ups on the network."""
+    # Else a machine without a network waits for look-ups of Google's metadata server.
     os.environ.setdefault("NO_GCE_CHECK", "true")
     import_tensorflow()
     import absl.logging
     import tensorflow_datasets as tfds
 
-    # tfds warns of every folder that it looks into in vain.
+    # tfds warns of every folder in which it finds no dataset.
     absl.logging.set_verbosity(absl.logging.ERROR)
     return tfds
 
 
 def download(name, archive):
-    """The path of an archive that tfds has downloaded and checked; it stays in the cache, under its own name.
+    """Downloads an archive with tfds, which checks its hash, into the cache, unless it is there.
 
     Args:
-        name: of the set in tfds.
+        name: of the dataset in tfds.
         archive: the Archive.
+
+    Returns:
+        The path of the archive in the cache.
 
     Raises:
         InputError: if it cannot be downloaded, or is not what tfds expects.
@@ -121,18 +131,18 @@ def download(name, archive):
             force_checksums_validation=True,
         )
         try:
-            _reach(archive.url)
+            check_reachable(archive.url)
             Path(manager.download(archive.url)).replace(path)
         except Exception as error:
             raise InputError(
                 f"tfds could not download {archive.name}: {type(error).__name__}: {error}\n"
-                f"Download it yourself and give its folder as data_dir. Wanted: {archive}"
+                f"Download it yourself and give its folder as data_dir. Expected: {archive}"
             ) from error
     return path
 
 
-def _reach(url):
-    """Raises an OSError where there is no network; tfds would try again for minutes."""
+def check_reachable(url):
+    """Raises an OSError if the server cannot be reached. Without this check, tfds retries for minutes."""
     address = urlsplit(url)
     if getproxies().keys() & {address.scheme, "all"}:
         return

@@ -1,13 +1,14 @@
-"""Prepared once, then memory-mapped: pixels on disk as uint8 arrays.
+"""The cache of prepared datasets: uint8 arrays on disk, written once and then memory-mapped.
 
-A prepared dataset is a folder `<cache>/<name>-<key>/` of .npy files and meta.json. It is filled under another name and
-renamed when it is complete, and a lock lets one process prepare while others wait for it: nobody ever reads half a
-dataset, and a killed preparation leaves nothing that counts.
+A prepared dataset is a folder `<cache>/<name>-<digest of its key>/` of .npy files and meta.json. It is written under
+another name and renamed when complete; a lock lets one process prepare it while others wait. So nobody reads an
+incomplete dataset, and a killed preparation is repeated.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,24 +20,40 @@ from kmodels.errors import InputError
 from kmodels.files import writable_folder
 
 SPLITS = ("train", "val", "test")
-# Part of every key: raise it when what a prepared folder holds, or how it is made, changes.
+# Part of every key: raise it when the content of prepared folders, or the way to prepare them, changes.
 FORMAT = 2
 
 
 def cache_folder():
-    """`$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
+    """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("KMODELS_CACHE") or Path(base) / "kmodels")
 
 
 class Writer:
-    """Hands out the arrays of a dataset under preparation; they are files, so no set is too large."""
+    """Creates the arrays of a dataset under preparation, as memory-mapped files: a dataset may be larger than memory.
+
+    Example:
+        split = writer.split("train", examples=1000, height=32, width=32)
+        split.images[0] = image
+        split.labels[:], split.index[:] = labels, range(1000)
+    """
 
     def __init__(self, folder):
         self.folder = folder
 
     def split(self, name, examples, height, width):
-        """Arrays to fill, as a Split: images (examples, height, width, 3), labels and index (examples,)."""
+        """Creates the arrays of a split, to be filled.
+
+        Args:
+            name: "train", "val" or "test".
+            examples: number of images.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+
+        Returns:
+            A Split: images (examples, height, width, 3), labels and index (examples,).
+        """
         return Split(
             self._array(f"{name}_images", np.uint8, (examples, height, width, 3)),
             self._array(f"{name}_labels", np.int32, (examples,)),
@@ -44,7 +61,14 @@ class Writer:
         )
 
     def fill(self, name, images, labels, index):
-        """Writes a whole split at once."""
+        """Writes a whole split.
+
+        Args:
+            name: "train", "val" or "test".
+            images: uint8 (n, height, width, 3).
+            labels: ints (n,).
+            index: ints (n,), see Split.
+        """
         split = self.split(name, len(labels), *images.shape[1:3])
         split.images[:], split.labels[:], split.index[:] = images, labels, index
 
@@ -52,30 +76,36 @@ class Writer:
         path = self.folder / f"{name}.npy"
         array = np.lib.format.open_memmap(path, "w+", dtype, shape)
         if hasattr(os, "posix_fallocate"):
-            # The file would grow as it is written, and a full disk would then kill the process without a word.
+            # Else the file grows as it is written, and a full disk kills the process without a message.
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
 
 
 def prepared(name, key, prepare, stream=None):
-    """Opens the dataset of this key, calling `prepare(writer)` first if nobody has.
+    """Opens a dataset, after calling `prepare(writer)` if it is not in the cache.
 
     Args:
         name: of the dataset.
-        key: plain values that decide the content: another key is another folder.
+        key: JSON values that determine the content: another key is another folder.
         prepare: fills every split of the Writer and returns (class_names, source).
-        stream: handed on to the Dataset.
+        stream: passed to the Dataset.
+
+    Returns:
+        A Dataset, whose images are memory-mapped.
+
+    Raises:
+        InputError: if the cache cannot be written, or the prepared dataset is damaged.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, SPLIT_SEED, key], sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache_folder() / f"{name}-{digest}"
+    folder = cache_folder() / f"{re.sub('[/:]', '_', name)}-{digest}"
     if not folder.exists():
         _prepare(folder, prepare)
     try:
         meta = json.loads((folder / "meta.json").read_text())
         splits = {split: _open(folder, split) for split in SPLITS}
     except (OSError, ValueError) as error:
-        raise InputError(f"the prepared data in {folder} are damaged ({error}); delete that folder") from error
+        raise InputError(f"the prepared dataset in {folder} is damaged ({error}); delete that folder") from error
     return Dataset(
         name=name,
         **splits,
@@ -107,7 +137,7 @@ def _prepare(folder, prepare):
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
             partial.rename(folder)
         except OSError as error:
-            raise InputError(f"cannot prepare the data in {folder.parent}: {error.strerror}") from error
+            raise InputError(f"cannot prepare the dataset in {folder.parent}: {error.strerror}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -120,7 +150,14 @@ def _open(folder, split):
 
 
 def checksum(splits):
-    """SHA-256 of all pixels and labels in order: equal exactly when training would see the same data."""
+    """SHA-256 of the pixels and labels of several splits, in order: equal if training would see the same data.
+
+    Args:
+        splits: an iterable of Split.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for split in splits:
         for start in range(0, len(split), 4096):

@@ -1,7 +1,7 @@
-"""The CIFAR archives pickled by Python 2, rewritten as the binary files that tfds reads.
+"""Convert the pickled CIFAR archives (Python version) to the binary files that tfds reads.
 
-Both hold the same images in the same order. A pickle can name any function to be called; these are read by an unpickler
-that calls none: it knows the names by which arrays are made, and takes a stand-in of its own for each.
+Both have the same images in the same order. Unpickling can call any function that the file names. The unpickler here
+calls none: it accepts only the three names that arrays need, and replaces each of them with a class that stores data.
 """
 
 import pickle
@@ -33,15 +33,15 @@ LABELS = {"cifar10": (b"labels",), "cifar100": (b"coarse_labels", b"fine_labels"
 
 
 def write_binary(name, path, folder):
-    """Writes what is in the archive as binary files into a folder, just as the binary archive unpacks.
+    """Writes the content of a -python.tar.gz archive as the files of the binary archive.
 
     Args:
         name: "cifar10" or "cifar100".
-        path: of the -python.tar.gz archive.
-        folder: to write into.
+        path: of the archive.
+        folder: a Path, to write into.
 
     Raises:
-        InputError: if a pickle in it asks for anything but dicts, lists, strings, numbers and arrays.
+        InputError: if a pickle in it contains anything but dicts, lists, strings, numbers and arrays.
     """
     with tarfile.open(path) as tar:
         for member, target in IMAGES[name].items():
@@ -64,11 +64,11 @@ def _unpickle(tar, member, path):
         try:
             return _Unpickler(file, encoding="bytes").load()
         except pickle.UnpicklingError as error:
-            raise InputError(f"{path}/{member} is not read: {error}") from error
+            raise InputError(f"{path}/{member} is refused: {error}") from error
 
 
 class _Stored:
-    """In place of an array or dtype: keeps the state that it is pickled with and computes nothing."""
+    """Replaces an array or dtype: stores its pickled state and calls nothing."""
 
     def __init__(self, *arguments):
         self.state = None
@@ -77,16 +77,16 @@ class _Stored:
         self.state = state
 
     def pixels(self):
-        """Of an array: uint8 (images, 3072)."""
+        """The pixels of an array, uint8 (images, 3072)."""
         _, shape, _, _, content = self.state
         return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 class _Unpickler(pickle.Unpickler):
-    # What makes an empty array, the class of it, and what makes its dtype.
+    # What a pickled array refers to: the function that creates it, its class and its dtype.
     KNOWN = (("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
 
     def find_class(self, module, name):
         if (module, name) not in self.KNOWN:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR archive holds")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no CIFAR archive contains")
         return _Stored

@@ -1,4 +1,4 @@
-"""What every source ends in: three splits of images and labels, and where they came from."""
+"""What every source returns: three splits of images and labels, and where they came from."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kmodels.data.splits import keep_counts, keep_of_classes, long_tail, stratified_sample
+from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratified_sample
 from kmodels.errors import require
 
 
@@ -16,9 +16,15 @@ class Split:
     """Images and labels of one split.
 
     Attributes:
-        images: uint8 (n, height, width, 3), 0..255; usually memory-mapped.
+        images: uint8 (n, height, width, channels), 0..255, usually memory-mapped, with 3 channels for every dataset
+            that has a name. Datasets from arrays have any number of channels, and may have float32 pixels.
         labels: int32 (n,), 0..classes-1.
-        index: int64 (n,), the place of each image in the source's own order.
+        index: int64 (n,), the index of each image in the order of its source.
+
+    Example:
+        train = load_dataset("digits").train
+        train.images.shape, train.labels.shape  # (1078, 8, 8, 3), (1078,)
+        first_hundred = train.take(range(100))
     """
 
     images: np.ndarray
@@ -28,9 +34,10 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
-    def take(self, places):
-        """The part of the split at these places, copied."""
-        return Split(np.asarray(self.images[places]), self.labels[places], self.index[places])
+    def take(self, indices):
+        """Copies the images at these indices into a new Split."""
+        indices = np.asarray(indices)
+        return Split(np.asarray(self.images[indices]), self.labels[indices], self.index[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +45,20 @@ class Dataset:
     """Three splits with their class names.
 
     Attributes:
-        source: where the pixels came from, as plain JSON values: kind, name, counts, split, checksum and notes; and
-            `original`, whether they are those of the published set rather than a copy or part of it.
-        stream: for tfds sets, a function that opens the source's own training files as a tf.data.Dataset.
+        name: of the dataset.
+        train: the Split to train on.
+        val: the Split to choose weights and settings on.
+        test: the Split to report on.
+        class_names: in the order of the labels.
+        source: where the pixels came from, as plain JSON values: kind, name, counts, split, sha256 and notes; and
+            `original`, whether they are those of the published dataset rather than a copy or part of it.
+        stream: for datasets from tfds, a function that opens the source's own train split as a tf.data.Dataset of
+            (image, label) in the order that `train.index` counts in; else None.
+
+    Example:
+        digits = load_dataset("digits", image_size=32)
+        small_train = digits.train.take(range(100))
+        small = mine.subset(100)
     """
 
     name: str
@@ -53,16 +71,20 @@ class Dataset:
 
     @property
     def image_shape(self):
-        """(height, width, 3)."""
+        """(height, width, channels)."""
         return tuple(self.train.images.shape[1:])
 
     def subset(self, examples):
-        """A stratified part: `examples` of the train and val images together, in their own ratio; all of test.
+        """A stratified part of train and val together, in their own ratio; all of test.
 
-        The same images for the same number, whatever the training seed.
+        Every class that has images in train keeps at least one there, and likewise in val. The same images are chosen
+        for the same number, whatever the training seed.
+
+        Args:
+            examples: how many of the train and val images to keep.
 
         Raises:
-            InputError: if there are not so many.
+            InputError: if there are not so many, or too few for an image of each class.
         """
         total = len(self.train) + len(self.val)
         least = math.ceil(len(self.class_names) * total / min(len(self.train), len(self.val)))
@@ -78,23 +100,24 @@ class Dataset:
         return replace(self, train=train, val=val, source={**self.source, "counts": counts, "subset": examples})
 
     def with_class_fractions(self, fractions, seed):
-        """The dataset with a share of each class's training images; val and test are as they were.
+        """Keeps a share of each class's training images; val and test are unchanged.
 
         Args:
             fractions: for each class, in the order of `class_names`, the share to keep: 0 (none) to 1 (all).
-            seed: of the draw. The same images for the same seed, and of two shares the smaller within the larger.
+            seed: of the choice. With the same seed, a smaller share keeps a subset of what a larger one keeps.
 
         Raises:
             InputError: for another number of fractions than classes, or values outside 0 to 1.
         """
         self._one_for_each_class("class_fractions", fractions)
-        return self._with_train(keep_of_classes(self.train.labels, fractions, seed))
+        return self._with_train(keep_fractions(self.train.labels, fractions, seed))
 
     def with_class_counts(self, counts, seed):
-        """The dataset with so many training images of each class, in the order of `class_names`; all where fewer are.
+        """Keeps a number of each class's training images, or all where a class has fewer; val and test are unchanged.
 
-        Val and test are as they were. For the same seed the same images, and of two counts the smaller within the
-        larger.
+        Args:
+            counts: for each class, in the order of `class_names`, how many to keep.
+            seed: of the choice. With the same seed, a smaller count keeps a subset of what a larger one keeps.
 
         Raises:
             InputError: for another number of counts than classes, or a count below 0.
@@ -104,7 +127,15 @@ class Dataset:
         return self._with_train(keep_counts(self.train.labels, counts, seed))
 
     def with_long_tail(self, ratio, seed):
-        """The dataset with a long-tailed train split (see `splits.long_tail`); val and test are as they were."""
+        """Makes the train split long-tailed; val and test are unchanged.
+
+        Args:
+            ratio: of the largest class to the smallest one, see `splits.long_tail`.
+            seed: of the choice, as in `with_class_counts`.
+
+        Raises:
+            InputError: if the ratio is below 1, or so large that a class would be empty.
+        """
         return self._with_train(keep_counts(self.train.labels, long_tail(self.train.labels, ratio), seed))
 
     def _one_for_each_class(self, name, values):
@@ -114,7 +145,7 @@ class Dataset:
             values,
         )
 
-    def _with_train(self, places):
-        train = self.train.take(places)
+    def _with_train(self, indices):
+        train = self.train.take(indices)
         counts = {**self.source["counts"], "train": len(train)}
         return replace(self, train=train, source={**self.source, "counts": counts})

@@ -4,12 +4,21 @@ Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998
 """
 
 from kmodels.data.cache import SPLITS, prepared
-from kmodels.data.pictures import fit_arrays
+from kmodels.data.resizing import resize_arrays
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 
 
 def load(name, image_size, data_dir):
-    """The digits split 60/20/20, grey repeated in three channels; `data_dir` must be None."""
+    """Opens the digits, divided 60/20/20, the grey channel repeated three times.
+
+    Args:
+        name: "digits".
+        image_size: height and width to resize to, in pixels; None means 8.
+        data_dir: must be None.
+
+    Returns:
+        A Dataset.
+    """
 
     def prepare(writer):
         import numpy as np
@@ -17,9 +26,9 @@ def load(name, image_size, data_dir):
 
         bunch = load_digits()
         grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-        images = fit_arrays(np.repeat(grey[..., None], 3, axis=-1), image_size)
-        for split, places in zip(SPLITS, stratified_split(bunch.target, (0.6, 0.2, 0.2)), strict=True):
-            writer.fill(split, images[places], bunch.target[places], places)
+        images = resize_arrays(np.repeat(grey[..., None], 3, axis=-1), image_size)
+        for split, indices in zip(SPLITS, stratified_split(bunch.target, (0.6, 0.2, 0.2)), strict=True):
+            writer.fill(split, images[indices], bunch.target[indices], indices)
         return [str(digit) for digit in bunch.target_names], {
             "kind": "scikit-learn",
             "name": "digits",

@@ -1,11 +1,11 @@
-"""EuroSAT, and a small fixed part of it: satellite images of ten kinds of land, red, green and blue, 64x64 pixels.
+"""EuroSAT, and a small fixed part of it: RGB satellite images of ten kinds of land use, 64x64 pixels.
 
 It was published without splits. Ours, of `eurosat`: 60/20/20, stratified, with the seed SPLIT_SEED, over the classes in
-alphabetical order and in each the file names in the order of text: 16,200 images to train, 5,400 val and 5,400 test.
-`eurosat_small` is drawn from these, 2,000 of train, 500 of val and 1,000 of test, stratified, with the same seed.
+alphabetical order and the file names of each class in text order: 16,200 images to train, 5,400 val and 5,400 test.
+`eurosat_small` is a stratified sample of these, with the same seed: 2,000 of train, 500 of val and 1,000 of test.
 
-Read from EuroSAT.zip as it is, which tfds downloads, or from the folder of what is in it. Where the server that tfds
-asks is down, https://huggingface.co/datasets/torchgeo/eurosat has the same zip; its hash tells.
+Read from EuroSAT.zip, which tfds downloads, or from the unpacked folder. If the server that tfds uses is down,
+https://huggingface.co/datasets/torchgeo/eurosat has the same zip file, with the same hash.
 
 Source: Helber, Bischke, Dengel and Borth, EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land
 Cover Classification, IEEE JSTARS 2019, https://github.com/phelber/EuroSAT
@@ -19,9 +19,9 @@ import numpy as np
 
 from kmodels.data.archives import Archive, download
 from kmodels.data.cache import SPLITS, prepared
+from kmodels.data.file_sources import Zip, innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.places import Zip, inside, open_place
 from kmodels.data.splits import SPLIT_SEED, stratified_sample
 from kmodels.errors import require
 
@@ -43,73 +43,84 @@ CLASSES = (
     "River",
     "SeaLake",
 )
-# The folder in the zip that has the class folders.
+# The folder in the zip that contains the class folders.
 TOP = "2750"
 IMAGES = 27_000
 SIDE = 64
 SMALL = {"train": 2000, "val": 500, "test": 1000}
 SUMMARIES = {
-    "eurosat": "EuroSAT: 27,000 satellite images of 10 kinds of land, 64x64 pixels, from tfds, your zip or folder.",
+    "eurosat": "EuroSAT: 27,000 satellite images of 10 kinds of land use, 64x64 pixels, from tfds, your zip or folder.",
     "eurosat_small": "A fixed part of eurosat: 2,000 images to train, 500 val and 1,000 test.",
 }
 
 
 def load(name, image_size, data_dir):
-    """Opens `eurosat` or `eurosat_small`; see `load_dataset` for `data_dir`. An `image_size` of None means 64.
+    """Opens `eurosat` or `eurosat_small`.
+
+    Args:
+        name: "eurosat" or "eurosat_small".
+        image_size: height and width to resize to, in pixels; None means 64.
+        data_dir: EuroSAT.zip, its folder, or the unpacked folder; None downloads it.
+
+    Returns:
+        A Dataset.
 
     Raises:
-        InputError: if the set is not there, or is another one.
+        InputError: if the set is missing, or is another one.
     """
     image_size = image_size or SIDE
     key = {"image_size": image_size}
     if data_dir is None:
 
         def prepare(writer):
-            with closing(Zip(download("eurosat", ARCHIVE))) as place:
-                return _prepare(name, place, image_size, writer)
+            with closing(Zip(download("eurosat", ARCHIVE))) as files:
+                return _prepare(name, files, image_size, writer)
 
         return prepared(name, key, prepare)
-    with closing(_place(data_dir)) as place:
-        key |= {"root": str(place.path), "files": place.stamp(lambda: _classes(place).values())}
-        return prepared(name, key, lambda writer: _prepare(name, place, image_size, writer))
+    with closing(_open(data_dir)) as files:
+        key |= {"root": str(files.path), "files": files.fingerprint(lambda: _classes(files).values())}
+        return prepared(name, key, lambda writer: _prepare(name, files, image_size, writer))
 
 
-def _place(data_dir):
-    """The Folder or Zip that the set is in."""
+def _open(data_dir):
+    """The Folder or Zip that contains the set."""
     zipped = Path(data_dir) / ARCHIVE.name
-    return Zip(zipped) if zipped.is_file() else open_place(data_dir, (TOP, *CLASSES))
+    return Zip(zipped) if zipped.is_file() else open_files(data_dir, (TOP, *CLASSES))
 
 
-def _classes(place):
+def _classes(files):
     """{class: ClassFolder}."""
-    top = TOP if TOP in place.folders("") else ""
-    return class_folders(place, inside(place, top), CLASSES, "EuroSAT", f"Wanted: {ARCHIVE}, or what is in it")
+    top = TOP if TOP in files.folders("") else ""
+    return class_folders(
+        files, innermost(files, top), CLASSES, "EuroSAT", f"Expected: {ARCHIVE}, or the unpacked folder"
+    )
 
 
-def _prepare(name, place, image_size, writer):
-    if isinstance(place, Zip) and not is_zipfile(place.path):
-        # Another zip of the images will do; half of one will not.
-        ARCHIVE.check(place.path)
-    classes = _classes(place)
-    plan = dict(zip(SPLITS, divide(entries(classes), (0.6, 0.2, 0.2)), strict=True))
-    how, part = f"60/20/20, stratified, seed {SPLIT_SEED}", {}
+def _prepare(name, files, image_size, writer):
+    if isinstance(files, Zip) and not is_zipfile(files.path):
+        # A zip with the same images is accepted; a truncated one gets a message with the expected hash.
+        ARCHIVE.check(files.path)
+    classes = _classes(files)
+    plan = dict(zip(SPLITS, divide(entries(classes), (0.6, 0.2, 0.2), CLASSES), strict=True))
+    description, part = f"60/20/20, stratified, seed {SPLIT_SEED}", {}
     if name == "eurosat_small":
         plan = {split: _sample(split, images) for split, images in plan.items()}
-        how = f"{'/'.join(f'{n:,}' for n in SMALL.values())} of those of eurosat ({how}), stratified, same seed"
-        # Numbers measured on a part do not stand beside published ones.
+        sizes = "/".join(f"{n:,}" for n in SMALL.values())
+        description = f"{sizes} of those of eurosat ({description}), stratified, same seed"
+        # A record with `subset` is not compared with published numbers.
         part = {"subset": SMALL["train"] + SMALL["val"]}
-    tally = write_images(name, place, plan, CLASSES, image_size, writer)
-    difference = _difference(place, classes, tally)
-    notes = difference + describe(place, classes.values(), plan, tally, image_size)
+    tally = write_images(name, files, plan, image_size, writer)
+    difference = _difference(files, classes, tally)
+    notes = difference + describe(files, classes.values(), plan, tally, image_size)
     if part:
-        notes.insert(0, "a small part of EuroSAT that was chosen here, the same for everyone")
+        notes.insert(0, "a small part of EuroSAT, chosen here with a fixed seed")
     for note in notes:
         print(f"{name}: {note}")
     return CLASSES, {
         "kind": "image files",
         "name": name,
         "original": not difference,
-        "split": how,
+        "split": description,
         "formats": dict(sorted(tally.formats.items())),
         "notes": notes,
         **part,
@@ -117,24 +128,24 @@ def _prepare(name, place, image_size, writer):
 
 
 def _sample(split, images):
-    """The part of a split's entries that `eurosat_small` has."""
+    """The entries of a split that belong to `eurosat_small`."""
     require(
         len(images) >= SMALL[split],
-        f"eurosat_small takes {SMALL[split]:,} images of {split}, so it needs the whole of EuroSAT",
+        f"eurosat_small takes {SMALL[split]:,} images of {split}, so it needs all of EuroSAT",
         len(images),
     )
-    places = stratified_sample(np.array([entry.label for entry in images]), SMALL[split])
-    return [images[place] for place in places]
+    indices = stratified_sample(np.array([entry.label for entry in images]), SMALL[split])
+    return [images[i] for i in indices]
 
 
-def _difference(place, classes, tally):
-    """The note that tells these images from the original set; none if the zip is the published one.
+def _difference(files, classes, tally):
+    """A list with a note on how the images differ from the published set, empty if they do not.
 
-    There is no published checksum of files in a folder: they are the original if they are as many, and those read are
-    JPEG and of its size.
+    There is no published checksum for an unpacked folder. It counts as the original if the number of images matches,
+    and all images read are JPEG of 64x64 pixels.
     """
-    if isinstance(place, Zip):
-        difference = ARCHIVE.difference(place.path)
+    if isinstance(files, Zip):
+        difference = ARCHIVE.difference(files.path)
         return [f"not the published {ARCHIVE.name}: {difference}"] if difference else []
     images = sum(len(folder.images) for folder in classes.values())
     read = tally.sizes.total()

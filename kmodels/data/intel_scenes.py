@@ -1,7 +1,7 @@
 """Intel Image Classification: 17,034 labelled photographs of six kinds of scene, 150x150 pixels, from Kaggle.
 
-They come as 14,034 to train and 3,000 to test on; here all are merged and split 60/20/20. Read from the folders or
-straight from the zip that Kaggle hands out. The 7,301 unlabelled images beside them are not used.
+They are published as 14,034 to train and 3,000 to test; here both are merged and divided 60/20/20. Read from the
+folders or directly from Kaggle's zip file. The 7,301 unlabelled images of the set are not used.
 
 Source: https://www.kaggle.com/datasets/puneet6060/intel-image-classification
 """
@@ -12,19 +12,19 @@ from functools import cache
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
+from kmodels.data.file_sources import innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.places import inside, open_place
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
-# Folder -> the part of the set that it holds.
+# {folder: the part of the set in it}.
 PARTS = {"seg_train": "train", "train": "train", "seg_test": "test", "test": "test"}
 UNLABELLED = ("seg_pred", "pred")
 IMAGES = 14_034 + 3_000
 SIDE = 150
-# Where Kaggle mounts the set, today and formerly.
+# Where Kaggle mounts the set, now and formerly.
 KAGGLE = (
     "/kaggle/input/datasets/puneet6060/intel-image-classification",
     "/kaggle/input/intel-image-classification",
@@ -32,23 +32,31 @@ KAGGLE = (
 
 
 def load(name, image_size, data_dir):
-    """Opens the set; see `load_dataset` for `data_dir`. An `image_size` of None means 150.
+    """Opens the set.
+
+    Args:
+        name: "intel_scenes".
+        image_size: height and width to resize to, in pixels; None means 150.
+        data_dir: Kaggle's zip file, its folder, or the unpacked folder; None looks where Kaggle mounts it.
+
+    Returns:
+        A Dataset.
 
     Raises:
-        InputError: if the set is not there, or is another one.
+        InputError: if the set is missing, or is another one.
     """
     image_size = image_size or SIDE
-    with closing(_place(data_dir)) as place:
-        parts = cache(lambda: _parts(place))
+    with closing(_open(data_dir)) as files:
+        parts = cache(lambda: _parts(files))
 
         def folders():
             return [folder for classes in parts().values() for folder in classes.values()]
 
         def prepare(writer):
-            plan = dict(zip(SPLITS, divide(entries(*parts().values()), (0.6, 0.2, 0.2)), strict=True))
-            tally = write_images(name, place, plan, CLASSES, image_size, writer)
+            plan = dict(zip(SPLITS, divide(entries(*parts().values()), (0.6, 0.2, 0.2), CLASSES), strict=True))
+            tally = write_images(name, files, plan, image_size, writer)
             difference = _difference(tally)
-            notes = difference + describe(place, folders(), plan, tally, image_size)
+            notes = difference + describe(files, folders(), plan, tally, image_size)
             for note in notes:
                 print(f"{name}: {note}")
             return CLASSES, {
@@ -60,12 +68,12 @@ def load(name, image_size, data_dir):
                 "notes": notes,
             }
 
-        key = {"root": str(place.path), "image_size": image_size, "files": place.stamp(folders)}
+        key = {"root": str(files.path), "image_size": image_size, "files": files.fingerprint(folders)}
         return prepared(name, key, prepare)
 
 
-def _place(data_dir):
-    """The Folder or Zip that the set is in."""
+def _open(data_dir):
+    """The Folder or Zip that contains the set."""
     if data_dir is None:
         data_dir = next((folder for folder in KAGGLE if Path(folder).is_dir()), None)
         if data_dir is None:
@@ -74,34 +82,33 @@ def _place(data_dir):
                 "https://www.kaggle.com/datasets/puneet6060/intel-image-classification and give the zip file, or the "
                 "folder that it is in, as data_dir"
             )
-    return open_place(data_dir, (*PARTS, *CLASSES))
+    return open_files(data_dir, (*PARTS, *CLASSES))
 
 
-def _parts(place):
-    """{part: {class: ClassFolder}}, all sorted; the part of six classes that stand alone is ""."""
-    top = inside(place, "")
-    folders = [folder for folder in place.folders(top) if folder.lower() not in UNLABELLED]
+def _parts(files):
+    """{part: {class: ClassFolder}}, sorted; the part is "" if the six class folders are not in train and test."""
+    top = innermost(files, "")
+    folders = [folder for folder in files.folders(top) if folder.lower() not in UNLABELLED]
     parts = {PARTS.get(folder.lower()): folder for folder in folders}
     if not parts.keys() & {"train", "test"}:
-        return {"": _classes(place, top)}
+        return {"": _classes(files, top)}
     if None in parts or len(parts) < len(folders):
         raise InputError(
-            f"{place.where(top)} has the folders {', '.join(folders)}, but the set has seg_train and seg_test, or "
-            "train and test. A set with splits of its own is dataset 'folder'"
+            f"{files.where(top)} has the folders {', '.join(folders)}, but the set has seg_train and seg_test, or "
+            "train and test. For your own splits use dataset 'folder'"
         )
-    return {part: _classes(place, inside(place, posixpath.join(top, parts[part]))) for part in sorted(parts)}
+    return {part: _classes(files, innermost(files, posixpath.join(top, parts[part]))) for part in sorted(parts)}
 
 
-def _classes(place, top):
-    return class_folders(
-        place, top, CLASSES, "Intel Image Classification", "For images of your own use dataset 'folder'"
-    )
+def _classes(files, top):
+    return class_folders(files, top, CLASSES, "Intel Image Classification", "For your own images use dataset 'folder'")
 
 
 def _difference(tally):
-    """The note that tells these images from the original set; none if they are as many, JPEG and of its size.
+    """A list with a note on how the images differ from the published set, empty if they do not.
 
-    Kaggle publishes no checksum to hold them against. A few of the original images differ in size.
+    Kaggle publishes no checksum. The images count as the original if their number matches and all are JPEG, at least
+    99 % of them of 150x150 pixels: some of the original ones have another size.
     """
     sizes = tally.sizes
     if tally.formats == {"JPEG": IMAGES} and sizes[SIDE, SIDE] >= 0.99 * IMAGES:

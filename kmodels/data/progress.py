@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a line now and then in a log."""
+"""Progress of a preparation: a bar on a terminal, a line every ten seconds in a log."""
 
 import sys
 
@@ -6,7 +6,12 @@ from tqdm import tqdm
 
 
 def progress(what, total):
-    """A tqdm bar that counts images."""
+    """A tqdm progress bar that counts images.
+
+    Args:
+        what: text before the bar.
+        total: number of images.
+    """
     return tqdm(
         total=total,
         unit=" images",

@@ -1,42 +1,69 @@
-"""Splits that are the same for everyone: stratified, with a fixed seed that no training seed touches."""
+"""Splits that are the same for everyone: stratified, with a fixed seed that no training seed changes."""
 
 import numpy as np
 
-from kmodels.errors import require
+from kmodels.errors import InputError, few, require
 
-# Published with the splits; changing it changes every split, and with them what all records were measured on.
+# Published with the splits. Changing it changes every split, and with them the data of every record.
 SPLIT_SEED = 2020
 
 
 def stratified_split(labels, fractions, seed=SPLIT_SEED):
-    """Divides the places 0..n-1 so that every part has each class in the same share.
+    """Divides the indices 0..n-1 so that each part has the same share of every class.
 
     Args:
         labels: ints (n,).
-        fractions: the share of each part; together 1.
+        fractions: the share of each part; they sum to 1.
         seed: of the shuffle within each class.
 
     Returns:
-        One sorted int64 array of places for each fraction; together they are all places, each once.
+        One sorted int64 array of indices for each fraction. Every index is in exactly one of them.
     """
     # RandomState, not default_rng: its stream is frozen for good, so the split outlives NumPy versions.
     rng = np.random.RandomState(seed)
     parts = [[] for _ in fractions]
-    ends = np.cumsum(fractions)
     for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        cuts = np.round(ends[:-1] * len(places)).astype(int)
-        for part, piece in zip(parts, np.split(places, cuts), strict=True):
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        for part, piece in zip(parts, np.split(indices, _cuts(len(indices), fractions)), strict=True):
             part.append(piece)
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
 
 
-def keep_of_classes(labels, fractions, seed):
-    """Sorted places of a share of each class, drawn by `seed`; at least one image of a class whose share is above 0.
+def _cuts(examples, fractions):
+    """Where the examples of one class are cut into parts, ints (parts - 1,)."""
+    return np.round(np.cumsum(fractions)[:-1] * examples).astype(int)
+
+
+def check_class_sizes(labels, fractions, class_names):
+    """Raises an InputError if `stratified_split` would leave a part without an image of a class.
+
+    Args:
+        labels: ints (n,), 0..classes-1; classes without any image are not checked.
+        fractions: as for `stratified_split`.
+        class_names: for the error.
+    """
+    needed = len(fractions)
+    while np.diff([0, *_cuts(needed, fractions), needed]).min() < 1:
+        needed += 1
+    sizes = np.bincount(labels, minlength=len(class_names))
+    small = [f"{class_names[i]} ({size})" for i, size in enumerate(sizes) if 0 < size < needed]
+    if small:
+        raise InputError(
+            f"too few images to divide {_percentages(fractions)}: {few(small)}; a class needs at least {needed}"
+        )
+
+
+def _percentages(fractions):
+    return "/".join(f"{100 * fraction:.0f}" for fraction in fractions)
+
+
+def keep_fractions(labels, fractions, seed):
+    """Sorted indices of a share of each class; at least one image of a class whose share is above 0.
 
     Args:
         labels: ints (n,), 0..classes-1.
         fractions: for each class the share to keep, 0 to 1.
+        seed: of the choice.
 
     Raises:
         InputError: if a share is not within 0 to 1, or nothing is left.
@@ -52,22 +79,23 @@ def keep_of_classes(labels, fractions, seed):
 
 
 def keep_counts(labels, counts, seed):
-    """Sorted places of so many images of each class, or all of a class with fewer, drawn by `seed`.
+    """Sorted indices of `counts[i]` images of class i, or of all where the class has fewer.
 
     Args:
         labels: ints (n,), 0..classes-1.
         counts: for each class how many to keep.
+        seed: of the choice. With the same seed, a smaller count keeps a subset of what a larger one keeps.
     """
     chosen = []
     for label, count in enumerate(counts):
-        # A draw of its own for each class: what one class keeps does not depend on the others.
-        places = np.random.RandomState([seed % 2**32, label]).permutation(np.flatnonzero(labels == label))
-        chosen.append(places[:count])
+        # Each class has its own generator: what one class keeps does not depend on the others.
+        indices = np.random.RandomState([seed % 2**32, label]).permutation(np.flatnonzero(labels == label))
+        chosen.append(indices[:count])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def long_tail(labels, ratio):
-    """How many images each class keeps in a long tail: from all of the first class down to 1/ratio of it in the last.
+    """How many images each class keeps in a long tail: all of the first class, down to 1/ratio of it in the last.
 
     Class i of k keeps n * ratio ** (-i / (k - 1)), rounded down, where n is the size of the largest class: the
     exponential profile of CIFAR-10-LT (Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019).
@@ -80,29 +108,35 @@ def long_tail(labels, ratio):
         Ints (classes,), each at least 1.
 
     Raises:
-        InputError: if the ratio is below 1, or so large that a class would vanish.
+        InputError: if the ratio is below 1, or so large that a class would be empty.
     """
     sizes = np.bincount(labels)
     require(
         1 <= ratio <= sizes.max(),
-        f"the ratio of a long tail must be from 1 to {sizes.max()}, the size of the "
-        "largest class; above it the last class would vanish",
+        f"the ratio of a long tail must be from 1 to {sizes.max()}, the size of the largest class; above it the last "
+        "class would be empty",
         ratio,
     )
-    # The rounding of powers must not take an image from a whole number.
+    # Powers are rounded: 1e-6 keeps a result that should be a whole number from being rounded down.
     counts = np.floor(sizes.max() * ratio ** -np.linspace(0, 1, len(sizes)) + 1e-6).astype(int)
     return np.minimum(counts, sizes)
 
 
 def stratified_sample(labels, examples, seed=SPLIT_SEED):
-    """Sorted places of exactly `examples` labels, each class in its share (largest remainders rounded up)."""
+    """Sorted indices of exactly `examples` labels, each class in its share (largest remainders rounded up).
+
+    Args:
+        labels: ints (n,).
+        examples: how many to choose, at most n.
+        seed: of the choice.
+    """
     rng = np.random.RandomState(seed)
-    classes, counts = np.unique(labels, return_counts=True)
-    shares = counts * examples / len(labels)
-    keep = np.floor(shares).astype(int)
-    for place in np.argsort(keep - shares, kind="stable")[: examples - keep.sum()]:
-        keep[place] += 1
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * examples / len(labels)
+    counts = np.floor(shares).astype(int)
+    for i in np.argsort(counts - shares, kind="stable")[: examples - counts.sum()]:
+        counts[i] += 1
     chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:number] for label, number in zip(classes, keep, strict=True)
+        rng.permutation(np.flatnonzero(labels == label))[:count] for label, count in zip(classes, counts, strict=True)
     ]
     return np.sort(np.concatenate(chosen)).astype(np.int64)

@@ -1,8 +1,8 @@
 """STL-10, five of its ten classes: 6,500 labelled photographs, 96x96 pixels, from tfds or your archive.
 
-The classes are relabelled 0 to 4: car, deer, horse, monkey, truck; 500 images of each to train and 800 to test on. Test
-is as published; a fifth of train is set apart as val. tfds downloads the archive; but it would also build the 100,000
-unlabelled images in it, so it is read here, no further than needed and without unpacking it.
+The classes are relabelled 0 to 4: car, deer, horse, monkey, truck; 500 images of each to train and 800 to test. Test is
+as published; val is a fifth of train. tfds downloads the archive, but would also prepare its 100,000 unlabelled images,
+so the archive is read here: without unpacking, and no further than the labelled images.
 
 Source: Coates, Lee and Ng, An Analysis of Single Layer Networks in Unsupervised Feature Learning, AISTATS 2011,
 https://cs.stanford.edu/~acoates/stl10/
@@ -15,8 +15,8 @@ import numpy as np
 
 from kmodels.data.archives import Archive, archive_folder, download, find
 from kmodels.data.cache import prepared
-from kmodels.data.pictures import fit_arrays
 from kmodels.data.progress import progress
+from kmodels.data.resizing import resize_arrays
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 
 ARCHIVE = Archive(
@@ -26,16 +26,28 @@ ARCHIVE = Archive(
     url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
 )
 OTHER_ARCHIVES = ("stl10_matlab.tar.gz",)
-# As the archive labels them, from 1.
+# In the order of the archive's labels, which start at 1.
 ALL_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 CLASSES = ("car", "deer", "horse", "monkey", "truck")
 SIDE = 96
-# Images resized at a time.
+# Images resized at once.
 BLOCK = 500
 
 
 def load(name, image_size, data_dir):
-    """Opens the set; see `load_dataset` for `data_dir`."""
+    """Opens the set.
+
+    Args:
+        name: "stl10_5".
+        image_size: height and width to resize to, in pixels; None means 96.
+        data_dir: the folder of stl10_binary.tar.gz; None downloads it.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        InputError: if the archive is missing, damaged or cannot be downloaded.
+    """
     folder = None if data_dir is None else archive_folder(data_dir)
 
     def prepare(writer):
@@ -44,8 +56,8 @@ def load(name, image_size, data_dir):
         train, train_labels, train_index = _of_classes(files, "train")
         test, test_labels, test_index = _of_classes(files, "test")
         with progress(f"preparing {name}", len(train) + len(test)) as bar:
-            for split, places in zip(("train", "val"), stratified_split(train_labels, (0.8, 0.2)), strict=True):
-                _write(writer, split, train[places], train_labels[places], train_index[places], image_size, bar)
+            for split, indices in zip(("train", "val"), stratified_split(train_labels, (0.8, 0.2)), strict=True):
+                _write(writer, split, train[indices], train_labels[indices], train_index[indices], image_size, bar)
             _write(writer, "test", test, test_labels, test_index, image_size, bar)
         return CLASSES, {
             "kind": "archive",
@@ -62,7 +74,7 @@ def load(name, image_size, data_dir):
 
 
 def _read(path):
-    """{file name: bytes} of the labelled images and their labels; nothing after the last of them is read."""
+    """{file name: bytes} of the labelled images and their labels. Reading stops after the last of them."""
     files = dict.fromkeys(("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"))
     with tarfile.open(path, "r|gz") as tar:
         for member in tar:
@@ -75,21 +87,21 @@ def _read(path):
 
 
 def _of_classes(files, part):
-    """Images (n, 96, 96, 3), labels (n,) and places in the part of those of CLASSES."""
+    """Of the images whose class is in CLASSES: pixels (n, 96, 96, 3), labels (n,) and indices in the part (n,)."""
     published = np.frombuffer(files[f"{part}_y.bin"], np.uint8)
     chosen = [1 + ALL_CLASSES.index(name) for name in CLASSES]
     index = np.flatnonzero(np.isin(published, chosen))
-    # The archive has planes of red, green and blue, each column by column.
+    # The archive stores planes of red, green and blue, each column by column.
     planes = np.frombuffer(files[f"{part}_X.bin"], np.uint8).reshape(-1, 3, SIDE, SIDE)
     return planes[index].transpose(0, 3, 2, 1), np.searchsorted(chosen, published[index]), index
 
 
 def _write(writer, name, images, labels, index, image_size, bar):
-    """Fills a split, a block at a time."""
+    """Fills a split, BLOCK images at a time."""
     size = image_size or SIDE
     split = writer.split(name, len(labels), size, size)
     split.labels[:], split.index[:] = labels, index
     for start in range(0, len(labels), BLOCK):
         block = images[start : start + BLOCK]
-        split.images[start : start + BLOCK] = fit_arrays(block, image_size)
+        split.images[start : start + BLOCK] = resize_arrays(block, image_size)
         bar.update(len(block))

@@ -1,4 +1,4 @@
-"""Random pixels in ten classes, for trying a script in seconds. Nothing can be learnt from them."""
+"""Random pixels in ten classes, to try a script in seconds. There is nothing to learn in them."""
 
 import numpy as np
 
@@ -10,7 +10,16 @@ CLASSES = 10
 
 
 def load(name, image_size, data_dir):
-    """40 images a split, the same each time; `data_dir` must be None. Made in memory, never cached."""
+    """Makes 40 images for each split, in memory, the same every time.
+
+    Args:
+        name: "synthetic".
+        image_size: height and width, in pixels; None means 32.
+        data_dir: must be None.
+
+    Returns:
+        A Dataset.
+    """
     rng = np.random.default_rng(0)
     size = image_size or 32
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), EXAMPLES // CLASSES)

@@ -1,8 +1,8 @@
-"""Sets that tensorflow-datasets knows: downloaded, or read from the archive that you already have.
+"""CIFAR-10 and CIFAR-100 through tensorflow-datasets: downloaded, or from an archive that you already have.
 
-tfds downloads, checks the hash, unpacks and encodes; here the pixels are copied once into our memory-mapped cache and
-divided by our published split. An archive pickled by Python 2 is rewritten for tfds first, so that whichever you have,
-images, order and split are the same.
+tfds downloads, checks the hash, unpacks and encodes. Here the pixels are copied once into our memory-mapped cache and
+divided by our published split. The archives for Python are first converted to what tfds reads, so that images, order
+and split are the same for either archive.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,23 @@ import numpy as np
 from kmodels.data.archives import Archive, archive_folder, download, find, import_tfds
 from kmodels.data.cache import cache_folder, prepared
 from kmodels.data.cifar_python import write_binary
-from kmodels.data.pictures import fit_arrays
-from kmodels.data.progress import progress
 from kmodels.data.splits import SPLIT_SEED, stratified_split
-from kmodels.errors import InputError
+from kmodels.data.tfds_reading import copy_images, download_and_prepare, read_labels, stream
 from kmodels.files import writable_folder
 
 
 @dataclass(frozen=True)
 class TfdsSet:
-    """What we need to know of a set beyond what tfds knows.
+    """What tfds does not know of a dataset.
 
     Attributes:
         summary: one line on it.
-        archive: the file that tfds reads, by the name under which tfds looks for it.
+        archive: name of the file that tfds reads.
         python_archive: the Archive of the same images that `cifar_python` reads.
-        other_archives: files of the same data in a format that nobody reads here, which people may have instead.
+        other_archives: names of files of the same data in formats that are not supported, for messages.
+
+    Example:
+        TfdsSet(summary="CIFAR-10: ...", archive="cifar-10-binary.tar.gz", python_archive=Archive(...))
     """
 
     summary: str
@@ -41,7 +42,7 @@ class TfdsSet:
 # The hashes of the python archives are those that Keras publishes.
 TFDS_SETS = {
     "cifar10": TfdsSet(
-        summary="CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32 pixels, from tfds or your archive.",
+        summary="CIFAR-10: 60,000 photographs in 10 classes, 32x32 pixels, from tfds or your archive.",
         archive="cifar-10-binary.tar.gz",
         python_archive=Archive(
             name="cifar-10-python.tar.gz",
@@ -52,7 +53,7 @@ TFDS_SETS = {
         other_archives=("cifar-10-matlab.tar.gz",),
     ),
     "cifar100": TfdsSet(
-        summary="CIFAR-100: 60,000 photographs of 100 kinds of things, 32x32 pixels, from tfds or your archive.",
+        summary="CIFAR-100: 60,000 photographs in 100 classes, 32x32 pixels, from tfds or your archive.",
         archive="cifar-100-binary.tar.gz",
         python_archive=Archive(
             name="cifar-100-python.tar.gz",
@@ -67,16 +68,27 @@ SUMMARIES = {name: known.summary for name, known in TFDS_SETS.items()}
 
 
 def load(name, image_size, data_dir):
-    """Opens a tfds set; see `load_dataset` for `data_dir`."""
+    """Opens CIFAR-10 or CIFAR-100.
 
+    Args:
+        name: "cifar10" or "cifar100".
+        image_size: height and width to resize to, in pixels; None means 32.
+        data_dir: the folder of an archive, or a data_dir of tfds that has the dataset prepared; None downloads it.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        InputError: if the archive is missing, damaged or cannot be downloaded.
+    """
     folder = None if data_dir is None else archive_folder(data_dir)
 
     def prepare(writer):
         builder = _builder(name, folder)
-        labels = {part: _labels(builder, part) for part in ("train", "test")}
+        labels = {part: read_labels(builder, part) for part in ("train", "test")}
         train, val = stratified_split(labels["train"], (0.8, 0.2))
-        _copy(builder, "train", labels["train"], {"train": train, "val": val}, image_size, writer)
-        _copy(builder, "test", labels["test"], {"test": np.arange(len(labels["test"]))}, image_size, writer)
+        copy_images(builder, "train", labels["train"], {"train": train, "val": val}, image_size, writer)
+        copy_images(builder, "test", labels["test"], {"test": np.arange(len(labels["test"]))}, image_size, writer)
         return builder.info.features["label"].names, {
             "kind": "tfds",
             "name": name,
@@ -86,44 +98,14 @@ def load(name, image_size, data_dir):
             "notes": [f"resized to {image_size}x{image_size}"] if image_size else [],
         }
 
-    def stream():
-        return _as_dataset(_builder(name, folder), "train")
+    def open_stream():
+        return stream(_builder(name, folder), "train", image_size)
 
-    return prepared(name, {"image_size": image_size}, prepare, stream)
-
-
-def _as_dataset(builder, part, **options):
-    """Images and labels in the one order that our split's indices count in."""
-    return builder.as_dataset(split=part, as_supervised=True, shuffle_files=False, **options)
-
-
-def _labels(builder, part):
-    import tensorflow_datasets as tfds
-
-    encoded = _as_dataset(builder, part, decoders={"image": tfds.decode.SkipDecoding()})
-    return np.fromiter((label for _, label in encoded.as_numpy_iterator()), np.int32)
-
-
-def _copy(builder, part, labels, places, image_size, writer):
-    """Copies one part into the splits {name: places in the part}, a block at a time."""
-    splits = {}
-    blocks = _as_dataset(builder, part).batch(1000).as_numpy_iterator()
-    with progress(f"reading {builder.name} {part}", len(labels)) as bar:
-        start = 0
-        for block, _ in blocks:
-            images = fit_arrays(block, image_size)
-            for name, chosen in places.items():
-                if name not in splits:
-                    splits[name] = writer.split(name, len(chosen), *images.shape[1:3])
-                    splits[name].labels[:], splits[name].index[:] = labels[chosen], chosen
-                first, last = np.searchsorted(chosen, (start, start + len(block)))
-                splits[name].images[first:last] = images[chosen[first:last] - start]
-            start += len(block)
-            bar.update(len(block))
+    return prepared(name, {"image_size": image_size}, prepare, open_stream)
 
 
 def _builder(name, folder):
-    """The tfds builder of a set, prepared: in the folder (None: where tfds keeps its data) or else in our cache."""
+    """The prepared tfds builder: in the folder (None: where tfds keeps its data), or else in our cache."""
     tfds = import_tfds()
     # The archive's folder may be read-only, as on Kaggle.
     for root in (folder, cache_folder() / "tfds"):
@@ -138,14 +120,14 @@ def _builder(name, folder):
             folder,
             [archive, TFDS_SETS[name].python_archive],
             TFDS_SETS[name].other_archives,
-            lacks=f"neither {name} prepared by tfds ({name}/{builder.version}) nor the archive",
+            missing=f"neither {name} prepared by tfds ({name}/{builder.version}) nor the archive",
         )
     if found == archive:
-        _prepare(builder, path.parent)
+        download_and_prepare(builder, path.parent)
         return builder
     with TemporaryDirectory(dir=writable_folder(root)) as unpacked:
         write_binary(name, path, Path(unpacked))
-        _prepare(_builder_of_unpacked(builder, root, unpacked))
+        download_and_prepare(_builder_of_unpacked(builder, root, unpacked))
     return tfds.builder(name, data_dir=root)
 
 
@@ -156,20 +138,8 @@ def _tfds_archive(builder):
     return Archive(wanted, info.size, info.checksum, url)
 
 
-def _prepare(builder, folder=None):
-    """Lets tfds write its files; `folder` is where the archive is."""
-    import tensorflow_datasets as tfds
-
-    try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False)
-        )
-    except Exception as error:
-        raise InputError(f"tfds could not prepare {builder.name}: {type(error).__name__}: {error}") from error
-
-
 def _builder_of_unpacked(builder, root, unpacked):
-    """As the builder, but reading the folder of what would be in its archive; tfds' order of images is the same."""
+    """A builder that reads an unpacked archive in the folder `unpacked`; tfds keeps the order of images."""
 
     class Unpacked:
         def download_and_extract(self, url):

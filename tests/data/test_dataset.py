@@ -22,29 +22,29 @@ def test_a_subset_keeps_the_ratio_the_classes_and_the_test_split():
     assert part.source["counts"] == {"train": 149, "val": 51, "test": 359}
     assert part.source["subset"] == 200
     assert np.bincount(part.train.labels, minlength=10).min() >= 14
-    places = np.searchsorted(dataset.train.index, part.train.index)
-    assert np.array_equal(dataset.train.images[places], part.train.images)
+    indices = np.searchsorted(dataset.train.index, part.train.index)
+    assert np.array_equal(dataset.train.images[indices], part.train.images)
     assert np.array_equal(part.train.index, dataset.subset(200).train.index)
 
 
 @pytest.mark.parametrize("examples", [5, 100_000])
 def test_an_impossible_subset_says_what_is_possible(examples):
-    with pytest.raises(InputError, match=r"subset must be 40 .* to 1438"):
+    with pytest.raises(InputError, match=r"40 .* to 1438"):
         load_dataset("digits").subset(examples)
 
 
 def test_a_set_without_files_takes_no_data_dir(tmp_path):
-    with pytest.raises(InputError, match="dataset 'digits' reads no files; did you mean dataset 'folder'"):
+    with pytest.raises(InputError, match="reads no files"):
         load_dataset("digits", data_dir=tmp_path)
 
 
 def test_an_image_size_that_is_no_number_is_refused():
-    with pytest.raises(InputError, match=r"image_size must be None or a whole number of at least 8. Received: '32'"):
+    with pytest.raises(InputError, match=r"image_size .*'32'"):
         load_dataset("digits", image_size="32")
 
 
 def test_an_unknown_dataset_offers_the_nearest():
-    with pytest.raises(InputError, match="unknown dataset 'digit'; did you mean digits"):
+    with pytest.raises(InputError, match=r"'digit'; did you mean digits"):
         load_dataset("digit")
 
 
@@ -57,22 +57,20 @@ def test_class_fractions_thin_the_training_images_alone():
     assert thin.source["counts"] == {"train": sum(wanted), "val": 360, "test": 359}
     assert thin.val is dataset.val
     assert thin.test is dataset.test
-    places = np.searchsorted(dataset.train.index, thin.train.index)
-    assert np.array_equal(dataset.train.images[places], thin.train.images)
+    indices = np.searchsorted(dataset.train.index, thin.train.index)
+    assert np.array_equal(dataset.train.images[indices], thin.train.images)
 
 
 def test_another_number_of_fractions_than_classes_is_refused():
-    with pytest.raises(
-        InputError, match=r"class_fractions must be 10 numbers, one for each of 0, 1, .*Received: \(1, 1\)"
-    ):
+    with pytest.raises(InputError, match=r"class_fractions must be 10 numbers"):
         load_dataset("digits").with_class_fractions((1, 1), seed=0)
 
 
 def test_counts_and_long_tails_thin_the_training_images_alone():
     dataset = load_dataset("digits")
-    few = dataset.with_class_counts((5, 0) + 8 * (20,), seed=1)
-    assert np.bincount(few.train.labels).tolist() == [5, 0] + 8 * [20]
-    assert few.source["counts"] == {"train": 165, "val": 360, "test": 359}
+    counted = dataset.with_class_counts((5, 0) + 8 * (20,), seed=1)
+    assert np.bincount(counted.train.labels).tolist() == [5, 0] + 8 * [20]
+    assert counted.source["counts"] == {"train": 165, "val": 360, "test": 359}
     tail = dataset.with_long_tail(10, seed=1)
     counts = np.bincount(tail.train.labels)
     assert counts[0] == 107
@@ -80,7 +78,7 @@ def test_counts_and_long_tails_thin_the_training_images_alone():
     assert (np.diff(counts) < 0).all()
     assert tail.test is dataset.test
     assert not np.array_equal(tail.train.index, dataset.with_long_tail(10, seed=2).train.index)
-    with pytest.raises(InputError, match="class_counts must be 10 numbers, one for each of 0, 1"):
+    with pytest.raises(InputError, match="class_counts must be 10 numbers"):
         dataset.with_class_counts((1, 2), seed=0)
-    with pytest.raises(InputError, match="class_counts must be whole numbers from 0 up, not all 0"):
+    with pytest.raises(InputError, match="not all 0"):
         dataset.with_class_counts(10 * (0,), seed=0)

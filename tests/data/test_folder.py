@@ -1,4 +1,4 @@
-"""Image folders: both shapes, and every way in which they can be wrong."""
+"""Image folders: both layouts, and every mistake in them."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def save(path, size=(8, 8), mode="RGB", value=None):
 
 @pytest.fixture
 def split_folder(tmp_path):
-    """train with ten images a class, test with four, all different; grey value tells the class."""
+    """train with ten images a class, test with four, all different; the grey value tells the class."""
     for split, number, value in (("train", 10, 0), ("test", 4, 50)):
         for label, name in enumerate(CLASSES):
             for i in range(number):
@@ -70,18 +70,18 @@ def test_grey_and_transparent_images_become_rgb_and_are_counted_once(split_folde
     assert capsys.readouterr().out.count("converted from L") == 1
 
 
-def test_image_size_brings_all_to_one_square_without_distortion(split_folder):
+def test_image_size_resizes_all_to_one_square_without_distortion(split_folder):
     wide = np.zeros((16, 48, 3), np.uint8)
     wide[:, 16:32] = 200
     Image.fromarray(wide).save(split_folder / "test" / "cat" / "wide.png")
     dataset = load_dataset("folder", image_size=16, data_dir=split_folder)
     assert dataset.image_shape == (16, 16, 3)
-    # The middle third of the wide image fills the square; scaled out of shape, its dark ends would show.
+    # The middle third of the wide image fills the square; without cropping, its dark ends would show.
     assert dataset.test.images.min(axis=(1, 2, 3)).max() == 200
-    assert dataset.source["notes"] == ["scaled to cover 16x16 pixels, what hung over was cut off: 29"]
+    assert dataset.source["notes"] == ["resized to cover 16x16 pixels and center-cropped: 29"]
 
 
-def test_an_image_size_that_all_have_scales_nothing(split_folder):
+def test_an_image_size_that_all_images_have_resizes_none(split_folder):
     assert load_dataset("folder", image_size=8, data_dir=split_folder).source["notes"] == []
 
 
@@ -90,7 +90,7 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
     for name in ("x.png", "y.png"):
         save(test / "cat" / name, value=240)
     save(train / "cat" / "alike.png", value=240)
-    # The same grey in another shape is another picture; copies within a split are nobody's leak.
+    # The same grey in another shape is another image; copies within a split are no leak.
     save(train / "cat" / "wide.png", size=(16, 4), value=240)
     save(train / "dog" / "x.png", value=241)
     save(train / "dog" / "y.png", value=241)
@@ -100,7 +100,7 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
     dataset = load_dataset("folder", image_size=8, data_dir=split_folder)
     assert dataset.source["counts"] == {"train": 24, "val": 2, "test": 11}
     assert dataset.source["notes"][-1] == (
-        "the same picture, pixel for pixel, in different splits: 2, with different labels: 1 "
+        "identical images in different splits: 2, with different labels: 1 "
         "(val/cat/one.png = test/dog/other.png; train/cat/alike.png = test/cat/y.png)"
     )
 
@@ -108,14 +108,14 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "test" / "dog" / "0.png").write_bytes(b"no image"), r"cannot read the image .*0\.png"),
-        (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8, the first is 8x8; give im"),
+        (lambda root: (root / "test" / "dog" / "0.png").write_bytes(b"no image"), r"cannot read .*0\.png"),
+        (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8.*image_size"),
         (
             lambda root: [path.unlink() for path in (root / "test" / "dog").iterdir()],
-            r"class folder .*dog has no image",
+            r"dog has no image",
         ),
-        (lambda root: save(root / "test" / "bird" / "b.png"), "train and test have different classes: bird"),
-        (lambda root: (root / "test").rename(root / "val"), "has the splits train, val but no test"),
+        (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
+        (lambda root: (root / "test").rename(root / "val"), "no test"),
     ],
 )
 def test_what_is_wrong_with_the_folder_is_named(split_folder, spoil, message):
@@ -128,27 +128,27 @@ def test_a_truncated_jpeg_is_named(split_folder):
     path = split_folder / "train" / "cat" / "cut.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).resize((8, 8)).save(path)
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(InputError, match=r"cannot read the image .*cut\.jpg"):
+    with pytest.raises(InputError, match=r"cannot read .*cut\.jpg"):
         load_dataset("folder", data_dir=split_folder)
 
 
 def test_a_missing_folder_and_a_folder_of_one_class_are_refused(tmp_path, split_folder):
-    with pytest.raises(InputError, match="data_dir must be a folder"):
+    with pytest.raises(InputError, match="must be a folder"):
         load_dataset("folder", data_dir=tmp_path / "none")
     with pytest.raises(InputError, match="needs data_dir"):
         load_dataset("folder")
-    with pytest.raises(InputError, match=r"at least two class folders. Found: pets; is .*pets what you meant"):
+    with pytest.raises(InputError, match=r"two class folders.*did you mean .*pets"):
         load_dataset("folder", data_dir=tmp_path)
 
 
 def test_sixteen_bit_images_are_refused_rather_than_clipped(split_folder):
     deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
     deep.save(split_folder / "train" / "cat" / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png has more than 8 bits a channel"):
+    with pytest.raises(InputError, match=r"deep\.png has more than 8 bits"):
         load_dataset("folder", data_dir=split_folder)
 
 
-def test_a_picture_taken_with_the_camera_turned_stands_upright(split_folder):
+def test_the_orientation_that_a_camera_stores_is_applied(split_folder):
     picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     picture.paste((255, 255, 255), (0, 0, 8, 4))
     exif = Image.Exif()
@@ -164,15 +164,15 @@ def test_what_is_left_out_is_counted(split_folder):
     (split_folder / "train" / "cat" / ".hidden").write_text("")
     save(split_folder / "train" / "cat" / "inner" / "deep.png")
     (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert note == "left out, beside the images but without an image ending: 2"
+    assert note == "files without an image extension, left out: 2"
 
 
-def test_split_names_are_found_in_capitals_and_strays_are_named(split_folder):
+def test_split_names_are_found_in_capitals_and_other_folders_are_named(split_folder):
     (split_folder / "test").rename(split_folder / "Test")
     (split_folder / "__MACOSX").mkdir()
     assert load_dataset("folder", data_dir=split_folder).source["counts"]["test"] == 8
     (split_folder / "unlabeled").mkdir()
-    with pytest.raises(InputError, match="has train and test, and also unlabeled, which is no split"):
+    with pytest.raises(InputError, match="unlabeled, which is not a split"):
         load_dataset("folder", data_dir=split_folder)
 
 
@@ -180,7 +180,7 @@ def test_two_folders_for_one_split_are_refused(split_folder):
     for folder in ("val", "validation"):
         for name in CLASSES:
             save(split_folder / folder / name / "one.png")
-    with pytest.raises(InputError, match="has two folders for val: val and validation"):
+    with pytest.raises(InputError, match="two folders for val"):
         load_dataset("folder", data_dir=split_folder)
 
 
@@ -195,5 +195,5 @@ def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypat
 def test_too_few_images_to_divide_are_refused(tmp_path):
     for name in CLASSES:
         save(tmp_path / name / "only.png")
-    with pytest.raises(InputError, match=r"too few images to divide: .* would have none of cat"):
+    with pytest.raises(InputError, match=r"cat \(1\), dog \(1\).*at least 4"):
         load_dataset("folder", data_dir=tmp_path)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from kmodels import InputError
-from kmodels.data.splits import keep_counts, keep_of_classes, long_tail, stratified_sample, stratified_split
+from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratified_sample, stratified_split
 
 LABELS = np.random.RandomState(0).randint(0, 10, 1000)
 
 
-def test_every_place_is_in_exactly_one_part_in_the_asked_shares():
+def test_every_index_is_in_exactly_one_part_and_parts_have_the_shares():
     parts = stratified_split(LABELS, (0.6, 0.2, 0.2))
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
     for label in range(10):
@@ -21,37 +21,37 @@ def test_every_place_is_in_exactly_one_part_in_the_asked_shares():
 
 
 def test_the_published_cifar10_split_stays():
-    # 5,000 of each class in rotation stand for CIFAR-10's LABELS; a new checksum means a new split for everyone.
+    # 5,000 of each class in rotation, instead of CIFAR-10's labels. A new checksum means a new split for everyone.
     train, val = stratified_split(np.arange(50_000) % 10, (0.8, 0.2))
     assert (len(train), len(val)) == (40_000, 10_000)
     assert hashlib.sha256(val.tobytes()).hexdigest()[:16] == "3b42c286e4b081bc"
 
 
 @pytest.mark.parametrize("examples", [10, 137, 999, 1000])
-def test_a_sample_has_exactly_so_many_in_the_shares_of_the_whole(examples):
-    places = stratified_sample(LABELS, examples)
-    assert len(np.unique(places)) == examples
+def test_a_sample_has_the_number_asked_for_in_the_shares_of_the_whole(examples):
+    indices = stratified_sample(LABELS, examples)
+    assert len(np.unique(indices)) == examples
     shares = np.bincount(LABELS, minlength=10) * examples / 1000
-    assert np.abs(np.bincount(LABELS[places], minlength=10) - shares).max() < 1
-    assert np.array_equal(places, stratified_sample(LABELS, examples))
+    assert np.abs(np.bincount(LABELS[indices], minlength=10) - shares).max() < 1
+    assert np.array_equal(indices, stratified_sample(LABELS, examples))
 
 
-def test_a_share_of_a_class_is_drawn_by_the_seed_and_the_smaller_lies_within_the_larger():
-    half = keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=3)
-    assert np.array_equal(half, keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=3))
-    assert not np.array_equal(half, keep_of_classes(LABELS, (0.5, 1) + 8 * (0.25,), seed=4))
+def test_the_seed_chooses_a_share_of_a_class_and_a_smaller_share_is_within_a_larger():
+    half = keep_fractions(LABELS, (0.5, 1) + 8 * (0.25,), seed=3)
+    assert np.array_equal(half, keep_fractions(LABELS, (0.5, 1) + 8 * (0.25,), seed=3))
+    assert not np.array_equal(half, keep_fractions(LABELS, (0.5, 1) + 8 * (0.25,), seed=4))
     before, after = np.bincount(LABELS, minlength=10), np.bincount(LABELS[half], minlength=10)
     assert after.tolist() == [round(n * share) for n, share in zip(before, (0.5, 1) + 8 * (0.25,), strict=True)]
-    tenth = keep_of_classes(LABELS, 10 * (0.1,), seed=3)
+    tenth = keep_fractions(LABELS, 10 * (0.1,), seed=3)
     assert set(tenth) <= set(half)
 
 
 def test_a_small_share_keeps_an_image_and_none_keeps_none():
-    kept = keep_of_classes(LABELS, (0.0001, 0) + 8 * (1,), seed=0)
+    kept = keep_fractions(LABELS, (0.0001, 0) + 8 * (1,), seed=0)
     assert np.bincount(LABELS[kept], minlength=10)[:2].tolist() == [1, 0]
     for shares in ((1.1,) + 9 * (1,), 10 * (0,), (float("nan"),) + 9 * (1,)):
-        with pytest.raises(InputError, match="fractions must be numbers from 0 to 1, not all 0"):
-            keep_of_classes(LABELS, shares, seed=0)
+        with pytest.raises(InputError, match="from 0 to 1"):
+            keep_fractions(LABELS, shares, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_long_tail_keeps_no_more_than_there_is_and_never_nothing():
     assert long_tail(labels, 8).tolist() == [8, 2, 1]
     assert long_tail(labels, 1).tolist() == [8, 2, 5]
     for ratio in (9, 0.5):
-        with pytest.raises(InputError, match="the ratio of a long tail must be from 1 to 8, the size of the largest"):
+        with pytest.raises(InputError, match="from 1 to 8"):
             long_tail(labels, ratio)
 
 

@@ -1,4 +1,4 @@
-"""CIFAR through tfds, offline: the real code on small archives in the genuine formats."""
+"""CIFAR through tfds, offline: the real code with small archives in the genuine formats."""
 
 import hashlib
 import io
@@ -66,7 +66,7 @@ def write_archive(path, files):
 
 @pytest.fixture
 def binary(tmp_path, monkeypatch):
-    """Returns a function that writes the binary archive of a set, whose hash tfds is told to expect."""
+    """Returns a function that writes the binary archive of a set and sets the hash that tfds expects."""
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
 
     def write(name):
@@ -99,7 +99,7 @@ def archive(binary):
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):
-    """Returns a function that writes the -python archive of a set, whose hash we are told to expect."""
+    """Returns a function that writes the -python archive of a set and sets the expected hash."""
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
 
     def write(name, **others):
@@ -123,7 +123,7 @@ def python(tmp_path, monkeypatch):
     return write
 
 
-def test_the_archive_that_one_has_becomes_the_published_split(archive):
+def test_an_archive_becomes_the_published_split(archive):
     dataset = load_dataset("cifar10", data_dir=archive.parent)
     assert dataset.class_names == NAMES
     assert dataset.source["counts"] == {"train": 80, "val": 20, "test": 20}
@@ -134,8 +134,8 @@ def test_the_archive_that_one_has_becomes_the_published_split(archive):
     pixels = np.concatenate([pixels for _, pixels in written]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     for split in (dataset.train, dataset.val):
         for image, label in zip(split.images, split.labels, strict=True):
-            (place,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
-            assert labels[place] == label
+            (i,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
+            assert labels[i] == label
     assert np.array_equal(np.bincount(dataset.val.labels), [2] * 10)
     archive.unlink()
     assert load_dataset("cifar10", data_dir=archive.parent).source == dataset.source
@@ -149,8 +149,8 @@ def test_cifar100_has_its_fine_labels(binary):
     keys, pixels = batch("cifar100", "test")
     pixels = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     for image, label in zip(dataset.test.images, dataset.test.labels, strict=True):
-        (place,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
-        assert keys["fine_labels"][place] == label
+        (i,) = np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))
+        assert keys["fine_labels"][i] == label
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -171,13 +171,13 @@ def test_the_python_archive_gives_the_same_images_order_and_split_and_streams(
 
 
 @pytest.mark.parametrize("function", ["posix system", "builtins eval", "numpy load", "numpy.core.multiarray scalar"])
-def test_a_pickle_that_asks_for_more_than_arrays_is_refused_and_nothing_is_called(python, tmp_path, function):
+def test_a_pickle_that_refers_to_more_than_arrays_is_refused_and_nothing_is_called(python, tmp_path, function):
     called = tmp_path / "called"
     module, name = function.split()
     argument = f"touch {called}" if name == "system" else f"open({str(called)!r}, 'w')"
     harm = f"\x80\x02c{module}\n{name}\n(V{argument}\ntR.".encode("latin-1")
     path = python("cifar10", data_batch_3=harm)
-    with pytest.raises(InputError, match=rf"data_batch_3 is not read: it asks for {module}\.{name}, which no CIFAR"):
+    with pytest.raises(InputError, match=rf"data_batch_3 is refused: .*{module}\.{name}"):
         load_dataset("cifar10", data_dir=path.parent)
     assert not called.exists()
 
@@ -210,47 +210,44 @@ def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed
     assert order(epochs(seed=1)[0]) != order(first)
 
 
-def test_a_run_can_be_fed_by_the_stream(archive, tmp_path, tiny):
+def test_a_run_can_train_on_the_stream(archive, tmp_path, tiny):
     from kmodels import run
 
-    streamed = replace(tiny, dataset="cifar10", image_size=None, feed="stream", subset=50)
+    streamed = replace(
+        tiny, dataset="cifar10", image_size=None, feed="stream", subset=50, model="mlp", augmentation="none"
+    )
     record = run(streamed, out=tmp_path, data_dir=archive.parent, verbose=0)
     assert record.status == "completed"
     assert record.epochs_run == 2
     assert record.source["counts"] == {"train": 40, "val": 10, "test": 20}
 
 
-def test_an_archive_in_another_format_is_told_from_those_that_are_read(archive):
+def test_an_archive_in_an_unsupported_format_is_named(archive):
     archive.rename(archive.with_name("cifar-10-matlab.tar.gz"))
-    with pytest.raises(
-        InputError,
-        match=r"has cifar-10-matlab.tar.gz, .*Wanted: cifar-10-binary.tar.gz \(.*; or cifar-10-python.tar.gz \(170,498",
-    ):
+    with pytest.raises(InputError, match=r"matlab.*Expected: cifar-10-binary.tar.gz .*; or cifar-10-python.tar.gz"):
         load_dataset("cifar10", data_dir=archive.parent)
 
 
 @pytest.mark.parametrize("kind", ["binary", "python"])
-def test_a_damaged_archive_is_named_with_what_is_wanted(request, kind):
+def test_a_damaged_archive_is_named_with_what_is_expected(request, kind):
     path = request.getfixturevalue(kind)("cifar10")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(
-        InputError, match=rf"damaged or another file: it has .* bytes, sha256 .*\. Wanted: cifar-10-{kind}.tar.gz \("
-    ):
+    with pytest.raises(InputError, match=rf"damaged .* Expected: cifar-10-{kind}.tar.gz"):
         load_dataset("cifar10", data_dir=path)
 
 
-def test_an_empty_folder_says_what_is_wanted(archive):
+def test_for_an_empty_folder_the_error_says_what_is_expected(archive):
     archive.unlink()
-    with pytest.raises(InputError, match=r"has neither cifar10 prepared by tfds .* nor the archive. Wanted: cifar-10"):
+    with pytest.raises(InputError, match=r"neither cifar10 prepared by tfds .* Expected: cifar-10"):
         load_dataset("cifar10", data_dir=archive.parent)
-    with pytest.raises(InputError, match=r"data_dir must be a folder that exists. Received: '.*none'"):
+    with pytest.raises(InputError, match=r"data_dir .* exists"):
         load_dataset("cifar10", data_dir=archive.parent / "none")
 
 
-def test_only_tfds_sets_stream(tiny):
+def test_only_tfds_sets_stream():
     from kmodels.data.feeds import stream_feed
 
-    with pytest.raises(InputError, match="feed 'stream' reads data prepared by tfds, and dataset 'digits' is not"):
+    with pytest.raises(InputError, match="'stream' reads data prepared by tfds"):
         stream_feed(load_dataset("digits"), 8, 0, 1)
 
 

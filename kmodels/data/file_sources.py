@@ -1,6 +1,6 @@
-"""Where the bytes of files are: in a folder, or in a zip, which is read as it is and never unpacked.
+"""Sources of image files: a folder, or a zip file, which is read without unpacking it.
 
-Both name a file from the top, with "/" between the parts ("train/cat/1.png"); the top itself is "".
+Both name a file by its path from the top, with "/" as separator ("train/cat/1.png"); the top itself is "".
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from zipfile import BadZipFile, ZipFile
 
 from kmodels.errors import InputError, require
 
-# How many files of a folder are looked at, one by one, to see whether any has changed.
-STAMPED = 5000
+# Files of a folder whose size and modification time enter its fingerprint. More would make opening a large set slow.
+FINGERPRINT_FILES = 5000
 
 
 @contextmanager
@@ -31,23 +31,29 @@ def _readable():
 
 
 def _visible(folder_name):
-    # What begins with "." or "__" comes from the system (.DS_Store, __MACOSX).
+    # Names that begin with "." or "__" are written by the system (.DS_Store, __MACOSX).
     return not folder_name.startswith((".", "__"))
 
 
 class Folder:
-    """The files under a folder on disk."""
+    """The files under a folder on disk.
+
+    Example:
+        files = Folder("pets")
+        files.folders("train")  # ["cat", "dog"]
+        files.read("train/cat/1.png")
+    """
 
     def __init__(self, path):
         self.path = Path(path).resolve()
 
     def where(self, name):
-        """The full path, for messages."""
+        """The full path of a file or folder, for messages."""
         return self.path / name
 
     @_readable()
     def names(self, folder):
-        """Names of all that is in the folder, in no order."""
+        """Names of everything in the folder, unsorted."""
         return os.listdir(self.where(folder))
 
     @_readable()
@@ -62,19 +68,19 @@ class Folder:
             return file.read()
 
     @_readable()
-    def stamp(self, list_class_folders):
+    def fingerprint(self, list_class_folders):
         """A digest that changes when the files do.
 
-        It takes in every name, the time of change of every folder, and the size and time of change of up to STAMPED
-        files. So in a larger set a file overwritten in place, among those not looked at, goes unnoticed: delete the
-        prepared folder then, or `touch` the class folder.
+        It covers every name, the modification time of every folder, and size and modification time of up to
+        FINGERPRINT_FILES files. In a larger set, overwriting one of the other files goes unnoticed: then delete the
+        prepared folder, or `touch` the class folder.
 
         Args:
             list_class_folders: returns (folder, names of its files in a fixed order) of each class.
         """
         class_folders = list_class_folders()
         digest = hashlib.sha256()
-        step = math.ceil(sum(len(names) for _, names in class_folders) / STAMPED)
+        step = math.ceil(sum(len(names) for _, names in class_folders) / FINGERPRINT_FILES)
         for folder, names in class_folders:
             digest.update(os.fsencode("\0".join([folder, *names])))
             for path in [folder, *(f"{folder}/{name}" for name in names[::step])]:
@@ -83,15 +89,19 @@ class Folder:
         return digest.hexdigest()
 
     def close(self):
-        """Nothing is held open."""
+        """Does nothing: a folder holds no file open."""
 
 
 class Zip:
-    """The files in a zip file, which is opened when one of them is asked for.
+    """The files in a zip file, which is opened when it is first read.
+
+    Example:
+        with closing(Zip("pets.zip")) as files:
+            files.folders("train")  # ["cat", "dog"]
+            files.read("train/cat/1.png")
 
     Raises:
-        InputError: then, if the file is no zip, or has a member that would be unpacked outside the folder it is
-            unpacked in.
+        InputError: on the first read, if the file is not a zip file, or has a member whose path leads out of it.
     """
 
     def __init__(self, path):
@@ -105,7 +115,7 @@ class Zip:
         try:
             return ZipFile(self.path)
         except (BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.path} is no zip file, or only part of one: {error}") from error
+            raise InputError(f"{self.path} is not a zip file, or is incomplete: {error}") from error
 
     @cached_property
     def _members(self):
@@ -117,7 +127,7 @@ class Zip:
             if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
                 self.close()
                 raise InputError(
-                    f"{self.path} has a member that leads out of it, so it is not read: {member.filename!r}"
+                    f"{self.path} is refused: it has a member whose path leads out of it: {member.filename!r}"
                 )
             if not member.is_dir():
                 members[name] = member
@@ -139,7 +149,7 @@ class Zip:
         return self.path / name
 
     def names(self, folder):
-        """Names of all that is in the folder, in no order."""
+        """Names of everything in the folder, unsorted."""
         return list(self._names.get(folder, ()))
 
     def folders(self, folder):
@@ -160,23 +170,27 @@ class Zip:
             raise OSError(str(error)) from error
 
     @_readable()
-    def stamp(self, list_class_folders):
-        """Size and time of change of the zip file itself, whichever of its files are used; it need not be opened."""
+    def fingerprint(self, list_class_folders):
+        """Size and modification time of the zip file itself, whichever of its files are used."""
         status = os.stat(self.path)
         return [status.st_size, status.st_mtime_ns]
 
     def close(self):
-        """Closes the zip file, if it was opened."""
+        """Closes the zip file if it was opened."""
         if "_zip" in vars(self):
             self._zip.close()
 
 
-def open_place(data_dir, own):
-    """The Folder or Zip that a set is in.
+def open_files(data_dir, folder_names):
+    """Opens a zip file or a folder.
 
     Args:
-        data_dir: a zip file, or a folder; then the only zip file in it is meant, unless it has folders of the set.
-        own: names of those folders; their case does not matter.
+        data_dir: a zip file, or a folder. A folder that has a single zip file and none of `folder_names` stands for
+            that zip file.
+        folder_names: names of folders of the set, in any case.
+
+    Returns:
+        A Folder or Zip.
 
     Raises:
         InputError: if there is no such file or folder, or the folder has several zip files.
@@ -185,18 +199,26 @@ def open_place(data_dir, own):
     require(path.exists(), "data_dir must be a folder or a zip file that exists", str(data_dir))
     if path.is_file():
         return Zip(path)
-    place = Folder(path)
-    own = {name.lower() for name in own}
-    zips = sorted(file for file in place.names("") if file.lower().endswith(".zip"))
-    if not zips or any(folder.lower() in own for folder in place.folders("")):
-        return place
+    files = Folder(path)
+    expected = {name.lower() for name in folder_names}
+    zips = sorted(file for file in files.names("") if file.lower().endswith(".zip"))
+    if not zips or any(folder.lower() in expected for folder in files.folders("")):
+        return files
     if len(zips) > 1:
         raise InputError(f"{path} has several zip files: {', '.join(zips)}; give the one to read as data_dir")
     return Zip(path / zips[0])
 
 
-def inside(place, folder):
-    """The folder, or the one in it that alone holds everything, as in seg_train/seg_train."""
-    while len(inner := place.folders(folder)) == 1:
+def innermost(files, folder):
+    """Descends while a folder contains exactly one folder, as in seg_train/seg_train.
+
+    Args:
+        files: a Folder or Zip.
+        folder: where to start, as a path from the top.
+
+    Returns:
+        The path of the first folder that does not contain exactly one folder.
+    """
+    while len(inner := files.folders(folder)) == 1:
         folder = posixpath.join(folder, inner[0])
     return folder

@@ -1,4 +1,4 @@
-"""Folders and zips as places of files: what changes a stamp, and which zips are refused."""
+"""Folders and zip files: what changes a fingerprint, and which zip files are refused."""
 
 import os
 import zipfile
@@ -6,8 +6,8 @@ import zipfile
 import pytest
 
 from kmodels import InputError
-from kmodels.data import places
-from kmodels.data.places import Folder, Zip
+from kmodels.data import file_sources
+from kmodels.data.file_sources import Folder, Zip
 
 NAMES = ["0.png", "1.png", "2.png", "3.png"]
 
@@ -22,8 +22,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def stamp(folder):
-    return Folder(folder).stamp(lambda: [("cat", sorted(os.listdir(folder / "cat")))])
+def fingerprint(folder):
+    return Folder(folder).fingerprint(lambda: [("cat", sorted(os.listdir(folder / "cat")))])
 
 
 def write_zip(path, *names):
@@ -33,7 +33,7 @@ def write_zip(path, *names):
     return path
 
 
-@pytest.mark.parametrize("stamped", [2, 5000])
+@pytest.mark.parametrize("limit", [2, 5000])
 @pytest.mark.parametrize(
     "change",
     [
@@ -44,56 +44,56 @@ def write_zip(path, *names):
         lambda cat: os.utime(cat, ns=(1, 1)),
     ],
 )
-def test_a_change_of_the_files_changes_the_stamp(folder, monkeypatch, stamped, change):
-    monkeypatch.setattr(places, "STAMPED", stamped)
-    before = stamp(folder)
-    assert stamp(folder) == before
+def test_a_change_of_the_files_changes_the_fingerprint(folder, monkeypatch, limit, change):
+    monkeypatch.setattr(file_sources, "FINGERPRINT_FILES", limit)
+    before = fingerprint(folder)
+    assert fingerprint(folder) == before
     change(folder / "cat")
-    assert stamp(folder) != before
+    assert fingerprint(folder) != before
 
 
-def test_one_file_overwritten_is_seen_in_a_small_set_and_of_a_large_one_in_the_sample(folder, monkeypatch):
-    before = stamp(folder)
+def test_an_overwritten_file_is_seen_in_a_small_set_and_in_the_sample_of_a_large_one(folder, monkeypatch):
+    before = fingerprint(folder)
     os.utime(folder / "cat" / "1.png", ns=(1, 1))
-    assert stamp(folder) != before
-    monkeypatch.setattr(places, "STAMPED", 2)
-    before = stamp(folder)
+    assert fingerprint(folder) != before
+    monkeypatch.setattr(file_sources, "FINGERPRINT_FILES", 2)
+    before = fingerprint(folder)
     os.utime(folder / "cat" / "3.png", ns=(1, 1))
-    assert stamp(folder) == before
+    assert fingerprint(folder) == before
     os.utime(folder / "cat" / "2.png", ns=(1, 1))
-    assert stamp(folder) != before
+    assert fingerprint(folder) != before
 
 
 def test_a_zip_is_read_like_the_folder_that_it_was_made_of(tmp_path):
     names = ("train/cat/1.png", "train/cat/2.png", "test/cat/3.png", "__MACOSX/cat/1.png", "train\\dog\\4.png")
-    place = Zip(write_zip(tmp_path / "a.zip", *names))
-    assert place.folders("") == ["test", "train"]
-    assert place.folders("train") == ["cat", "dog"]
-    assert place.folders("train/cat") == []
-    assert sorted(place.names("train/cat")) == ["1.png", "2.png"]
-    assert place.read("train/cat/2.png") == b"content of train/cat/2.png"
-    assert place.read("train/dog/4.png") == b"content of train\\dog\\4.png"
-    assert place.where("train") == tmp_path / "a.zip" / "train"
-    place.close()
+    files = Zip(write_zip(tmp_path / "a.zip", *names))
+    assert files.folders("") == ["test", "train"]
+    assert files.folders("train") == ["cat", "dog"]
+    assert files.folders("train/cat") == []
+    assert sorted(files.names("train/cat")) == ["1.png", "2.png"]
+    assert files.read("train/cat/2.png") == b"content of train/cat/2.png"
+    assert files.read("train/dog/4.png") == b"content of train\\dog\\4.png"
+    assert files.where("train") == tmp_path / "a.zip" / "train"
+    files.close()
 
 
 @pytest.mark.parametrize("name", ["/etc/cat.png", "train/../../cat.png", "..\\cat.png", "C:\\cat.png"])
 def test_a_zip_that_leads_out_of_itself_is_refused(tmp_path, name):
     write_zip(tmp_path / "a.zip", "train/cat/1.png", name)
-    with pytest.raises(InputError, match=r"a\.zip has a member that leads out of it, so it is not read: '.*cat\.png'"):
+    with pytest.raises(InputError, match=r"a\.zip is refused: .*'.*cat\.png'"):
         Zip(tmp_path / "a.zip").names("")
 
 
-def test_a_file_that_is_no_zip_is_refused(tmp_path):
+def test_a_file_that_is_not_a_zip_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(InputError, match=r"a\.zip is no zip file, or only part of one"):
+    with pytest.raises(InputError, match=r"a\.zip is not a zip file"):
         Zip(tmp_path / "a.zip").names("")
 
 
 def test_a_damaged_member_is_an_os_error_as_it_is_in_a_folder(tmp_path):
     path = write_zip(tmp_path / "a.zip", "cat.png")
     path.write_bytes(path.read_bytes().replace(b"content of", b"CONTENT of"))
-    place = Zip(path)
+    files = Zip(path)
     with pytest.raises(OSError, match="Bad CRC-32 for file"):
-        place.read("cat.png")
-    place.close()
+        files.read("cat.png")
+    files.close()
