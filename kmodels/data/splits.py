@@ -125,6 +125,8 @@ def long_tail(labels, ratio):
 def stratified_sample(labels, examples, seed=SPLIT_SEED):
     """Sorted indices of exactly `examples` labels, each class in its share (largest remainders rounded up).
 
+    A class whose share rounds to 0 gets one image, taken from the largest class, as long as that has more than one.
+
     Args:
         labels: ints (n,).
         examples: how many to choose, at most n.
@@ -136,6 +138,11 @@ def stratified_sample(labels, examples, seed=SPLIT_SEED):
     counts = np.floor(shares).astype(int)
     for i in np.argsort(counts - shares, kind="stable")[: examples - counts.sum()]:
         counts[i] += 1
+    for i in np.flatnonzero(counts == 0):
+        largest = np.argmax(counts)
+        if counts[largest] > 1:
+            counts[largest] -= 1
+            counts[i] = 1
     chosen = [
         rng.permutation(np.flatnonzero(labels == label))[:count] for label, count in zip(classes, counts, strict=True)
     ]

@@ -36,6 +36,19 @@ def test_a_sample_has_the_number_asked_for_in_the_shares_of_the_whole(examples):
     assert np.array_equal(indices, stratified_sample(LABELS, examples))
 
 
+def test_a_class_whose_share_rounds_to_0_gets_one_image_of_the_largest_class():
+    labels = np.repeat([0, 1, 2, 3], [90, 5, 4, 1])
+    for examples, counts in {4: [1, 1, 1, 1], 5: [2, 1, 1, 1], 10: [7, 1, 1, 1], 40: [35, 2, 2, 1]}.items():
+        assert np.bincount(labels[stratified_sample(labels, examples)], minlength=4).tolist() == counts
+
+
+def test_samples_that_records_were_measured_on_stay():
+    # The images of `subset` before every class was given one.
+    labels = np.random.RandomState(1).randint(0, 10, 3000)
+    indices = stratified_sample(labels, 200)
+    assert hashlib.sha256(indices.tobytes()).hexdigest()[:16] == "45c099c299be2697"
+
+
 def test_the_seed_chooses_a_share_of_a_class_and_a_smaller_share_is_within_a_larger():
     half = keep_fractions(LABELS, (0.5, 1) + 8 * (0.25,), seed=3)
     assert np.array_equal(half, keep_fractions(LABELS, (0.5, 1) + 8 * (0.25,), seed=3))
