@@ -57,7 +57,7 @@ class Dataset:
 
     Example:
         digits = load_dataset("digits", image_size=32)
-        small_train = digits.train.take(range(100))
+        mine = Dataset.from_arrays(train=(x, y), test=(x_test, y_test), class_names=["cat", "dog"])
         small = mine.subset(100)
     """
 
@@ -68,6 +68,63 @@ class Dataset:
     class_names: tuple[str, ...]
     source: Mapping[str, Any]
     stream: Callable | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_arrays(cls, train, val=None, test=None, *, class_names=None, name="arrays"):
+        """Makes a dataset of images and labels in memory.
+
+        Nothing is copied if the images are uint8 or float32 arrays (memory-mapped ones stay so) and val and test are
+        given. Missing splits are copied out of train: 60/20/20 if both are missing, else 80/20, stratified, with a
+        fixed seed.
+
+        Args:
+            train: a pair (images, labels). Images: (n, height, width, channels), or (n, height, width) for grey ones;
+                anything that `np.asarray` reads. Integers must be within 0..255 and become uint8; floats become
+                float32 and keep their range. Labels: ints (n,) or (n, 1), one-hot (n, classes), or strings (n,).
+            val: the same for validation, or None.
+            test: the same for testing, or None.
+            class_names: names in the order of the labels. None takes string labels in sorted order, else "class 0",
+                "class 1", ...
+            name: of the dataset, for records and messages.
+
+        Returns:
+            A Dataset. `Split.index` counts in the arrays given.
+
+        Raises:
+            InputError: for arrays that do not fit together, values out of range, or a class with too few images to
+                divide.
+        """
+        from kmodels.data.arrays import dataset_fields
+
+        return cls(**dataset_fields("arrays", train, val, test, class_names, name))
+
+    @classmethod
+    def from_batches(cls, train, val=None, test=None, *, class_names=None, name="batches"):
+        """Makes a dataset of batches, which are read once, to their end, into memory.
+
+        Where val or test is cut from train, the cut depends on the order of train: an iterable that shuffles gives
+        other splits each time.
+
+        Args:
+            train: an iterable of (images, labels): a tf.data.Dataset, torch DataLoader, keras PyDataset, list or
+                generator. Elements may also be dicts with "image" and "label", and single examples instead of batches.
+                Images and labels are as for `from_arrays`.
+            val: the same for validation, or None.
+            test: the same for testing, or None.
+            class_names: as for `from_arrays`.
+            name: of the dataset, for records and messages.
+
+        Returns:
+            A Dataset. `Split.index` counts in the order of reading.
+
+        Raises:
+            InputError: for an endless or empty iterable, images of different sizes, and as in `from_arrays`.
+        """
+        from kmodels.data.arrays import dataset_fields, read_batches
+
+        parts = {"train": train, "val": val, "test": test}
+        arrays = {split: None if part is None else read_batches(split, part) for split, part in parts.items()}
+        return cls(**dataset_fields("batches", **arrays, class_names=class_names, name=name))
 
     @property
     def image_shape(self):

@@ -57,6 +57,36 @@ def _percentages(fractions):
     return "/".join(f"{100 * fraction:.0f}" for fraction in fractions)
 
 
+def cut_missing_splits(labels, given, class_names, origin):
+    """Divides train where val or test is missing: 60/20/20 if both are, else 80/20.
+
+    Args:
+        labels: ints (n,), the labels of train, 0..classes-1.
+        given: names of the splits besides train that exist: "val", "test", both or neither.
+        class_names: for the error.
+        origin: "as published", for the description.
+
+    Returns:
+        The indices of train that form each split, `{"train": ..., "val": ...}` without the given ones, and a
+        description of the split.
+
+    Raises:
+        InputError: if a class has too few images to have one in each part.
+    """
+    names = ["train", *(name for name in ("val", "test") if name not in given)]
+    fractions = {1: (1.0,), 2: (0.8, 0.2), 3: (0.6, 0.2, 0.2)}[len(names)]
+    shares = _percentages(fractions)
+    check_class_sizes(labels, fractions, class_names)
+    parts = dict(zip(names, stratified_split(labels, fractions), strict=True))
+    if len(names) == 1:
+        return parts, origin
+    if len(names) == 3:
+        return parts, f"{shares}, stratified, seed {SPLIT_SEED}"
+    (kept,) = {"val", "test"} & set(given)
+    into = "" if kept == "test" else " into train and test"
+    return parts, f"{kept} {origin}; train divided {shares}{into}, stratified, seed {SPLIT_SEED}"
+
+
 def keep_fractions(labels, fractions, seed):
     """Sorted indices of a share of each class; at least one image of a class whose share is above 0.
 
