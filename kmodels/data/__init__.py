@@ -1,6 +1,8 @@
 """Images and labels from every kind of source, as one type: `Dataset`.
 
-To add a source: a file with `load(name, image_size, data_dir) -> Dataset`, and its names in DATASETS.
+Your own data: `Dataset.from_arrays`, `Dataset.from_batches`, or `load_dataset("folder", data_dir=...)`. Any dataset of
+tensorflow-datasets: `load_dataset("tfds:NAME")`. To add another source under a name of its own: a file with
+`load(name, image_size, data_dir) -> Dataset`, and an entry in DATASETS.
 """
 
 from importlib import import_module
@@ -31,11 +33,11 @@ def load_dataset(name, image_size=None, data_dir=None):
         name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
             (a fixed part of it), all five downloaded by tensorflow-datasets; "digits" (bundled with scikit-learn),
             "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "synthetic" (random
-            pixels, to try things).
+            pixels, to try things). Or "tfds:NAME", "tfds:NAME/CONFIG:VERSION" for any set of TensorFlow Datasets.
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder": the folder itself, with `<split>/<class>/<file>` or
             `<class>/<file>`. For "intel_scenes": the zip file from Kaggle, its folder, or the unpacked folder; None
-            looks where Kaggle mounts it. For the
+            looks where Kaggle mounts it. For "tfds:NAME": a data_dir of tfds that has the set prepared. For the
             others: a folder with the archive that you already have: cifar-10-binary.tar.gz or cifar-10-python.tar.gz
             (or a data_dir of tfds that has the set prepared), the same for cifar-100, stl10_binary.tar.gz, EuroSAT.zip
             (or the unpacked folder). None downloads it.
@@ -46,8 +48,9 @@ def load_dataset(name, image_size=None, data_dir=None):
     Raises:
         InputError: for an unknown name, and for missing or damaged files; says which are expected.
     """
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
+    from_tfds = isinstance(name, str) and name.startswith("tfds:")
+    if not from_tfds and name not in DATASETS:
+        raise InputError(f'{unknown("dataset", name, DATASETS)}; or "tfds:NAME" for any set of TensorFlow Datasets')
     require(
         image_size is None or (isinstance(image_size, int) and image_size >= 8),
         "image_size must be None or a whole number of at least 8",
@@ -55,7 +58,8 @@ def load_dataset(name, image_size=None, data_dir=None):
     )
     if name in ("digits", "synthetic") and data_dir is not None:
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
-    return import_module(f"kmodels.data.{DATASETS[name]}").load(name, image_size, data_dir)
+    file = "any_tfds" if from_tfds else DATASETS[name]
+    return import_module(f"kmodels.data.{file}").load(name, image_size, data_dir)
 
 
 def summary(name):

@@ -44,7 +44,7 @@ def test_an_image_size_that_is_no_number_is_refused():
 
 
 def test_an_unknown_dataset_offers_the_nearest():
-    with pytest.raises(InputError, match=r"'digit'; did you mean digits"):
+    with pytest.raises(InputError, match=r"'digit'; did you mean digits\? .*tfds:NAME"):
         load_dataset("digit")
 
 
