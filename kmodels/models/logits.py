@@ -1,0 +1,168 @@
+"""The logits of a network that ends in softmax or sigmoid.
+
+The loss, Grad-CAM and calibration need logits: computed from probabilities they lose digits, or all of them where a
+network is sure. Where the end of a network is visible in its graph, its logits are computed from the same layers.
+"""
+
+import keras
+import numpy as np
+from keras import activations, layers, ops
+
+from kmodels.errors import InputError, require
+
+# What softmax turns into the same probabilities: logits need not be looked for behind it.
+LOGITS = (activations.linear, activations.log_softmax)
+PROBABILITIES = (activations.softmax, activations.sigmoid)
+
+
+def logits_network(network, num_classes):
+    """A network from images to logits, of the same layers and variables.
+
+    A last softmax or sigmoid is left out, also inside a nested model. One unit for two classes becomes the logits
+    [0, z], whose softmax is sigmoid(z).
+
+    >>> logits = logits_network(keras.applications.MobileNet(weights=None, classes=4), 4)
+    >>> logits(images)  # (batch, 4); training `logits` trains the MobileNet
+
+    Args:
+        network: a keras.Model with one input (batch, height, width, channels) and one output: logits or probabilities
+            (batch, num_classes), or (batch, 1) for two classes.
+        num_classes: how many logits.
+
+    Returns:
+        A keras.Model whose output is (batch, num_classes); `network` itself where it ends in logits, and where its end
+        is not visible, as that of a subclassed model: see `looks_like_probabilities`.
+
+    Raises:
+        InputError: if the network is not built, has other inputs or outputs, or ends in another activation.
+    """
+    require(isinstance(network, keras.Model), "network must be a keras.Model", network)
+    if not _has_graph(network):
+        require(
+            network.built,
+            "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape)",
+            network.name,
+        )
+        return network
+    _check(network, num_classes)
+    units = network.outputs[0].shape[-1]
+    logits = _without_activation(network, units)
+    if units == num_classes:
+        return logits
+    z = logits.outputs[0]
+    return keras.Model(logits.inputs[0], ops.concatenate([ops.zeros_like(z), z], axis=-1), name=network.name)
+
+
+def looks_like_probabilities(outputs):
+    """Whether a network's outputs are probabilities rather than logits, as far as numbers can tell.
+
+    Args:
+        outputs: floats (n, classes), of several images.
+
+    Returns:
+        True if n is more than 1, all are from 0 to 1, and each row's sum is 1 within 0.001.
+    """
+    outputs = np.asarray(outputs, np.float64)
+    within = outputs.ndim == 2 and len(outputs) > 1 and outputs.min() >= 0 and outputs.max() <= 1
+    return bool(within and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=1e-3))
+
+
+class PreActivation(layers.Layer):
+    """What a Dense layer computes before its activation, from the layer's own variables.
+
+    Args:
+        dense: a built keras.layers.Dense.
+    """
+
+    def __init__(self, dense, **kwargs):
+        super().__init__(name=f"{dense.name}_logits", dtype=dense.dtype_policy, **kwargs)
+        self.dense = dense
+
+    def call(self, inputs):
+        outputs = ops.matmul(inputs, self.dense.kernel)
+        return outputs if self.dense.bias is None else ops.add(outputs, self.dense.bias)
+
+
+def _has_graph(network):
+    return getattr(network, "inputs", None) is not None
+
+
+def _check(network, num_classes):
+    shapes = [tuple(tensor.shape) for tensor in network.inputs]
+    require(
+        len(shapes) == 1 and len(shapes[0]) == 4,
+        "the network must have one input, images (batch, height, width, channels)",
+        shapes,
+    )
+    shapes = [tuple(tensor.shape) for tensor in network.outputs]
+    named = not isinstance(network, keras.Sequential) and isinstance(network.output, dict)
+    require(
+        len(shapes) == 1 and not named,
+        "the network must have one output, logits (batch, classes); make one by keras.Model(network.input, output)",
+        sorted(network.output) if named else shapes,
+    )
+    require(
+        len(shapes[0]) == 2,
+        "the network's output must be (batch, classes); end it with Flatten or GlobalAveragePooling2D and Dense",
+        shapes[0],
+    )
+    units = (num_classes, 1) if num_classes == 2 else (num_classes,)
+    require(
+        shapes[0][1] in units,
+        f"the network must have an output for each of the {num_classes} classes"
+        f"{' (or one for both)' if num_classes == 2 else ''}: end it with Dense({num_classes})",
+        shapes[0][1],
+    )
+
+
+def _without_activation(network, units):
+    """The network without the softmax or sigmoid that it ends in; itself where no activation is visible there."""
+    last = network.layers[-1]
+    if last.output is network.outputs[0] and getattr(last, "activation", None) in LOGITS:
+        return network
+    image, last, arguments, options = _last_call(network)
+    if isinstance(last, keras.Model):
+        if not _has_graph(last):
+            return network
+        inner = _without_activation(last, units)
+        return network if inner is last else keras.Model(image, inner(*arguments, **options), name=network.name)
+    activation = activations.softmax if isinstance(last, layers.Softmax) else getattr(last, "activation", None)
+    if isinstance(last, layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU):
+        activation = last
+    if activation is None or activation in LOGITS:
+        return network
+    name = getattr(activation, "__name__", type(activation).__name__)
+    if activation not in PROBABILITIES:
+        raise InputError(
+            f"the network must end in logits, softmax or sigmoid; remove the activation of its last layer "
+            f"{last.name!r}. Received: {name}"
+        )
+    require(
+        units > 1 or activation is activations.sigmoid,
+        f"one unit for two classes must be a logit or end in sigmoid; in {last.name!r} it is always 1",
+        name,
+    )
+    if type(last) is layers.Dense:
+        end = PreActivation(last)
+    elif isinstance(last, layers.Activation | layers.Softmax):
+        end = layers.Activation("linear", name=f"{last.name}_logits", dtype=last.dtype_policy)
+    else:
+        return network
+    return keras.Model(image, end(arguments[0]), name=network.name)
+
+
+def _last_call(network):
+    """The input of a copy of the network's graph, and the layer called last there, with its arguments.
+
+    In a copy, because `layer.input` is that of the layer's first call, which may be in another network.
+    """
+    calls = []
+
+    def call(layer, *arguments, **options):
+        calls.append((layer, arguments, options))
+        return layer(*arguments, **options)
+
+    # An uncompiled network of the same layers: of a compiled one, the copy would have an optimizer too.
+    graph = keras.Model(network.inputs[0], network.outputs[0])
+    copy = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
+    return copy.inputs[0], *calls[-1]

@@ -1,0 +1,190 @@
+"""Logits of networks that end in softmax or sigmoid: right values, and the very same variables."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kmodels import InputError, build_model
+from kmodels.models.logits import logits_network, looks_like_probabilities
+
+
+def images(n=5):
+    return np.random.default_rng(0).uniform(0, 1, (n, 8, 8, 3)).astype("float32")
+
+
+def assert_close(received, expected):
+    np.testing.assert_allclose(ops.convert_to_numpy(received), ops.convert_to_numpy(expected), atol=1e-6)
+
+
+def functional(*end):
+    image = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(image))
+    for layer in end:
+        x = layer(x)
+    return keras.Model(image, x, name="network")
+
+
+def sequential(*end):
+    return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), *end])
+
+
+def nested(*end):
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, functional(*end)(layers.Rescaling(2.0)(image), training=False))
+
+
+def shared(*end):
+    """The same nested model was first called in another network, and is compiled."""
+    inner = sequential(*end)
+    other, image = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    keras.Model(other, inner(layers.Rescaling(2.0)(other)))
+    network = keras.Model(image, inner(image))
+    network.compile("adam", "categorical_crossentropy")
+    return network
+
+
+ENDS = {
+    "dense": lambda: [layers.Dense(3, activation="softmax")],
+    "no bias": lambda: [layers.Dense(3, activation="softmax", use_bias=False)],
+    "activation": lambda: [layers.Dense(3), layers.Activation("softmax")],
+    "softmax": lambda: [layers.Dense(3), layers.Softmax()],
+}
+
+
+@pytest.mark.parametrize("build", [functional, sequential, nested, shared])
+@pytest.mark.parametrize("end", ENDS)
+def test_softmax_of_the_logits_is_the_output_and_variables_are_the_same(build, end):
+    network = build(*ENDS[end]())
+    logits = logits_network(network, 3)
+    assert_close(ops.softmax(logits(images())), network(images()))
+    assert not looks_like_probabilities(ops.convert_to_numpy(logits(images())))
+    assert {id(v) for v in logits.variables} == {id(v) for v in network.variables}
+    assert not logits.compiled
+
+
+@pytest.mark.parametrize("end", [[layers.Dense(1)], [layers.Dense(1, activation="sigmoid")]], ids=["logit", "sigmoid"])
+def test_one_unit_for_two_classes(end):
+    network = functional(*end)
+    logits = logits_network(network, 2)
+    positive = network(images()) if end[0].activation is keras.activations.sigmoid else ops.sigmoid(network(images()))
+    assert_close(ops.softmax(logits(images()))[:, 1:], positive)
+    assert logits.output_shape == (None, 2)
+
+
+def test_sigmoids_of_several_classes_are_taken_off():
+    network = functional(layers.Dense(3, activation="sigmoid"))
+    assert_close(ops.sigmoid(logits_network(network, 3)(images())), network(images()))
+
+
+def test_logits_stay_as_they_are():
+    for network in (
+        build_model("conv_net", (16, 16, 3), 3),
+        functional(layers.Dense(3)),
+        functional(layers.Dense(3, activation="log_softmax")),
+        nested(layers.Dense(3)),
+        sequential(layers.Dense(3), layers.Dropout(0.5)),
+    ):
+        assert logits_network(network, 3) is network
+
+
+def test_training_the_logits_trains_the_network_as_its_probabilities_would():
+    network = functional(layers.Dense(3, activation="softmax"))
+    network.layers[1].trainable = False
+    twin = keras.models.clone_model(network)
+    twin.set_weights(network.get_weights())
+    before = twin.get_weights()
+    for model, from_logits in ((logits_network(network, 3), True), (twin, False)):
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits))
+        model.fit(images(), np.arange(5) % 3, verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]
+    for ours, theirs in zip(network.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_frozen_classifier_stays_frozen():
+    network = functional(layers.Dense(3, activation="softmax"))
+    network.layers[-1].trainable = False
+    assert len(logits_network(network, 3).trainable_variables) == 2
+
+
+def test_half_precision_stays_what_it_is():
+    half = functional(layers.Dense(3, activation="softmax", dtype="mixed_bfloat16"))
+    assert keras.backend.standardize_dtype(logits_network(half, 3)(images()).dtype) == "bfloat16"
+    mixed = functional(layers.Dense(3, dtype="mixed_bfloat16"), layers.Activation("softmax", dtype="float32"))
+    assert keras.backend.standardize_dtype(logits_network(mixed, 3)(images()).dtype) == "float32"
+
+
+def test_an_activation_shared_with_the_middle_stays_there():
+    image, softmax = keras.Input((8, 8, 3)), layers.Activation("softmax")
+    x = layers.GlobalAveragePooling2D()(softmax(layers.Conv2D(3, 3)(image)))
+    network = keras.Model(image, softmax(x))
+    assert_close(ops.softmax(logits_network(network, 3)(images())), network(images()))
+
+
+def test_a_network_of_keras_applications():
+    network = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), classes=3, alpha=0.25)
+    pixels = np.zeros((2, 32, 32, 3), "float32")
+    assert_close(ops.softmax(logits_network(network, 3)(pixels)), network(pixels))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.classify = layers.Flatten(), layers.Dense(3, activation="softmax")
+
+    def call(self, inputs):
+        return self.classify(self.flatten(inputs))
+
+
+def test_the_end_of_a_subclassed_network_is_not_visible_but_its_outputs_are():
+    network = Subclassed()
+    with pytest.raises(InputError, match="call it once"):
+        logits_network(network, 3)
+    outputs = ops.convert_to_numpy(network(images()))
+    assert logits_network(network, 3) is network
+    assert looks_like_probabilities(outputs)
+    assert not looks_like_probabilities(outputs[:1])
+    assert not looks_like_probabilities(outputs * 1.01)
+
+
+def two_inputs():
+    image, more = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    return keras.Model([image, more], layers.Dense(3)(layers.Flatten()(layers.Add()([image, more]))))
+
+
+def outputs_of(make):
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, make(layers.Dense(3)(layers.Flatten()(image))))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: "network", "network must be a keras.Model. Received: 'network'"),
+        (two_inputs, "must have one input, images"),
+        (
+            lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]),
+            "must have one input, images",
+        ),
+        (lambda: outputs_of(lambda x: [x, x]), "must have one output"),
+        (lambda: outputs_of(lambda x: {"a": x}), r"must have one output.*Received: \['a'\]"),
+        (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Dense(3)]), r"output must be \(batch, classes\)"),
+        (lambda: functional(layers.Dense(4)), "each of the 3 classes.*Received: 4"),
+        (lambda: functional(layers.Dense(1)), "each of the 3 classes.*Received: 1"),
+        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "call it once"),
+        (lambda: functional(layers.Dense(3, activation="relu")), "remove the activation.*Received: relu"),
+        (lambda: functional(layers.Dense(3), layers.Activation("tanh")), "remove the activation.*Received: tanh"),
+        (lambda: functional(layers.Dense(3), layers.LeakyReLU()), "remove the activation.*Received: LeakyReLU"),
+        (lambda: nested(layers.Dense(3, activation="tanh")), "remove the activation.*Received: tanh"),
+    ],
+)
+def test_what_has_no_logits_is_refused(build, message):
+    with pytest.raises(InputError, match=message):
+        logits_network(build(), 3)
+
+
+def test_softmax_over_one_unit_is_refused():
+    with pytest.raises(InputError, match="it is always 1"):
+        logits_network(functional(layers.Dense(1), layers.Softmax()), 2)
