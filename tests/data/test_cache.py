@@ -48,7 +48,8 @@ def test_two_processes_at_once_prepare_it_once(tmp_path):
 def test_a_killed_preparation_is_repeated(tmp_path):
     log = tmp_path / "log"
     killed = start(log, 60)
-    while not log.exists():
+    # The file exists before its content does.
+    while not (log.exists() and log.read_text()):
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
