@@ -81,8 +81,8 @@ def cam_layers(model, at_most=5):
     activations = [layer for layer in four_d if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]
     convolutions = [layer for layer in four_d if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
     names = [layer.name for layer in activations or convolutions]
-    places = np.linspace(0, len(names) - 1, min(at_most, len(names)))
-    return [names[round(place)] for place in places]
+    indices = np.linspace(0, len(names) - 1, min(at_most, len(names)))
+    return [names[round(index)] for index in indices]
 
 
 def _find(model, name):
@@ -112,6 +112,8 @@ def _activation_and_gradient(model, images, layer, classes):
     """The layer's output and the class logits' gradient with respect to it, both (n, rows, columns, channels)."""
     seen = {}
     original = layer.call
+    # A `call` of the instance itself; without one, that of its class.
+    own = {name: value for name, value in vars(layer).items() if name == "call"}
 
     def score(delta):
         def call(*args, **kwargs):
@@ -120,11 +122,12 @@ def _activation_and_gradient(model, images, layer, classes):
             return seen["activation"]
 
         # Past Keras' attribute tracking, and only for this forward pass.
-        object.__setattr__(layer, "call", call)
+        vars(layer)["call"] = call
         try:
             logits = model(images, training=False)
         finally:
-            object.__delattr__(layer, "call")
+            del vars(layer)["call"]
+            vars(layer).update(own)
         index = ops.argmax(logits, axis=-1) if classes is None else ops.convert_to_tensor(classes)
         chosen = ops.take_along_axis(logits, ops.expand_dims(ops.cast(index, "int32"), -1), axis=-1)
         return ops.sum(ops.cast(chosen, "float32")), seen["activation"]

@@ -120,6 +120,31 @@ def test_the_network_is_left_as_it_was():
     assert "call" not in vars(model.get_layer("feature_map"))
 
 
+def test_a_call_of_the_layer_itself_stays():
+    model = known_weights(build_model("conv_net", (16, 16, 3), 3))
+    layer = model.get_layer("relu1")
+    expected = grad_cam(model, images(16), "relu1")
+
+    def own(*args, **kwargs):
+        return type(layer).call(layer, *args, **kwargs)
+
+    layer.call = own
+    np.testing.assert_array_equal(grad_cam(model, images(16), "relu1"), expected)
+    assert vars(layer)["call"] is own
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["of its class", "of its own"])
+def test_an_error_leaves_the_call_as_it_was(own):
+    model = build_model("conv_net", (16, 16, 3), 3)
+    layer = model.get_layer("relu1")
+    if own:
+        layer.call = type(layer).call.__get__(layer)
+    before = vars(layer).get("call")
+    with pytest.raises(Exception, match="."):
+        grad_cam(model, images(24), "relu1")
+    assert vars(layer).get("call") is before
+
+
 def test_no_images_give_no_maps():
     model = build_model("conv_net", (16, 16, 3), 3)
     assert grad_cam(model, np.zeros((0, 16, 16, 3), np.uint8)).shape == (0, 16, 16)
