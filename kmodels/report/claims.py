@@ -44,8 +44,14 @@ def _gap(train, test):
 
 
 def _unrest(record):
-    losses = [loss for loss in record.history["val_loss"] if loss is not None]
+    losses = [loss for loss in record.history.get("val_loss", ()) if loss is not None]
     return statistics.fmean(abs(b - a) for a, b in itertools.pairwise(losses)) if len(losses) > 1 else None
+
+
+def _lowest_val_loss(record):
+    # Not record.best_epoch: that is the last epoch where `keep` is "last".
+    losses = {epoch: loss for epoch, loss in enumerate(record.history.get("val_loss", ()), 1) if loss is not None}
+    return min(losses, key=losses.get, default=None)
 
 
 TEST_ACCURACY = Measure(
@@ -58,9 +64,7 @@ GENERALISATION_GAP = Measure(
     lambda said: _gap(said.train_accuracy, said.test_accuracy),
 )
 PARAMETERS = Measure("trainable parameters, millions", lambda record: record.parameters / 1e6, exact=True)
-BEST_EPOCH = Measure(
-    "epoch of the lowest validation loss", lambda record: record.best_epoch, digits=0, needs=("epochs",)
-)
+BEST_EPOCH = Measure("epoch of the lowest validation loss", _lowest_val_loss, digits=0, needs=("epochs",))
 UNREST = Measure("mean change of the validation loss from one epoch to the next", _unrest, digits=4)
 
 
@@ -68,8 +72,9 @@ def epochs_to(share):
     """The first epoch whose validation accuracy reaches this share, 0 to 1, of the best one of the run."""
 
     def of(record):
-        accuracies = [accuracy or 0.0 for accuracy in record.history["val_accuracy"]]
-        return 1 + next(i for i, accuracy in enumerate(accuracies) if accuracy >= share * max(accuracies))
+        accuracies = [accuracy or 0.0 for accuracy in record.history.get("val_accuracy", ())]
+        target = share * max(accuracies, default=0.0)
+        return next((epoch for epoch, accuracy in enumerate(accuracies, 1) if accuracy >= target), None)
 
     return Measure(f"epochs to {100 * share:g} % of the best validation accuracy", of, digits=1)
 

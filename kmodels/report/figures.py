@@ -11,9 +11,9 @@ import numpy as np
 
 from kmodels import plots
 from kmodels.errors import InputError, few, require
-from kmodels.experiment import IMBALANCES, Experiment, deciding_fields
+from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.records import summarise
-from kmodels.report.tables import by_shots, source_name
+from kmodels.report.tables import by_shots, changed_settings, settings, source_name
 
 # The settings that say which images.
 OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)
@@ -49,7 +49,7 @@ class Sweep:
     """Test accuracy against a setting, with the published points.
 
     Attributes:
-        setting: a field of Experiment; the experiments are in its ascending order.
+        setting: a field of Experiment or an option of the network; the experiments are in its ascending order.
     """
 
     title: str
@@ -57,10 +57,12 @@ class Sweep:
     experiments: tuple[Experiment, ...]
 
     def draw(self, material):
+        values = [settings(experiment).get(self.setting) for experiment in self.experiments]
+        require(None not in values, f"every experiment must have a value of {self.setting}", values)
         summaries = _measured_alike(self.experiments, material)
         measured = [summaries.get(experiment.name) for experiment in self.experiments]
         return plots.sweep(
-            [getattr(experiment, self.setting) for experiment in self.experiments],
+            values,
             [summary and (summary.mean, summary.spread) for summary in measured],
             [experiment.published and experiment.published.test_accuracy for experiment in self.experiments],
             setting=self.setting.replace("_", " "),
@@ -173,10 +175,9 @@ def _conditions(record, listed, alike=None):
     """
     source, experiment = record.source, record.experiment
     changed = [
-        f"{item.name}={getattr(experiment, item.name)}"
-        for item in deciding_fields()
-        if getattr(experiment, item.name) != getattr(listed[experiment.name], item.name)
-        and (alike is None or item.name in alike)
+        f"{name}={value}"
+        for name, value in changed_settings(experiment, listed[experiment.name]).items()
+        if alike is None or name in alike
     ]
     counts = source["counts"]["val"], source["counts"]["test"]
     return record.backend, source["kind"], source["name"], *counts, *changed

@@ -18,6 +18,7 @@ from kmodels.report.tables import (
     recipe,
     size_name,
     source_name,
+    weights_tested,
 )
 
 # Around what the README gets.
@@ -38,8 +39,8 @@ CLAIMS_ARE_JUDGED = (
     'one seed every claim is open. Of "about x points" more than half is asked for.'
 )
 HOW_MEASURED = (
-    "Test accuracy in percent: mean ± standard deviation over n seeds, best weights by validation loss, every test "
-    "image evaluated once."
+    "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "
+    "weights {weights}."
 )
 
 
@@ -51,7 +52,8 @@ def summary(records, page=PAGE):
         page: the address of what `results_page` returns, seen from where the summary stands.
     """
     rows = [("report", "experiments", "best", "test %", "published %", "images", "published images")]
-    for report, summaries in _by_report(records).items():
+    reports = _by_report(records)
+    for report, summaries in reports.items():
         by_images = {}
         for one in summaries:
             images = f"{pixels_name(one.source)}, {size_name(one.records[0].image_shape)}"
@@ -73,8 +75,8 @@ def summary(records, page=PAGE):
             )
     if len(rows) == 1:
         return "No record yet."
-    said = f"The best experiment is that with the highest validation accuracy. {HOW_MEASURED} {OTHER_PIXELS}"
-    return "\n\n".join((table(rows, right=(1, 3, 4)), said))
+    measured = f"The best experiment is that with the highest validation accuracy. {_how_measured(reports)}"
+    return "\n\n".join((table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
 
 
 def results_page(records, out):
@@ -85,7 +87,7 @@ def results_page(records, out):
         out: the results folder, in which pictures are looked for and the page is to stand.
     """
     reports = _by_report(records)
-    parts = [HEAD, HOW_MEASURED, OTHER_PIXELS, CLAIMS_ARE_JUDGED]
+    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
     parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
     for report, summaries in reports.items():
         parts.append(f"## {report}")
@@ -110,6 +112,11 @@ def _by_report(records):
         if one.records and report != "quickstart":
             found.setdefault(report, []).append(one)
     return found
+
+
+def _how_measured(reports):
+    experiments = [one.experiment for summaries in reports.values() for one in summaries]
+    return HOW_MEASURED.format(weights=weights_tested(experiments))
 
 
 def _by_images(summaries):

@@ -8,7 +8,6 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from kmodels.experiment import deciding_fields
 from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
@@ -37,6 +36,7 @@ def write_page(records, out, path, figures=None, claims=()):
     html = environment.get_template("page.html.j2").render(
         title=records[0].experiment.name.split("/")[0],
         percent=tables.percent,
+        weights_tested=tables.weights_tested([record.experiment for record in records]),
         other_pixels=any(
             record.experiment.published and not tables.on_published_data(record.source) for record in records
         ),
@@ -51,7 +51,6 @@ def write_page(records, out, path, figures=None, claims=()):
 
 def _run(record, out):
     pictures = {caption: picture_path(record, out, name) for name, caption in PICTURES.items()}
-    settings = {item.name: getattr(record.experiment, item.name) for item in deciding_fields()}
     return {
         "record": record,
         "source": tables.source_name(record.source),
@@ -59,7 +58,8 @@ def _run(record, out):
         "recipe": tables.recipe(record.experiment),
         "shots": tables.shot_groups(record) if record.test and record.experiment.imbalance else {},
         "origin": tables.origin(record),
-        "settings": {name: value for name, value in settings.items() if value is not None},
+        "kept": tables.kept_epoch(record),
+        "settings": {n: value for n, value in tables.settings(record.experiment).items() if value is not None},
         "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
     }
 

@@ -9,8 +9,8 @@ from kmodels.report.tables import training_counts
 
 # Name of a picture -> its caption.
 PICTURES = {
-    "curves": "Training curves. The dot marks the lowest validation loss, whose weights were kept; a cross, if "
-    "there is one, the epoch after which training was stopped early.",
+    "curves": "Training curves. The dot marks the epoch whose weights were kept; a cross, if there is one, the epoch "
+    "after which training stopped early.",
     "confusion": "Confusion matrix of the test split: counts and their share of the true class.",
     "classes": "Test accuracy by class.",
     "reliability": "Is the confidence right? Test images in 15 bins by the probability of the predicted class: where "

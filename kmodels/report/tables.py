@@ -2,6 +2,7 @@
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.errors import few
+from kmodels.experiment import deciding_fields
 from kmodels.records import summarise
 
 
@@ -108,8 +109,81 @@ def on_published_data(source):
     return source.get("original", False) and not source.get("subset")
 
 
+# What decides which weights of a run are tested, in words.
+OF_LAST_EPOCH = "of the last epoch"
+OF_BEST_EPOCH = {
+    "val_loss": "of the epoch with the lowest validation loss",
+    "val_accuracy": "of the epoch with the best validation accuracy",
+}
+
+
+def weights_tested(experiments):
+    """Which weights the test accuracies of these experiments belong to, in words that are true for all of them.
+
+    Args:
+        experiments: Experiments. Heads that are fitted without epochs do not count.
+
+    Returns:
+        "of the last epoch", for instance, to follow "weights"; several rules are joined by "or".
+    """
+    trained = [one for one in experiments if not one.is_fitted]
+    rules = [OF_LAST_EPOCH if one.keep == "last" else OF_BEST_EPOCH[one.monitor] for one in trained]
+    rules = sorted(set(rules)) or [OF_BEST_EPOCH["val_loss"]]
+    return " or ".join(rules) + (", as the settings of the experiment say" if len(rules) > 1 else "")
+
+
+def kept_epoch(record):
+    """Which weights a completed run kept, in words: "weights of epoch 12, the lowest val_loss".
+
+    Args:
+        record: a Record.
+
+    Returns:
+        The words; None for a run that kept none (not completed, or a head fitted without epochs).
+    """
+    if record.status != "completed" or not record.best_epoch:
+        return None
+    if record.experiment.keep == "last":
+        return "weights of the last epoch"
+    extreme = "lowest" if record.experiment.monitor == "val_loss" else "best"
+    return f"weights of epoch {record.best_epoch}, the {extreme} {record.experiment.monitor}"
+
+
+def settings(experiment):
+    """{name: value} of every setting that decides the outcome, with each option of the network by itself.
+
+    Args:
+        experiment: an Experiment.
+
+    Returns:
+        A dict with every field but `model_options`, whose entries take its place. An option that has the name of a
+        field is called "model_options.<name>".
+    """
+    found = {item.name: getattr(experiment, item.name) for item in deciding_fields() if item.name != "model_options"}
+    options = experiment.model_options.items()
+    return found | {f"model_options.{name}" if name in found else name: value for name, value in options}
+
+
+def changed_settings(experiment, listed):
+    """{name: value} of the settings in which an experiment differs from the one that a report lists.
+
+    Args:
+        experiment: an Experiment, as it was run.
+        listed: an Experiment.
+
+    Returns:
+        Values of `experiment`; None for an option of the network that only `listed` has.
+    """
+    run, wanted = settings(experiment), settings(listed)
+    return {name: run.get(name) for name in {**run, **wanted} if run.get(name) != wanted.get(name)}
+
+
 def recipe(experiment):
-    """The settings that matter most, in a few words."""
+    """The settings that matter most, in one line.
+
+    Args:
+        experiment: an Experiment.
+    """
     optimizer = f"{experiment.optimizer} {experiment.learning_rate:g}"
     if experiment.momentum:
         optimizer += f", momentum {experiment.momentum:g}"
@@ -124,7 +198,7 @@ def recipe(experiment):
         data.append(experiment.sampler)
     start = [f"from {experiment.init_from}"] if experiment.init_from else []
     start += ["frozen"] if experiment.frozen else []
-    rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs"]
+    rest = [optimizer, f"batch {experiment.batch_size}", f"at most {experiment.epochs} epochs", *_schedule(experiment)]
     if experiment.head:
         start.insert(0, " ".join(filter(None, ("head", experiment.head, experiment.kernel))))
         rest = [] if experiment.is_fitted else rest
@@ -132,6 +206,20 @@ def recipe(experiment):
     if experiment.class_weight is not None:
         loss.append(f"class weight {_numbers(experiment.class_weight)}")
     return ", ".join([experiment.model, *options, *start, *data, *rest, *loss])
+
+
+def _schedule(experiment):
+    """What differs from the default of how the learning rate changes and which weights are kept."""
+    found = [f"schedule {experiment.schedule}"] if experiment.schedule else []
+    if experiment.plateau_patience is not None:
+        found.append(f"plateau patience {experiment.plateau_patience}")
+    if experiment.warmup_epochs:
+        found.append(f"warm-up {experiment.warmup_epochs} epochs")
+    if experiment.monitor != "val_loss":
+        found.append(f"monitor {experiment.monitor}")
+    if experiment.keep != "best":
+        found.append(f"keep {experiment.keep}")
+    return found
 
 
 def _numbers(value):
@@ -148,7 +236,8 @@ def record_text(record):
         *([experiment.description] if experiment.description else []),
         recipe(experiment),
         f"{source_name(record.source)}, {size_name(record.image_shape)}",
-        f"{record.parameters:,} trainable parameters; {record.epochs_run} epochs, kept: {record.best_epoch or '-'}; "
+        f"{record.parameters:,} trainable parameters; "
+        f"{', '.join(filter(None, (f'{record.epochs_run} epochs', kept_epoch(record))))}; "
         f"{record.device}, {record.backend}, {record.precision}",
     ]
     if record.error:

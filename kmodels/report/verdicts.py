@@ -11,9 +11,9 @@ import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.experiment import OF_TRAINING, deciding_fields
+from kmodels.experiment import OF_TRAINING
 from kmodels.report.claims import Bound, Claim
-from kmodels.report.tables import on_published_data, pixels_name, size_name
+from kmodels.report.tables import changed_settings, on_published_data, pixels_name, size_name
 
 CONFIDENCE = 0.95
 KEPT, BROKEN, OPEN = "kept", "broken", "open"
@@ -138,9 +138,8 @@ def _changes(record, listed, networks):
             if _images(parent) != _images(record):
                 changes.append(f"from {parent.experiment.name} on {_images(parent)}")
     unread = (*OF_THE_IMAGES, *(OF_TRAINING if experiment.is_fitted else ()))
-    for name in (item.name for item in deciding_fields() if item.name not in unread):
-        if getattr(experiment, name) != getattr(wanted, name):
-            changes.append(f"{name}={getattr(experiment, name)}")
+    changed = changed_settings(experiment, wanted)
+    changes += [f"{name}={value}" for name, value in changed.items() if name not in unread]
     changes = list(dict.fromkeys(changes))
     return changes, same_images and not changes
 
@@ -180,9 +179,7 @@ def _tells(bound, run):
         return False
     if not bound.over:
         return True
-    names = [item.name for item in deciding_fields()]
-    differing = [name for name in names if getattr(bound.of, name) != getattr(bound.over, name)]
-    return all(getattr(run[0], name) != getattr(run[1], name) for name in differing)
+    return changed_settings(bound.of, bound.over).keys() <= changed_settings(*run).keys()
 
 
 def _interval(numbers, confidence, exact):

@@ -108,6 +108,18 @@ def test_only_the_reports_own_images_and_settings_are_as_published(changes):
     assert not verdict.as_published
 
 
+def test_options_of_the_network_are_compared_one_by_one():
+    dropped = replace(TWO, model_options={"dropout": 0.3})
+    claim = Claim("So.", (beats(dropped, ONE),))
+    both = {"hidden": (64,)}
+    runs_of = [runs(replace(one, model_options={**one.model_options, **both}), 0.5) for one in (dropped, ONE)]
+    (verdict,) = judge([claim], [*runs_of[0], *runs_of[1]])
+    assert verdict.images.endswith("hidden=(64,)")
+    # Made equal in what the claim is about.
+    same = [runs(replace(one, model_options={"dropout": 0.1}), 0.5) for one in (dropped, ONE)]
+    assert judge([claim], [*same[0], *same[1]]) == []
+
+
 def test_what_a_network_started_from_belongs_to_the_images():
     start = {"network": "jax-12345678-cd-seed0.keras", "taken": (), "drawn": ()}
     tuned = replace(ONE, init_from="report/two")
@@ -176,7 +188,11 @@ def test_measures_of_a_run():
     record = make(history=history, best_epoch=2)
     assert claims.UNREST.of(record) == pytest.approx(0.35)
     assert claims.epochs_to(0.9).of(record) == 3
-    assert claims.BEST_EPOCH.of(record) == 2
+    # Whichever weights were kept.
+    for best_epoch in (2, 4):
+        assert claims.BEST_EPOCH.of(replace(record, best_epoch=best_epoch)) == 2
+    for losses in ((None, None), ()):
+        assert claims.BEST_EPOCH.of(replace(record, history={"val_loss": losses})) is None
     assert claims.PARAMETERS.of(record) == pytest.approx(7e-6)
     trained = replace(record.train, accuracy=0.9)
     assert claims.GENERALISATION_GAP.of(replace(record, train=trained)) == pytest.approx(40)

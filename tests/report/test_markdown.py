@@ -50,6 +50,18 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
     assert "No record yet." in markdown.results_page([], tmp_path)
 
 
+def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
+    last = replace(make().experiment, name="report/last", keep="last")
+    for page in (markdown.summary([make()]), markdown.results_page([make()], tmp_path)):
+        assert "weights of the epoch with the lowest validation loss." in page
+    for page in (
+        markdown.summary([make(), make(experiment=last)]),
+        markdown.results_page([make(experiment=last)], tmp_path),
+    ):
+        assert "of the last epoch" in page
+    assert "keep last" in markdown.results_page([make(experiment=last)], tmp_path)
+
+
 def test_the_page_shows_the_pictures_that_are_there(tmp_path):
     record = make()
     (tmp_path / "report").mkdir()

@@ -99,7 +99,13 @@ def test_a_drawing_needs_graphviz_and_a_known_ending(tmp_path, monkeypatch):
 
 def test_a_sweep_draws_measured_and_published_points(two, tmp_path):
     rates = [
-        replace(two[1], name=f"tests/rate_{i}", model="model4", dropout=i / 10, published=Published(test_accuracy=0.1))
+        replace(
+            two[1],
+            name=f"tests/rate_{i}",
+            model="model4",
+            model_options={"dropout": i / 10},
+            published=Published(test_accuracy=0.1),
+        )
         for i in (0, 5)
     ]
     for experiment in rates:
