@@ -37,8 +37,9 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     names = [experiment.name for experiment in experiments]
     report = names[0].split("/")[0]
     everything = [r for r in read_records(out).values() if r.experiment.name.startswith(f"{report}/")]
-    # In the order of the report; what is not asked for comes last.
-    everything.sort(key=lambda r: names.index(r.experiment.name) if r.experiment.name in names else len(names))
+    # In the order of the report, other experiments last. Completed runs first: figures take the first of each seed.
+    order = {name: index for index, name in enumerate(names)}
+    everything.sort(key=lambda r: (order.get(r.experiment.name, len(names)), r.status != "completed"))
     records = [record for record in everything if record.experiment.name in names]
     if not records:
         raise InputError(f"no record of {few(names)} under {out}; run the experiments first")

@@ -81,6 +81,8 @@ def write_claims(claims, records, out):
 
 def _measured(finding):
     bound = finding.bound
+    if finding.value is None:
+        return f"{_what(bound)}: diverged"
     form = f"{'+' if bound.over else ''}.{bound.measure.digits}f"
     spread = "" if finding.low is None or bound.measure.exact else f" [{finding.low:{form}}, {finding.high:{form}}]"
     return f"{_what(bound)}: {finding.value:{form}}{spread}"

@@ -66,7 +66,7 @@ class Sweep:
             [summary and (summary.mean, summary.spread) for summary in measured],
             [experiment.published and experiment.published.test_accuracy for experiment in self.experiments],
             setting=self.setting.replace("_", " "),
-            measured_on=source_name(next(iter(summaries.values())).source),
+            measured_on=source_name(next(iter(summaries.values())).source) + _diverged(material, self, values),
         )
 
 
@@ -128,6 +128,17 @@ class ImageGrid:
         return plots.image_grid(
             [dataset.train.images[row] for row in places], row_titles=[dataset.class_names[label] for label in classes]
         )
+
+
+def _diverged(material, sweep, values):
+    """Which values of a sweep have seeds that diverged, in words; "" where none has."""
+    names = [experiment.name for experiment in sweep.experiments]
+    lost = {}
+    for summary in summarise([record for record in material.records if record.experiment.name in names]):
+        if summary.diverged:
+            value = values[names.index(summary.experiment.name)]
+            lost[value] = lost.get(value, 0) + summary.diverged
+    return "".join(f"; diverged at {value}: {number}" for value, number in lost.items())
 
 
 def _comparable(experiments, material, needed, alike=None):

@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
-from kmodels.records import summarise
+from kmodels.records import Record, Summary, summarise
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import (
     by_shots,
@@ -16,6 +17,7 @@ from kmodels.report.tables import (
     percent,
     pixels_name,
     recipe,
+    seeds,
     size_name,
     source_name,
     weights_tested,
@@ -48,7 +50,7 @@ def summary(records, page=PAGE):
     """The best experiment of each report on each set of images, as a table; a report's name leads to its place.
 
     Args:
-        records: any; runs that were not completed and the quickstart's do not show.
+        records: any; the quickstart's and those of interrupted and failed runs are left out.
         page: the address of what `results_page` returns, seen from where the summary stands.
     """
     rows = [("report", "experiments", "best", "test %", "published %", "images", "published images")]
@@ -56,18 +58,17 @@ def summary(records, page=PAGE):
     for report, summaries in reports.items():
         by_images = {}
         for one in summaries:
-            images = f"{pixels_name(one.source)}, {size_name(one.records[0].image_shape)}"
+            images = f"{pixels_name(one.source)}, {size_name(one.runs[0].image_shape)}"
             by_images.setdefault((images, on_published_data(one.source)), []).append(one)
         for (images, published_images), group in by_images.items():
-            # Never by what was tested on: of ten experiments one is lucky there.
-            best = max(group, key=lambda one: fmean(record.val.accuracy for record in one.records))
+            best = max(group, key=_val_accuracy)
             published = best.experiment.published
             rows.append(
                 (
                     f"[{report}]({page}#{report})",
                     str(len({one.experiment.name for one in group})),
                     f"`{_short(best)}`",
-                    mean_and_spread(best),
+                    mean_and_spread(best.summary),
                     percent(published and published.test_accuracy),
                     images,
                     "yes" if published_images else "no",
@@ -100,17 +101,38 @@ def results_page(records, out):
         parts += ["What the report claims, and what was found:", claims.read_text()] if claims.is_file() else []
         figures = sorted((Path(out) / report).glob("*.png"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
-        parts += [_pictures(record, out) for one in summaries for record in one.records]
+        parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
+class _Row(NamedTuple):
+    """A Summary, and the runs that it shows: the completed ones, or those that diverged where none was completed."""
+
+    summary: Summary
+    runs: tuple[Record, ...]
+
+    @property
+    def experiment(self):
+        return self.summary.experiment
+
+    @property
+    def source(self):
+        return self.summary.source
+
+
 def _by_report(records):
-    """{report: [Summary]} of completed runs, without the quickstart."""
-    found = {}
-    for one in summarise(records):
-        report = one.experiment.name.split("/")[0]
-        if one.records and report != "quickstart":
-            found.setdefault(report, []).append(one)
+    """{report: [_Row]} of what was completed or diverged, without the quickstart."""
+    groups, found = {}, {}
+    for record in records:
+        report = record.experiment.name.split("/")[0]
+        if record.status in ("completed", "diverged") and report != "quickstart":
+            key = (report, record.backend, record.precision, record.source["sha256"])
+            groups.setdefault(key, []).append(record)
+    for (report, *_), group in groups.items():
+        for one in summarise(group):
+            name, fingerprint = one.experiment.name, one.experiment.fingerprint
+            runs = [r for r in group if (r.experiment.name, r.experiment.fingerprint) == (name, fingerprint)]
+            found.setdefault(report, []).append(_Row(one, one.records or tuple(runs)))
     return found
 
 
@@ -120,20 +142,25 @@ def _how_measured(reports):
 
 
 def _by_images(summaries):
-    """{(images in words, where in words, whether they are the published data): [Summary]}."""
+    """{(images in words, where in words, whether they are the published data): [_Row]}."""
     found = {}
     for one in summaries:
-        first = one.records[0]
+        first = one.runs[0]
         images = f"{source_name(one.source)}, {size_name(first.image_shape)}"
-        devices = ", ".join(dict.fromkeys(record.device for record in one.records))
+        devices = ", ".join(dict.fromkeys(record.device for record in one.runs))
         precision = "" if first.precision == "float32" else f", {first.precision}"
         where = f"{devices}, {first.backend}{precision}"
         found.setdefault((images, where, on_published_data(one.source)), []).append(one)
     return found
 
 
-def _short(summary):
-    return summary.experiment.name.split("/", 1)[-1]
+def _short(row):
+    return row.experiment.name.split("/", 1)[-1]
+
+
+def _val_accuracy(row):
+    """What the best experiment is chosen by; never what was tested on: of ten experiments one is lucky there."""
+    return fmean(record.val.accuracy for record in row.summary.records) if row.summary.records else -1
 
 
 def _experiments_table(summaries):
@@ -144,10 +171,10 @@ def _experiments_table(summaries):
             (
                 f"`{_short(one)}`",
                 recipe(one.experiment),
-                mean_and_spread(one),
+                mean_and_spread(one.summary),
                 percent(published and published.test_accuracy),
-                ", ".join(str(record.epochs_run) for record in one.records),
-                f"{one.records[0].parameters:,}",
+                ", ".join(str(record.epochs_run) for record in one.runs),
+                f"{one.runs[0].parameters:,}",
             )
         )
     return table(rows, right=(2, 3, 4, 5))
@@ -157,19 +184,20 @@ def _groups_table(summaries):
     """Accuracies over all classes and over groups of them, means over the seeds."""
     rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
     for one in summaries:
-        groups = [by_shots(record) for record in one.records]
-        matrices = [record.test.confusion_matrix for record in one.records]
+        completed = one.summary.records
+        groups = [by_shots(record) for record in completed]
+        matrices = [record.test.confusion_matrix for record in completed]
         means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
         means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
         many, few = one.experiment.shots
-        name = f"`{_short(one)}` (n={len(groups)})"
+        name = f"`{_short(one)}` ({seeds(one.summary)})"
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
     return table(rows, right=(1, 2, 3, 4, 5, 6))
 
 
 def _mean(numbers):
-    """None where one of them is."""
-    return None if None in numbers else sum(numbers) / len(numbers)
+    """None where one of them is, or there is none."""
+    return fmean(numbers) if numbers and None not in numbers else None
 
 
 def _pictures(record, out):

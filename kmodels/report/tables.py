@@ -12,11 +12,23 @@ def percent(fraction):
 
 
 def mean_and_spread(summary):
-    """ "78.10 ± 0.32 (n=3)"; without a spread for one record, "-" for none."""
+    """A Summary's test accuracy in percent, with the seeds that it is the mean of and those that diverged.
+
+    Args:
+        summary: a Summary.
+
+    Returns:
+        "78.10 ± 0.32 (n=3)", "78.10 (n=1, 2 diverged)", "diverged (2)", or "-" where no seed has an outcome.
+    """
     if not summary.records:
-        return "-"
+        return f"diverged ({summary.diverged})" if summary.diverged else "-"
     spread = "" if summary.spread is None else f" ± {100 * summary.spread:.2f}"
-    return f"{percent(summary.mean)}{spread} (n={len(summary.records)})"
+    return f"{percent(summary.mean)}{spread} ({seeds(summary)})"
+
+
+def seeds(summary):
+    """The seeds of a Summary in words: "n=3, 1 diverged"."""
+    return f"n={len(summary.records)}{f', {summary.diverged} diverged' if summary.diverged else ''}"
 
 
 def experiment_list(experiments):

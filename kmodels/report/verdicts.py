@@ -28,7 +28,7 @@ class Finding(NamedTuple):
         bound: a Bound.
         seeds: how many runs, of both experiments the fewer.
         diverged: how many more had no outcome.
-        value: the mean, or the difference of means.
+        value: the mean, or the difference of means; None where all runs of an experiment diverged.
         low, high: the confidence interval; None where there is none.
         outcome: KEPT, BROKEN or OPEN.
     """
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     bound: Bound
     seeds: int
     diverged: int
-    value: float
+    value: float | None
     low: float | None
     high: float | None
     outcome: str
@@ -88,12 +88,12 @@ class _Setting(NamedTuple):
 
 
 def _by_setting(claims, records):
-    """{_Setting: {experiment name: [Record]}}, completed or diverged; of a seed's runs the newest."""
+    """{_Setting: {experiment name: [Record]}}; of a seed's runs the newest completed one, or else diverged one."""
     records = [record for record in records if record.status in ("completed", "diverged")]
     listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
     networks = {f"{Path(record.stem).name}.keras": record for record in records}
     found = {}
-    for record in sorted(records, key=lambda record: record.started):
+    for record in sorted(records, key=lambda record: (record.status == "completed", record.started)):
         if record.experiment.name in listed:
             setting = _setting(record, listed, networks)
             # The backend does not matter, they compute the same.
@@ -155,9 +155,11 @@ def _finding(bound, runs, bounds):
         return None
     completed = [[record for record in side if record.status == "completed"] for side in sides]
     numbers = [[bound.measure.of(record) for record in side] for side in completed]
-    if not all(numbers) or any(number is None for side in numbers for number in side):
+    if any(number is None for side in numbers for number in side):
         return None
     diverged = sum(len(side) for side in sides) - sum(len(side) for side in completed)
+    if not all(numbers):
+        return Finding(bound, 0, diverged, None, None, None, OPEN)
     low, high = _interval(numbers, CONFIDENCE, bound.measure.exact)
     value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if bound.over else 0)
     outcome = OPEN

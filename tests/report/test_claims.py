@@ -90,6 +90,21 @@ def test_a_run_without_an_outcome_leaves_it_open_and_is_counted():
     assert claim_tables.rows([verdict.claim], [verdict])[0].seeds == ("2, 1 diverged",)
 
 
+def test_an_experiment_that_only_diverged_is_open_and_not_unmeasured():
+    lost = [make(seed, experiment=ONE, status="diverged", test=None) for seed in (0, 1)]
+    claim = Claim("So.", (beats(ONE, TWO),))
+    (verdict,) = judge([claim], [*lost, *runs(TWO, 0.30, 0.31)])
+    assert verdict.outcome == OPEN
+    (row,) = claim_tables.rows([claim], [verdict])
+    assert (row.measured, row.seeds) == (("one minus two: diverged",), ("0, 2 diverged",))
+
+
+def test_a_completed_run_counts_before_a_newer_one_that_diverged():
+    newer = make(0, experiment=ONE, status="diverged", test=None, started="2027-01-01T00:00:00+00:00")
+    (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), newer])
+    assert (verdict.findings[0].seeds, verdict.findings[0].diverged) == (1, 0)
+
+
 def test_a_seed_counts_once_by_its_newest_run_whichever_backend():
     older = make(0, 0.1, experiment=ONE, backend="torch", started="2025-01-01T00:00:00+00:00")
     (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), older])

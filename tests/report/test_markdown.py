@@ -9,7 +9,7 @@ import pytest
 from test_records import make
 
 from kmodels import InputError, cli
-from kmodels.records import write_record
+from kmodels.records import read_records, write_record
 from kmodels.report import markdown
 from kmodels.report.pictures import picture_path
 from kmodels.report.tables import recipe
@@ -60,6 +60,30 @@ def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
     ):
         assert "of the last epoch" in page
     assert "keep last" in markdown.results_page([make(experiment=last)], tmp_path)
+
+
+def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
+    thin = replace(make().experiment, class_fractions=(1, 0.1))
+    lost = make(1, experiment=thin, status="diverged", train=None, val=None, test=None)
+    alone = replace(lost, experiment=replace(thin, name="report/alone"), backend="tensorflow")
+    records = [make(experiment=thin), lost, alone]
+    page = markdown.results_page(records, tmp_path)
+    assert page.count("50.00 (n=1, 1 diverged)") == 1
+    assert page.count("`one` (n=1, 1 diverged)") == 1
+    (row,) = [line for line in page.splitlines() if line.startswith("| `alone` | ")]
+    assert "| diverged (1) |" in row
+    assert "50.00 (n=1, 1 diverged)" in markdown.summary(records)
+    assert "| diverged (1) |" in markdown.summary([alone])
+
+
+def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path):
+    again = make(status="interrupted", train=None, val=None, test=None, started="2027-01-01T00:00:00+00:00")
+    write_record(make(), tmp_path)
+    write_record(again, tmp_path)
+    records = list(read_records(tmp_path).values())
+    assert [record.status for record in records] == ["interrupted", "completed"]
+    assert "50.00 (n=1)" in markdown.summary(records)
+    assert "50.00 (n=1)" in markdown.results_page(records, tmp_path)
 
 
 def test_the_page_shows_the_pictures_that_are_there(tmp_path):

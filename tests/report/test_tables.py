@@ -89,11 +89,10 @@ def test_published_and_measured_stand_side_by_side():
     assert "+0.00" in row
 
 
-def test_a_diverged_run_and_one_without_published_number_have_dashes():
+def test_a_diverged_run_has_no_difference_and_an_experiment_of_ones_own_no_published_number():
     diverged = make(status="diverged", test=None)
     row = tables.published_against_measured([diverged]).splitlines()[2]
-    assert row.split()[:4] == ["one", "60.00", "-", "-"]
-    assert "diverged" in row
+    assert row.split()[:5] == ["one", "60.00", "diverged", "(1)", "-"]
     own = replace(make().experiment, published=None)
     assert tables.published_against_measured([make(experiment=own)]).splitlines()[2].split()[1] == "-"
 
@@ -123,3 +122,13 @@ def test_a_record_as_text_shows_published_beside_measured():
     assert row.split() == ["test", "4", "0.7000", "50.00", "60.00", "-"]
     failed = tables.record_text(make(status="failed", error="MemoryError: no", train=None, val=None, test=None))
     assert failed.endswith("MemoryError: no")
+
+
+def test_seeds_that_diverged_are_named():
+    lost = [make(seed, status="diverged", test=None) for seed in (2, 3)]
+    (mixed,) = tables.summarise([make(0, 0.5), make(1, 0.7), lost[0]])
+    assert tables.mean_and_spread(mixed) == "60.00 ± 14.14 (n=2, 1 diverged)"
+    (none,) = tables.summarise(lost)
+    assert tables.mean_and_spread(none) == "diverged (2)"
+    (interrupted,) = tables.summarise([make(status="interrupted", test=None)])
+    assert tables.mean_and_spread(interrupted) == "-"
