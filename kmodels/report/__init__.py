@@ -1,29 +1,32 @@
-"""Records to what people read.
+"""Tables, pictures and pages of records.
 
-tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: what a report says,
-verdicts.py: whether it holds, claim_tables.py: that in words; pictures.py: PNG files beside a record,
-network_pictures.py: those that need its network too; figures.py: what shows several runs at once; augmentation.py:
-what a policy does; architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page a report.
+tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: the claims of a
+report, verdicts.py: whether they hold, claim_tables.py: verdicts in words; pictures.py: PNG files beside a record,
+network_pictures.py: those that need its network too; figures.py: figures of several runs; augmentation.py: examples of
+an augmentation policy; architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page per
+report.
 """
 
 from pathlib import Path
 
-from kmodels.errors import InputError, few
+from kmodels.errors import InputError, shorten
 from kmodels.records import read_records
 
 
 def write_report(experiments, out, figures=(), data_dir=None, claims=()):
-    """Draws everything that can be drawn of these experiments from the records under `out`.
+    """Writes pictures, figures, verdicts on claims and a page from the records under `out`.
+
+    A line names each picture that cannot be drawn, and why.
 
     Args:
         experiments: Experiments of one report; their records are found by name.
         out: the results folder.
         figures: of figures.py; those about other experiments than these are left out.
-        data_dir: where the dataset's files are, for what needs the images; see `load_dataset`.
+        data_dir: where the dataset's files are, for pictures that need the images; see `load_dataset`.
         claims: of claims.py; those of other reports are left out.
 
     Returns:
-        The paths written: pictures beside each record, one picture a figure, and the page.
+        The paths written: pictures beside each record, one picture per figure, and the page, last.
 
     Raises:
         InputError: if there is no record of any of them.
@@ -42,8 +45,8 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     everything.sort(key=lambda r: (order.get(r.experiment.name, len(names)), r.status != "completed"))
     records = [record for record in everything if record.experiment.name in names]
     if not records:
-        raise InputError(f"no record of {few(names)} under {out}; run the experiments first")
-    # Of each as it is given, if there are records of just these settings; else all that go by its name.
+        raise InputError(f"no record of {shorten(names)} under {out}; run the experiments first")
+    # Of each experiment those with the settings given; where there are none, all with its name.
     listed = {experiment.name: experiment for experiment in experiments}
     as_listed = [r for r in records if r.experiment.fingerprint == listed[r.experiment.name].fingerprint]
     found = {record.experiment.name for record in as_listed}
@@ -55,13 +58,13 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:
             print(f"no pictures of the network of {record.stem}: {error}")
-    folder, material, drawn = Path(out) / report, Material(records, listed, data_dir), {}
+    folder, material, pictures = Path(out) / report, Material(records, listed, data_dir), {}
     for figure in figures:
         if {experiment.name for experiment in figure.experiments} <= set(listed):
             try:
-                drawn[figure.title] = save_titled(figure.draw(material), figure.title, folder)
+                pictures[figure.title] = save_titled(figure.draw(material), figure.title, folder)
             except InputError as error:
                 print(f"no figure '{figure.title}': {error}")
-    mine = [claim for claim in claims if claim.report == report]
-    judged = write_claims(mine, everything, out).get(report, ())
-    return [*paths, *drawn.values(), write_page(everything, out, folder / "index.html", drawn, judged)]
+    of_report = [claim for claim in claims if claim.report == report]
+    judged = write_claims(of_report, everything, out).get(report, ())
+    return [*paths, *pictures.values(), write_page(everything, out, folder / "index.html", pictures, judged)]

@@ -11,12 +11,26 @@ from kmodels.models import trainable_parameters
 
 
 def layer_table(network):
-    """Rows (name, kind, output shape, trainable parameters) of every layer in order, as strings, with a head."""
+    """A network as a table.
+
+    Args:
+        network: a keras.Model.
+
+    Returns:
+        Rows of strings (name, kind, output shape, trainable parameters), one for each layer in order, after a head. The
+        shape of a layer with several outputs, or of one that is not in a graph, is "-".
+    """
     rows = [("layer", "kind", "output", "parameters")]
     for layer in network.layers:
-        shape = "x".join(str(size) for size in layer.output.shape[1:])
-        rows.append((layer.name, type(layer).__name__, shape, f"{trainable_parameters(layer):,}"))
+        rows.append((layer.name, type(layer).__name__, _output_shape(layer), f"{trainable_parameters(layer):,}"))
     return rows
+
+
+def _output_shape(layer):
+    try:
+        return "x".join(str(size) for size in layer.output.shape[1:])
+    except (AttributeError, ValueError):
+        return "-"
 
 
 def can_draw():
@@ -25,7 +39,14 @@ def can_draw():
 
 
 def check_drawing(path):
-    """Raises InputError if graphviz (its command `dot`) or pydot is missing, or the file is no .png, .svg or .pdf."""
+    """Checks, before any work, that a network can be drawn into this file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: if graphviz (its command `dot`) or pydot is missing, or the file is no .png, .svg or .pdf.
+    """
     require(Path(path).suffix in (".png", ".svg", ".pdf"), "a drawing must be a .png, .svg or .pdf file", str(path))
     if not can_draw():
         raise InputError(
@@ -35,7 +56,18 @@ def check_drawing(path):
 
 
 def draw(network, path):
-    """Draws the network into a .png, .svg or .pdf file; returns the path. Errors as in `check_drawing`."""
+    """Draws a network as a graph of its layers.
+
+    Args:
+        network: a keras.Model.
+        path: of a .png, .svg or .pdf file.
+
+    Returns:
+        The path, as a Path.
+
+    Raises:
+        InputError: as `check_drawing`.
+    """
     path = Path(path)
     check_drawing(path)
     keras.utils.plot_model(network, path, show_shapes=True, show_layer_names=True, dpi=72)

@@ -1,9 +1,10 @@
-"""PNG files beside a record that need its network, which lies there too, and the images that it was measured on.
+"""PNG files beside a record that need its network, saved beside the record too, and the images it was measured on.
 
-Ten test images with what is said of them; Grad-CAM; t-SNE of the embeddings; what layers make of an image.
+Ten test images with their predictions; Grad-CAM; t-SNE of the embeddings; feature maps of several layers.
 """
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from kmodels.analysis import (
     silhouette,
     tsne,
 )
-from kmodels.data import load_dataset
-from kmodels.errors import InputError, require
+from kmodels.components import call_with, load_component
+from kmodels.data import Dataset, Split, load_dataset
+from kmodels.errors import InputError, describe_error, require
+from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network
 from kmodels.report.pictures import picture_path, save
 from kmodels.report.tables import percent
@@ -27,89 +30,127 @@ from kmodels.report.tables import percent
 TSNE_SAMPLES = 480
 # Of more classes, Grad-CAM shows the first.
 MOST_CLASSES = 20
+# What t-SNE shows, where the network has a layer of this name.
+EMBEDDING = "embedding"
+
+
+class _Trained(NamedTuple):
+    """A trained network, with the test images.
+
+    Attributes:
+        network: as it was saved; its layers are read here, because `layer.output` belongs to this graph.
+        logits: a network of the same layers from images to logits: probabilities are computed from it, and Grad-CAM.
+        test: the test split that it was measured on.
+    """
+
+    network: Any
+    logits: Any
+    test: Split
 
 
 def write_network_pictures(record, out, data_dir=None):
-    """What needs the network and the images; returns the paths.
+    """Writes every picture that needs the network and the images; a line names those that cannot be drawn.
 
     Args:
-        record: a completed one, whose network lies beside it.
+        record: a completed Record, whose network is beside it.
         out: the results folder.
         data_dir: where the dataset's files are; see `load_dataset`.
 
+    Returns:
+        The paths of the pictures.
+
     Raises:
-        InputError: if the network is not there, or the data are not those that the record was measured on.
+        InputError: if the network is missing, or the data are not those that the record was measured on.
     """
-    seen, paths = _network_and_test(record, out, data_dir), []
-    for write in (_write_ten, _write_grad_cam, _write_tsne, _write_features):
+    trained, paths = _load(record, out, data_dir), []
+    for name, write in _WRITERS.items():
         try:
-            paths += write(record, out, *seen)
-        except InputError as error:
-            print(f"one picture less of {record.stem}: {error}")
+            paths += write(record, out, trained)
+        except Exception as error:
+            # A network of the user's own may fail in any way; the other pictures are drawn all the same.
+            print(f"no {name} of {record.stem}: {describe_error(error)}")
     return paths
 
 
 def write_grad_cam(record, out, data_dir=None, layers=None):
-    """Grad-CAM for one test image a class, and ten test images; returns the paths.
+    """Writes Grad-CAM for one test image per class, and ten test images with their predictions.
 
     Args:
-        record, out, data_dir: as in `write_network_pictures`.
-        layers: names of the layers side by side; None chooses up to five.
+        record: a completed Record, whose network is beside it.
+        out: the results folder.
+        data_dir: where the dataset's files are; see `load_dataset`.
+        layers: names of the layers side by side; None: up to five.
+
+    Returns:
+        The paths of the pictures.
 
     Raises:
-        InputError: as there, or if the network has no such layer.
+        InputError: as `write_network_pictures`, or if the network has no such layer.
     """
-    seen = _network_and_test(record, out, data_dir)
-    return [*_write_ten(record, out, *seen), *_write_grad_cam(record, out, *seen, layers)]
+    trained = _load(record, out, data_dir)
+    return [*_write_ten(record, out, trained), *_write_grad_cam(record, out, trained, layers)]
 
 
 def write_tsne(record, out, data_dir=None, **options):
-    """t-SNE of the embeddings of test images; returns the path in a list.
+    """Writes t-SNE of the embeddings of test images.
 
     Args:
-        record, out, data_dir: as in `write_network_pictures`.
-        **options: samples, how many; seed, of their draw and of t-SNE; perplexity, None: 30, less for few samples.
+        record: a completed Record, whose network is beside it.
+        out: the results folder.
+        data_dir: where the dataset's files are; see `load_dataset`.
+        **options: samples: how many images; seed: of the choice of images and of t-SNE; perplexity: None means 30, or
+            less for fewer than 91 samples.
+
+    Returns:
+        The path of the picture, in a list.
 
     Raises:
-        InputError: as there, or if the perplexity is not smaller than the number of samples.
+        InputError: as `write_network_pictures`, or if the perplexity is not smaller than the number of samples.
     """
-    return _write_tsne(record, out, *_network_and_test(record, out, data_dir), **options)
+    return _write_tsne(record, out, _load(record, out, data_dir), **options)
 
 
 def write_features(record, out, data_dir=None, layers=None, images=None):
-    """What layers make of test images: a picture for each image; returns the paths.
+    """Writes feature maps of several layers: a picture for each test image.
 
     Args:
-        record, out, data_dir: as in `write_network_pictures`.
+        record: a completed Record, whose network is beside it.
+        out: the results folder.
+        data_dir: where the dataset's files are; see `load_dataset`.
         layers: names of layers; None: up to four activations and the embedding.
-        images: their places in the test split; None: the first one.
+        images: indices in the test split; None: the first image.
+
+    Returns:
+        The paths of the pictures.
 
     Raises:
-        InputError: as there, or if there is no such layer or image.
+        InputError: as `write_network_pictures`, or if there is no such layer or image.
     """
-    return _write_features(record, out, *_network_and_test(record, out, data_dir), layers, images)
+    return _write_features(record, out, _load(record, out, data_dir), layers, images)
 
 
-def _probabilities(network, images):
-    return np.exp(log_softmax(predict_logits(network, images)))
+def _probabilities(trained, images):
+    return np.exp(log_softmax(predict_logits(trained.logits, images)))
 
 
-def _write_ten(record, out, network, test):
+def _write_ten(record, out, trained):
+    test = trained.test
     ten = _ten(test.labels)
     images = np.asarray(test.images[ten])
-    figure = plots.predictions(images, _probabilities(network, images), test.labels[ten], record.class_names)
+    figure = plots.predictions(images, _probabilities(trained, images), test.labels[ten], record.class_names)
     return [save(figure, picture_path(record, out, "ten"))]
 
 
-def _write_grad_cam(record, out, network, test, layers=None):
-    layers = cam_layers(network) if layers is None else layers
+def _write_grad_cam(record, out, trained, layers=None):
+    layers = cam_layers(trained.network) if layers is None else layers
     if not layers:
         return []
-    places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)][:MOST_CLASSES]
-    images, labels = np.asarray(test.images[places]), test.labels[places]
-    titles = _titles(_probabilities(network, images), labels, record.class_names)
-    maps = {layer: grad_cam(network, images, layer) for layer in layers}
-    last = maps["feature_map"] if "feature_map" in maps else grad_cam(network, images)
+    test = trained.test
+    indices = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)][:MOST_CLASSES]
+    images, labels = np.asarray(test.images[indices]), test.labels[indices]
+    titles = _titles(_probabilities(trained, images), labels, record.class_names)
+    maps = {layer: grad_cam(trained.logits, images, layer) for layer in layers}
+    last = maps["feature_map"] if "feature_map" in maps else grad_cam(trained.logits, images)
     figures = {
         "grad_cam": plots.grad_cam_panels(images, last, [one for one, _ in titles]),
         "grad_cam_layers": plots.grad_cam_layers(images, maps, [three for _, three in titles]),
@@ -117,77 +158,122 @@ def _write_grad_cam(record, out, network, test, layers=None):
     return [save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
 
-def _write_tsne(record, out, network, test, samples=TSNE_SAMPLES, seed=0, perplexity=None):
+def _write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=None):
     require(samples >= 4, "samples must be at least 4", samples)
     require(0 <= seed < 2**32, "seed must be from 0 to 4294967295", seed)
-    places = np.random.RandomState(seed).permutation(len(test))[:samples]
-    labels = test.labels[places]
-    perplexity = min(30.0, (len(places) - 1) / 3) if perplexity is None else perplexity
-    points = tsne(embed(network, np.asarray(test.images[places])), seed, perplexity)
+    names = _layer_names(trained)
+    require(EMBEDDING in names, f"the network must have a layer {EMBEDDING!r}, the input of its classifier", names)
+    indices = np.random.RandomState(seed).permutation(len(trained.test))[:samples]
+    labels = trained.test.labels[indices]
+    perplexity = min(30.0, (len(indices) - 1) / 3) if perplexity is None else perplexity
+    points = tsne(embed(trained.network, np.asarray(trained.test.images[indices]), EMBEDDING), seed, perplexity)
     figure = plots.embedding(points, labels, record.class_names, silhouette(points, labels))
     usual = samples == TSNE_SAMPLES and seed == 0
     return [save(figure, picture_path(record, out, "tsne" if usual else f"tsne_{samples}_seed{seed}"))]
 
 
-def _write_features(record, out, network, test, layers=None, images=None):
-    layers = [*cam_layers(network, 4), "embedding"] if layers is None else layers
-    places = (0,) if images is None else images
-    for place in places:
-        require(0 <= place < len(test), f"images must be from 0 to {len(test) - 1}, places in the test split", place)
-    shown = np.asarray(test.images[list(places)])
-    maps = feature_maps(network, shown, layers)
-    titles = _titles(_probabilities(network, shown), test.labels[list(places)], record.class_names)
+def _write_features(record, out, trained, layers=None, images=None):
+    test = trained.test
+    if layers is None:
+        # Layers inside nested models cannot be read.
+        names = _layer_names(trained)
+        layers = [name for name in (*cam_layers(trained.network, 4), EMBEDDING) if name in names]
+        require(layers, f"the network must have convolutions or a layer {EMBEDDING!r}", names)
+    indices = (0,) if images is None else images
+    for index in indices:
+        require(0 <= index < len(test), f"images must be indices in the test split, 0 to {len(test) - 1}", index)
+    shown = np.asarray(test.images[list(indices)])
+    maps = feature_maps(trained.network, shown, layers)
+    titles = _titles(_probabilities(trained, shown), test.labels[list(indices)], record.class_names)
     paths = []
-    for i, (place, (title, _)) in enumerate(zip(places, titles, strict=True)):
+    for i, (index, (title, _)) in enumerate(zip(indices, titles, strict=True)):
         figure = plots.feature_maps(shown[i], {name: values[i] for name, values in maps.items()}, title)
-        name = "features" if images is None else f"features_{place}"
+        name = "features" if images is None else f"features_{index}"
         paths.append(save(figure, picture_path(record, out, name)))
     return paths
 
 
-def _network_and_test(record, out, data_dir):
-    """The network of a record, and the test split that it was measured on."""
+# What a line calls a picture that cannot be drawn -> what draws it.
+_WRITERS = {
+    "test images with predictions": _write_ten,
+    "Grad-CAM": _write_grad_cam,
+    "t-SNE": _write_tsne,
+    "feature maps": _write_features,
+}
+
+
+def _layer_names(trained):
+    return [layer.name for layer in trained.network.layers]
+
+
+def _load(record, out, data_dir):
+    """The _Trained of a record."""
+    experiment = record.experiment
     if record.status != "completed":
-        raise InputError(f"its run was not completed but {record.status}; there is no network")
-    if record.experiment.head in ("svm", "nearest_mean"):
-        network = record.started_from["network"]
-        raise InputError(
-            f"head {record.experiment.head!r} has no network of its own but sees the features of {network}"
-        )
+        raise InputError(f"the run was not completed but {record.status}; there is no network")
     path = Path(out) / f"{record.stem}.keras"
+    if experiment.is_fitted and not path.is_file():
+        network = (record.started_from or {}).get("network")
+        raise InputError(f"head {experiment.head!r} has no network of its own; it uses the features of {network}")
     if not path.is_file():
-        raise InputError(f"its network {path.name} is not here; running the experiment again makes it")
-    return load_network(path), dataset_of(record, data_dir).test
+        raise InputError(f"the network {path.name} is missing; run the experiment again to get it")
+    network = load_network(path)
+    logits = logits_network(network, len(record.class_names))
+    return _Trained(network, logits, dataset_of(record, data_dir).test)
 
 
 def dataset_of(record, data_dir=None):
-    """The Dataset that a record was measured on, before anything was taken from its train split.
+    """The Dataset that a record was measured on, before its train split was reduced.
+
+    Args:
+        record: a Record.
+        data_dir: where the dataset's files are; see `load_dataset`.
+
+    Returns:
+        A Dataset.
 
     Raises:
-        InputError: if what is found is another one.
+        InputError: if it cannot be loaded, or is another one than the record's.
     """
-    dataset = load_dataset(record.experiment.dataset, record.experiment.image_size, data_dir)
+    experiment = record.experiment
+    if "dataset" in experiment.references:
+        dataset = _own_dataset(experiment, data_dir)
+    else:
+        dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir)
     if dataset.source["sha256"] != record.source["sha256"]:
-        raise InputError("the images found are not those that the record was measured on (another checksum)")
+        raise InputError("the images are not those that the record was measured on: their checksum is another one")
+    return dataset
+
+
+def _own_dataset(experiment, data_dir):
+    function = load_component("dataset", experiment.dataset)
+    try:
+        arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
+        dataset = call_with("dataset", experiment.dataset, function, **arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"dataset {experiment.dataset!r} cannot be loaded: {describe_error(error)}") from error
+    require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
     return dataset
 
 
 def _ten(labels):
-    """Places of the first ten test images; of ten from the first to the last where these are all of one class."""
+    """Indices of the first ten test images; of ten from the first to the last where those are all of one class."""
     if len(np.unique(labels[:10])) > 1 or len(labels) <= 10:
         return np.arange(min(10, len(labels)))
     return np.linspace(0, len(labels) - 1, 10).round().astype(int)
 
 
 def _titles(probabilities, labels, class_names):
-    """For each image a title of one line and one of three: what was predicted, what is true, how sure it was."""
+    """For each image a title of one line and one of three: the predicted class, the true one and the probability."""
     titles = []
     for label, row in zip(labels, probabilities, strict=True):
         guess, truth = class_names[row.argmax()], class_names[label]
-        taken = "" if guess == truth else f"taken for {guess}, "
+        wrong = "" if guess == truth else f"predicted {guess}, "
         titles.append(
             (
-                f"{truth}: {taken}{100 * row.max():.0f} %",
+                f"{truth}: {wrong}{100 * row.max():.0f} %",
                 f"predicted: {guess}\ntruth: {truth}\nscore: {percent(row.max())} %",
             )
         )

@@ -4,10 +4,13 @@ import base64
 import io
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 from PIL import Image
 
+from kmodels.components import load_component, source_digest
+from kmodels.errors import InputError, describe_error
 from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
@@ -16,12 +19,12 @@ from kmodels.report import tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.pictures import PICTURES, picture_path
 
-# The option of a network that says what its weights are, not what it is made of.
+# The option of a network that names its initial weights, not its layers.
 WEIGHTS = ("weights",)
 
 
 def write_page(records, out, path, figures=None, claims=()):
-    """Writes the page of these records and returns its path.
+    """Writes the page of these records.
 
     Args:
         records: in the order of the page, at least one.
@@ -29,6 +32,9 @@ def write_page(records, out, path, figures=None, claims=()):
         path: of the page.
         figures: {title: path of a picture} to show first.
         claims: Rows of claim_tables.py.
+
+    Returns:
+        The path.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kmodels.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -64,31 +70,49 @@ def _run(record, out):
     }
 
 
+class _Network(NamedTuple):
+    """What the page shows of a network: its layers and a drawing, or why there are none."""
+
+    rows: tuple = ()
+    drawing: str | None = None
+    error: str | None = None
+
+
 def _networks(records):
-    """{title: (layer table, embedded drawing or None)} of every network among the records."""
+    """{title: _Network} of every network among the records."""
     networks = {}
     for record in records:
         size = "x".join(map(str, record.image_shape[:2]))
         title = f"{record.experiment.model}, {size} pixels, {len(record.class_names)} classes"
         title += "".join(f", {name} {value}" for name, value in record.experiment.model_options.items())
         if title not in networks:
-            network = _untrained(record)
-            drawing = None
-            if can_draw():
-                with tempfile.TemporaryDirectory() as folder:
-                    # Drawings are lines, small as PNG, and too tall for WebP where a network is deep.
-                    drawing = _data_url("png", draw(network, Path(folder) / "network.png").read_bytes())
-            networks[title] = (layer_table(network), drawing)
+            try:
+                networks[title] = _described(_untrained(record))
+            except Exception as error:
+                # A name that is registered no longer, or a function of the user's, which may fail in any way.
+                networks[title] = _Network(error=f"The network cannot be built here: {describe_error(error)}")
     return networks
+
+
+def _described(network):
+    if not can_draw():
+        return _Network(tuple(layer_table(network)))
+    with tempfile.TemporaryDirectory() as folder:
+        # Drawings are lines, small as PNG, and too tall for WebP where a network is deep.
+        drawing = _data_url("png", draw(network, Path(folder) / "network.png").read_bytes())
+    return _Network(tuple(layer_table(network)), drawing)
 
 
 def _untrained(record):
     """The network of a record without the weights it started from, which need not be at hand."""
+    digest = (record.code_sha256 or {}).get("model")
+    if digest and source_digest(load_component("model", record.experiment.model)) != digest:
+        raise InputError(f"the source of {record.experiment.model} has changed since the run")
     options = {name: value for name, value in record.experiment.model_options.items() if name not in WEIGHTS}
     network = build_model(record.experiment.model, record.image_shape, len(record.class_names), **options)
     if record.experiment.frozen:
-        drawn = record.started_from["drawn"] if record.started_from else ()
-        freeze(network, (*drawn, "logits"))
+        initialised = record.started_from["drawn"] if record.started_from else ()
+        freeze(network, (*initialised, "logits"))
     return network
 
 
