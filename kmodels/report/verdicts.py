@@ -6,8 +6,8 @@ diverged. Only runs on the same images are compared, that were changed alike and
 claim_tables.py puts verdicts into words.
 """
 
-import math
 import statistics
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,10 +185,11 @@ def _tells(bound, run):
 
 
 def _interval(numbers, confidence, exact):
-    """The confidence interval of a mean, or of the difference of two; (None, None) where it takes more runs.
+    """The confidence interval of a mean, or of the difference of two; (None, None) where more runs are needed.
 
     Args:
         numbers: one or two lists.
+        confidence: 0 to 1.
         exact: whether one run is enough.
     """
     fewest = min(map(len, numbers))
@@ -197,14 +198,14 @@ def _interval(numbers, confidence, exact):
         return value, value
     if fewest < 2:
         return None, None
-    variances = [statistics.variance(side) / len(side) for side in numbers]
-    if not any(variances):
-        # Two equal numbers are no spread.
+    if all(len(set(side)) == 1 for side in numbers):
+        # Two equal numbers say nothing about the spread.
         return (value, value) if fewest > 2 else (None, None)
     from scipy import stats
 
-    freedom = sum(variances) ** 2 / sum(
-        variance**2 / (len(side) - 1) for variance, side in zip(variances, numbers, strict=True)
-    )
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(sum(variances))
-    return value - half, value + half
+    with warnings.catch_warnings():
+        # One of the two may have the same number for every seed.
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        test = stats.ttest_ind(*numbers, equal_var=False) if len(numbers) > 1 else stats.ttest_1samp(*numbers, 0)
+    low, high = test.confidence_interval(confidence)
+    return float(low), float(high)
