@@ -1,4 +1,4 @@
-"""What an augmentation policy does, as a picture."""
+"""Examples of an augmentation policy, as a picture."""
 
 import keras
 import numpy as np
@@ -9,36 +9,36 @@ from kmodels.augment.mixing import mixing_layer
 from kmodels.errors import require
 from kmodels.report.pictures import save
 
-ROWS, DRAWS = 4, 7
+ROWS, SAMPLES = 4, 7
 
 
 def write_examples(policy, dataset, seed, path):
-    """Draws a training image of each of four classes, and beside it what the policy makes of it in seven steps.
+    """Writes a picture of a training image of each of four classes, each with seven augmented copies beside it.
 
-    The four are one batch: where a policy mixes, each is mixed with the one above it, the first with the last, and the
-    shares of both stand below.
+    The four are one batch: where a policy mixes images, each is mixed with the one above it, the first with the last,
+    and the share of both is below.
 
     Args:
         policy: one of POLICIES.
         dataset: a Dataset.
-        seed: which classes, images and draws; at least 0.
-        path: the PNG file.
+        seed: of the classes, the images and the augmentation; at least 0.
+        path: of the PNG file.
 
     Returns:
         The path.
 
     Raises:
-        InputError: for an unknown policy, a seed below 0, or images that the policy cannot take.
+        InputError: for an unknown policy, a seed below 0, or images that the policy does not accept.
     """
     require(seed >= 0, "seed must be at least 0", seed)
-    places = _of_different_classes(dataset.train.labels, seed)
-    images = np.asarray(dataset.train.images[places])
-    names = [dataset.class_names[label] for label in dataset.train.labels[places]]
+    indices = _of_different_classes(dataset.train.labels, seed)
+    images = np.asarray(dataset.train.images[indices])
+    names = [dataset.class_names[label] for label in dataset.train.labels[indices]]
     columns, captions = _steps(policy, images, names, seed)
     figure = plots.image_grid(
         np.stack([images, *columns], axis=1),
         row_titles=names,
-        column_titles=["as it is", *(f"draw {i + 1}" for i in range(DRAWS))],
+        column_titles=["original", *(f"sample {i + 1}" for i in range(SAMPLES))],
         captions=list(zip([""] * len(names), *captions, strict=True)),
         title=f"{policy}: {POLICIES[policy].description}",
     )
@@ -46,7 +46,7 @@ def write_examples(policy, dataset, seed, path):
 
 
 def _of_different_classes(labels, seed):
-    """Places of one image of each of up to four classes, in the order of the classes."""
+    """Indices of one image of each of up to four classes, in the order of the classes."""
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
     chosen = np.sort(rng.choice(classes, min(ROWS, len(classes)), replace=False))
@@ -54,13 +54,13 @@ def _of_different_classes(labels, seed):
 
 
 def _steps(policy, images, names, seed):
-    """For each draw, the images as a training step sees them, uint8, and a caption for each."""
+    """For each sample the images as a training step sees them, uint8, and a caption for each."""
     augmentation = build_augmentation(policy, images.shape[1:], seed)
     mixing = mixing_layer(augmentation)
     columns, captions = [], []
-    for _ in range(DRAWS):
-        drawn = keras.ops.convert_to_numpy(augmentation(images, training=True))
-        columns.append(np.round(drawn).astype(np.uint8))
+    for _ in range(SAMPLES):
+        augmented = keras.ops.convert_to_numpy(augmentation(images, training=True))
+        columns.append(np.round(augmented).astype(np.uint8))
         share = mixing and keras.ops.convert_to_numpy(mixing.take_share())
         captions.append(
             [_mixture(*of) for of in zip(share, names, np.roll(names, 1), strict=True)] if mixing else [""] * len(names)

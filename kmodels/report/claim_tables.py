@@ -1,4 +1,4 @@
-"""Verdicts on claims in words: for a terminal, for results/README.md and for the page of a report."""
+"""Verdicts on claims, in words: for a terminal, for results/README.md and for the page of a report."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -30,26 +30,34 @@ class Row(NamedTuple):
 
 
 def rows(claims, verdicts):
-    """A Row for each verdict, in the order of the claims, and one for each claim that was not measured."""
+    """Verdicts in words.
+
+    Args:
+        claims: Claims, in the order of the rows.
+        verdicts: Verdicts on them, from `judge`.
+
+    Returns:
+        A Row for each verdict, and one for each claim that was not measured.
+    """
     found = []
     for claim in claims:
-        mine = [verdict for verdict in verdicts if verdict.claim is claim]
-        for verdict in mine:
+        judged = [verdict for verdict in verdicts if verdict.claim is claim]
+        for verdict in judged:
             columns = [(_measured(one), _expected(one.bound), _seeds(one)) for one in verdict.findings]
             word = VERDICTS[verdict.outcome, verdict.as_published]
             found.append(Row(claim.says, word, *zip(*columns, strict=True), verdict.images))
-        if not mine:
+        if not judged:
             found.append(Row(claim.says, "not measured"))
     return found
 
 
 def text(judged):
     """Rows for a terminal."""
-    lines, said = [], None
+    lines, previous = [], None
     for row in judged:
-        if row.claim != said:
+        if row.claim != previous:
             lines.append(row.claim)
-            said = row.claim
+            previous = row.claim
         lines.append(f"  {row.verdict}{f': {row.images}' if row.images else ''}")
         for measured, expected, seeds in zip(row.measured, row.expected, row.seeds, strict=True):
             lines.append(f"    {measured}; expected: {expected}; seeds: {seeds}")
@@ -67,13 +75,18 @@ def markdown(judged):
 def write_claims(claims, records, out):
     """Judges the claims of one or several reports, and writes a table for each, `<out>/<report>/claims.md`.
 
+    Args:
+        claims: Claims.
+        records: Records; those of other reports are ignored.
+        out: the results folder.
+
     Returns:
         {report: [Row]}.
     """
     by_report = {}
     for claim in claims:
         by_report.setdefault(claim.report, []).append(claim)
-    judged = {report: rows(mine, judge(mine, records)) for report, mine in by_report.items()}
+    judged = {report: rows(of_report, judge(of_report, records)) for report, of_report in by_report.items()}
     for report, found in judged.items():
         write_atomically(Path(out) / report / CLAIMS, markdown(found) + "\n")
     return judged
@@ -99,7 +112,7 @@ def _what(bound):
 
 
 def _expected(bound):
-    """What was expected, and what the report printed."""
+    """What was expected, and the published number."""
     sign = "+" if bound.over else ""
     least, most = (
         None if number is None else f"{number:{sign if number else ''}g}" for number in (bound.least, bound.most)

@@ -1,7 +1,7 @@
-"""What the reports claim, as values in the experiment files: `--claims` judges them (verdicts.py).
+"""The claims of the reports, as values in the experiment files: `--claims` judges them (verdicts.py).
 
-A claim is one or more bounds: a number measured on the runs of an experiment, or how much larger it is than the same
-number of another experiment, lies between two values.
+A claim is one or more bounds. A bound says that a number of an experiment's runs, or the difference of that number
+between two experiments, lies between two values.
 """
 
 import itertools
@@ -22,9 +22,9 @@ class Measure(NamedTuple):
         says: what it is, in words.
         of: from a Record to the number; None where the run has none.
         published: the same of a Published; None where the report prints none.
-        digits: behind the point, where it is shown.
+        digits: after the decimal point, where it is shown.
         exact: whether it is the same for every seed.
-        needs: fields of the experiment without which, as they are listed, it says nothing.
+        needs: fields of the experiment that must be as the report lists them, or the number means nothing.
     """
 
     says: str
@@ -35,7 +35,7 @@ class Measure(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def _points(fraction):
+def _percent(fraction):
     return None if fraction is None else 100 * fraction
 
 
@@ -55,13 +55,15 @@ def _lowest_val_loss(record):
 
 
 TEST_ACCURACY = Measure(
-    "test accuracy, %", lambda record: _points(record.test.accuracy), lambda said: _points(said.test_accuracy)
+    "test accuracy, %",
+    lambda record: _percent(record.test.accuracy),
+    lambda published: _percent(published.test_accuracy),
 )
-FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _points(by_shots(record)["few"]))
+FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _percent(by_shots(record)["few"]))
 GENERALISATION_GAP = Measure(
-    "training minus test accuracy, points",
+    "training minus test accuracy, percentage points",
     lambda record: _gap(record.train.accuracy, record.test.accuracy),
-    lambda said: _gap(said.train_accuracy, said.test_accuracy),
+    lambda published: _gap(published.train_accuracy, published.test_accuracy),
 )
 PARAMETERS = Measure("trainable parameters, millions", lambda record: record.parameters / 1e6, exact=True)
 BEST_EPOCH = Measure("epoch of the lowest validation loss", _lowest_val_loss, digits=0, needs=("epochs",))
@@ -69,7 +71,11 @@ UNREST = Measure("mean change of the validation loss from one epoch to the next"
 
 
 def epochs_to(share):
-    """The first epoch whose validation accuracy reaches this share, 0 to 1, of the best one of the run."""
+    """A Measure: the first epoch whose validation accuracy reaches a share of the best one of the run.
+
+    Args:
+        share: 0 to 1.
+    """
 
     def of(record):
         accuracies = [accuracy or 0.0 for accuracy in record.history.get("val_accuracy", ())]
@@ -80,27 +86,33 @@ def epochs_to(share):
 
 
 def lead_of_others(*names):
-    """How many points of test accuracy the worst of the other classes is above the best of these."""
+    """A Measure: test accuracy of the worst of the other classes minus that of the best of these.
+
+    Args:
+        *names: of classes.
+    """
 
     def of(record):
-        accuracies = dict(zip(record.class_names, record.test.per_class_accuracy, strict=True))
-        here = [accuracies.pop(name, None) for name in names]
-        if None in here or None in accuracies.values() or not accuracies:
+        others = dict(zip(record.class_names, record.test.per_class_accuracy, strict=True))
+        named = [others.pop(name, None) for name in names]
+        if None in named or None in others.values() or not others:
             return None
-        return 100 * (min(accuracies.values()) - max(here))
+        return 100 * (min(others.values()) - max(named))
 
-    return Measure(f"worst of the other classes minus best of {', '.join(names)}, points", of)
+    return Measure(f"worst of the other classes minus best of {', '.join(names)}, percentage points", of)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a claim comes to, as a number.
+    """What a claim means, in numbers.
+
+    >>> Bound(of=MODEL4, over=MODEL3, least=0)  # model 4 has a higher test accuracy than model 3
 
     Attributes:
         of: the experiment that is measured.
-        over: the one whose number is taken from it; None: none.
+        over: the experiment whose number is subtracted; None: none.
         measure: what is measured.
-        least, most: between which values it must lie; None: any.
+        least, most: the values between which the number must lie; None: no limit.
     """
 
     of: Experiment
@@ -111,39 +123,54 @@ class Bound:
 
     @property
     def sides(self):
-        """The experiments that it is about: one or two."""
+        """The one or two experiments that it is about."""
         return [one for one in (self.of, self.over) if one]
 
     @property
     def names(self):
-        """Of those experiments."""
+        """The names of those experiments."""
         return [one.name for one in self.sides]
 
     def holds(self, low, high):
-        """Whether an interval lies between its values; a zero is not above zero."""
+        """Whether the interval from `low` to `high` lies between its values; zero is not above zero."""
         return (self.least is None or self.least < low) and (self.most is None or high < self.most)
 
     def fails(self, low, high):
-        """Whether an interval lies outside of its values."""
+        """Whether the interval from `low` to `high` lies outside its values."""
         return (self.least is not None and high < self.least) or (self.most is not None and low > self.most)
 
 
 def beats(winner, loser, *, by=0.0, measure=TEST_ACCURACY):
-    """A Bound: larger, by more than this. Of "about x points" in a report, `by` is half of x."""
+    """A Bound: one experiment has a larger number than another.
+
+    Args:
+        winner: an Experiment.
+        loser: an Experiment.
+        by: the difference must be larger than this; for "about x percentage points" in a report, half of x.
+        measure: what is compared.
+    """
     return Bound(of=winner, over=loser, least=by, measure=measure)
 
 
 def equals(one, other, *, within):
-    """A Bound: equal but for so many points of test accuracy."""
+    """A Bound: two experiments have equal test accuracies.
+
+    Args:
+        one: an Experiment.
+        other: an Experiment.
+        within: percentage points by which they may differ.
+    """
     return Bound(of=one, over=other, least=-within, most=within)
 
 
 class Claim(NamedTuple):
-    """Something that a report says.
+    """A claim of a report.
+
+    >>> Claim("Batch 512 beats batch 256.", (beats(M6, M5),))
 
     Attributes:
-        says: as a sentence.
-        bounds: what must hold, all of it.
+        says: the claim, as a sentence.
+        bounds: all of them must hold.
     """
 
     says: str

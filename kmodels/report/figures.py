@@ -1,7 +1,7 @@
-"""The figures of a report that show several runs at once: what an experiment file lists as its FIGURES.
+"""The figures of a report that show several runs: FIGURES of an experiment file.
 
 A figure is a value: a title, the experiments it is about, and how it is drawn from their records. `draw` raises an
-InputError where the records do not suffice; that is said, and the other figures are drawn.
+InputError where records are missing; a line says so, and the other figures are drawn.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels import plots
-from kmodels.errors import InputError, few, require
+from kmodels.errors import InputError, require, shorten
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.records import summarise
 from kmodels.report.tables import by_shots, changed_settings, settings, source_name
 
-# The settings that say which images.
+# The settings that decide which images are used.
 OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)
 
 
 class Material(NamedTuple):
-    """What figures are drawn from.
+    """The data that figures are drawn from.
 
     Attributes:
         records: of the report, in its order.
@@ -46,7 +46,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Test accuracy against a setting, with the published points.
+    """Test accuracy against a setting, with the published accuracies.
 
     Attributes:
         setting: a field of Experiment or an option of the network; the experiments are in its ascending order.
@@ -95,7 +95,7 @@ class LongTail:
     experiments: tuple[Experiment, ...]
 
     def draw(self, material):
-        # A head and its network have the data in common; the network may have been trained otherwise than listed.
+        # A head and its network share the data; the network may have been trained with other settings than listed.
         records = _comparable(self.experiments, material, "test", OF_DATA)
         return plots.long_tail_accuracy({_short(record.experiment): by_shots(record) for record in records})
 
@@ -107,6 +107,7 @@ class ImageGrid:
     Attributes:
         experiments: the one whose data are shown.
         classes: labels of the classes; None: the first ten.
+        images: how many for each class.
     """
 
     title: str
@@ -119,14 +120,14 @@ class ImageGrid:
 
         (experiment,) = self.experiments
         record = next((item for item in material.records if item.experiment.name == experiment.name), None)
-        require(record, "it needs a record, which says what images it shows; there is none of", experiment.name)
+        require(record, "it needs a record of the experiment whose images it shows", experiment.name)
         dataset = dataset_of(record, material.data_dir)
         known = range(len(dataset.class_names))
         classes = known[:10] if self.classes is None else self.classes
-        require(set(classes) <= set(known), f"it shows classes {classes}; the images have {len(known)} classes", known)
-        places = [np.flatnonzero(dataset.train.labels == label)[: self.images] for label in classes]
+        require(set(classes) <= set(known), f"classes must be from 0 to {len(known) - 1}", classes)
+        rows = [np.flatnonzero(dataset.train.labels == label)[: self.images] for label in classes]
         return plots.image_grid(
-            [dataset.train.images[row] for row in places], row_titles=[dataset.class_names[label] for label in classes]
+            [dataset.train.images[row] for row in rows], row_titles=[dataset.class_names[label] for label in classes]
         )
 
 
@@ -142,11 +143,13 @@ def _diverged(material, sweep, values):
 
 
 def _comparable(experiments, material, needed, alike=None):
-    """One record of each experiment, as many as were measured under one set of conditions and with one seed.
+    """One record of each experiment: the largest group measured under the same conditions and with the same seed.
 
     Args:
+        experiments: Experiments as listed.
+        material: a Material.
         needed: what a record must have: "epochs_run" or "test".
-        alike: the settings in which a change against the list keeps records apart; None: all.
+        alike: the settings that must have been changed alike; None: all.
 
     Raises:
         InputError: if there are not two.
@@ -176,13 +179,13 @@ def _measured_alike(experiments, material):
 
 def _require_two(found, names):
     if len(found) < 2:
-        raise InputError(f"it needs records of at least two of {few(names)}, on the same images and seed")
+        raise InputError(f"it needs records of at least two of {shorten(names)}, on the same images and seed")
 
 
 def _conditions(record, listed, alike=None):
-    """What must be equal for two records to be compared: backend, images, and what was changed against the list.
+    """What must be equal for two records to be compared: backend, images, and the settings that are not as listed.
 
-    Images of one source are the same ones at any size, which experiments may choose; their checksum is not.
+    The images are compared by their source and counts. Their checksum depends on the size, which experiments choose.
     """
     source, experiment = record.source, record.experiment
     changed = [

@@ -1,4 +1,4 @@
-"""What `kmodels report` writes: `results/README.md` with every number and picture, and the tables in the README."""
+"""The files that `kmodels report` writes: results/README.md with all numbers and pictures, the README's tables."""
 
 import os
 from pathlib import Path
@@ -23,22 +23,23 @@ from kmodels.report.tables import (
     weights_tested,
 )
 
-# Around what the README gets.
+# The lines around the generated parts of the README.
 MARKERS = {
     "results": ("<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"),
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
-# Of one report; written by claim_tables.py, for the experiment files alone know the claims.
+# Of one report. Written by claim_tables.py, because only the experiment files know the claims.
 CLAIMS = "claims.md"
 OTHER_PIXELS = (
-    "Numbers on other pixels than the published ones, copies of a set as files (JPEG is lossy) or parts of it, say how "
-    "the code behaves; they do not confirm or refute a published number."
+    "Numbers on other pixels than the published ones (copies of a set as JPEG files, which are lossy, or parts of it) "
+    "show how the code behaves; they neither confirm nor refute a published number."
 )
 HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
 CLAIMS_ARE_JUDGED = (
-    "A claim holds where the 95 % confidence interval over the seeds says so, and is open where it says neither; with "
-    'one seed every claim is open. Of "about x points" more than half is asked for.'
+    "A claim holds where the 95 % confidence interval over the seeds lies within its bounds, does not hold where it "
+    "lies outside, and is open otherwise; with one seed every claim is open. A claim of about x percentage points "
+    "needs more than half of x."
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "
@@ -47,11 +48,14 @@ HOW_MEASURED = (
 
 
 def summary(records, page=PAGE):
-    """The best experiment of each report on each set of images, as a table; a report's name leads to its place.
+    """The best experiment of each report on each set of images, as a table; names link to the page of the results.
 
     Args:
         records: any; the quickstart's and those of interrupted and failed runs are left out.
-        page: the address of what `results_page` returns, seen from where the summary stands.
+        page: the address of the page of `results_page`, relative to the file with the summary.
+
+    Returns:
+        Markdown.
     """
     rows = [("report", "experiments", "best", "test %", "published %", "images", "published images")]
     reports = _by_report(records)
@@ -85,7 +89,10 @@ def results_page(records, out):
 
     Args:
         records: as in `summary`.
-        out: the results folder, in which pictures are looked for and the page is to stand.
+        out: the results folder, which has the pictures and gets the page.
+
+    Returns:
+        Markdown.
     """
     reports = _by_report(records)
     parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
@@ -98,7 +105,7 @@ def results_page(records, out):
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         claims = Path(out) / report / CLAIMS
-        parts += ["What the report claims, and what was found:", claims.read_text()] if claims.is_file() else []
+        parts += ["The claims of the report, and the verdicts on them:", claims.read_text()] if claims.is_file() else []
         figures = sorted((Path(out) / report).glob("*.png"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
@@ -203,16 +210,21 @@ def _mean(numbers):
 def _pictures(record, out):
     """The pictures beside a record, folded; nothing where there are none."""
     paths = {name: picture_path(record, out, name) for name in PICTURES}
-    there = {name: path.relative_to(out).as_posix() for name, path in paths.items() if path.is_file()}
-    if not there:
+    found = {name: path.relative_to(out).as_posix() for name, path in paths.items() if path.is_file()}
+    if not found:
         return ""
-    shown = "\n\n".join(f"{PICTURES[name]}\n\n![{name.replace('_', ' ')}]({path})" for name, path in there.items())
+    shown = "\n\n".join(f"{PICTURES[name]}\n\n![{name.replace('_', ' ')}]({path})" for name, path in found.items())
     name = record.experiment.name.split("/", 1)[-1]
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
 
 
 def table(rows, right=()):
-    """Rows of strings as a table; the first row is the head."""
+    """Rows of strings as a Markdown table.
+
+    Args:
+        rows: the first one is the head.
+        right: indices of the columns that are aligned to the right.
+    """
     rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
@@ -221,18 +233,18 @@ def write(records, speed, out, readme, check=False):
     """Writes the page of the results and the README's tables.
 
     Args:
-        records: all.
+        records: all Records.
         speed: the table of benchmarks.
         out: the results folder, which gets the page.
         readme: path of the README, which must have the markers of "results".
-        check: change nothing, only tell.
+        check: write nothing.
 
     Returns:
         The paths that were not up to date.
 
     Raises:
-        InputError: if there is no README, or markers are missing or there twice; or if there is another file where the
-            page is to stand.
+        InputError: if there is no README, if markers are missing or repeated, or if the page would replace a file that
+            was not written by this function.
     """
     records, readme, page = list(records), Path(readme), Path(out) / PAGE
     if page.is_file() and not page.read_text().startswith(HEAD):
@@ -249,7 +261,7 @@ def write(records, speed, out, readme, check=False):
 
 
 def _between_markers(readme, sections):
-    """The README's text with the sections between their markers; those of "results" must be there."""
+    """The README's text with the sections between their markers; those of "results" are required."""
     if not readme.is_file():
         raise InputError(f"no README at {readme}")
     text = readme.read_text()

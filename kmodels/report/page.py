@@ -1,4 +1,4 @@
-"""One self-contained HTML page: results against published numbers, every run with its pictures, settings and origin."""
+"""One self-contained HTML page per report: results and published numbers, and every run with pictures and settings."""
 
 import base64
 import io
@@ -117,7 +117,7 @@ def _untrained(record):
 
 
 def _embedded(path):
-    # As PNG, photographs under heat maps would make a page of many runs too heavy to open.
+    # PNG would make a page with many photographs too large to open.
     buffer = io.BytesIO()
     with Image.open(path) as picture:
         picture.convert("RGB").save(buffer, "WEBP", quality=88)

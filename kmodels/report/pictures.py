@@ -1,4 +1,4 @@
-"""PNG files beside a record, `<record.stem>_<name>.png`: those that the record alone suffices for."""
+"""PNG files beside a record, `<record.stem>_<name>.png`: those that need nothing but the record."""
 
 import io
 from pathlib import Path
@@ -14,26 +14,40 @@ PICTURES = {
     "confusion": "Confusion matrix of the test split: counts and their share of the true class.",
     "classes": "Test accuracy by class.",
     "reliability": "Is the confidence right? Test images in 15 bins by the probability of the predicted class: where "
-    "the bar stays below the dash, the network is surer than it is right.",
+    "the bar is below the dash, the network is overconfident.",
     "ten": "Ten test images with the predicted class and its probability: the first ten, or, in a set sorted by class, "
     "ten from the first to the last.",
-    "grad_cam": "Grad-CAM for the predicted class of one test image a class, with the network's confidence: the image, "
-    "the heat map (red: raised the score), the image masked by the map.",
+    "grad_cam": "Grad-CAM for the predicted class of one test image per class, with the network's confidence: the "
+    "image, the heat map (red: raises the score), the image masked by the map.",
     "grad_cam_layers": "Grad-CAM of the same images at several layers, from the first to the last.",
-    "tsne": "t-SNE of what the classifier sees of up to 480 test images, coloured by their true class; the silhouette "
-    "score, -1 to 1, says how far the classes stand apart in the picture.",
-    "features": "What layers of the network make of one test image.",
-    "long_tail": "Training images of each class, and the groups that accuracies are given for.",
+    "tsne": "t-SNE of the embeddings (the input of the classifier) of up to 480 test images, coloured by their true "
+    "class; the silhouette score, -1 to 1, measures how well the classes are separated in the picture.",
+    "features": "Feature maps of several layers for one test image.",
+    "long_tail": "Training images of each class, and the groups of classes that accuracies are given for.",
 }
 
 
 def picture_path(record, out, name):
-    """Where the picture of that name lies."""
+    """The path of a picture beside a record.
+
+    Args:
+        record: a Record.
+        out: the results folder.
+        name: of the picture, one of PICTURES or another one.
+    """
     return Path(out) / f"{record.stem}_{name}.png"
 
 
 def write_pictures(record, out):
-    """What the record alone suffices for: curves, confusion matrix, classes, calibration; returns the paths."""
+    """Writes the pictures that need nothing but the record: curves, confusion matrix, classes, calibration.
+
+    Args:
+        record: a Record; one that was not completed has the curves at most.
+        out: the results folder.
+
+    Returns:
+        The paths of the pictures.
+    """
     figures = {}
     if record.epochs_run:
         figures["curves"] = plots.training_curves([record])
@@ -54,19 +68,36 @@ def write_pictures(record, out):
 
 
 def _published(record, name):
-    """What the report printed class by class; None if it did not, or for other classes than the record's."""
+    """The published values class by class; None if there are none, or for other classes than the record's."""
     values = getattr(record.experiment.published, name, None)
     return values if values is not None and len(values) == len(record.class_names) else None
 
 
 def save_titled(figure, title, folder):
-    """Saves a figure under its title, `<folder>/<title>.png`; returns the path."""
+    """Saves a figure as `<folder>/<title>.png`.
+
+    Args:
+        figure: a matplotlib Figure.
+        title: of the figure.
+        folder: for the file.
+
+    Returns:
+        The path.
+    """
     slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
     return save(figure, Path(folder) / f"{slug}.png")
 
 
 def save(figure, path):
-    """Writes a figure as PNG, whole or not at all; returns the path."""
+    """Writes a figure as PNG, completely or not at all.
+
+    Args:
+        figure: a matplotlib Figure.
+        path: of the file.
+
+    Returns:
+        The path.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return write_atomically(path, buffer.getvalue())

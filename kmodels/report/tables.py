@@ -1,7 +1,7 @@
-"""Tables as text, aligned for a terminal, and the words they are made of. Fractions come in, percent goes out."""
+"""Tables as text, aligned for a terminal, and the words in them. Fractions come in, percent goes out."""
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
-from kmodels.errors import few
+from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
 from kmodels.records import summarise
 
@@ -32,7 +32,7 @@ def seeds(summary):
 
 
 def experiment_list(experiments):
-    """Every experiment with its settings and published numbers, aligned."""
+    """Experiments with their settings and published numbers, as an aligned table."""
     rows = [
         (
             "experiment",
@@ -94,12 +94,12 @@ def published_against_measured(records):
 
 
 def source_name(source):
-    """Where the pixels came from, and how many were trained on, in a few words."""
+    """Where the pixels came from, and how many images were trained on, in words."""
     return f"{_pixels(source)}, {source['counts']['train']:,} training images)"
 
 
 def pixels_name(source):
-    """Where the pixels came from, in a few words, whatever an experiment takes of them for training."""
+    """Where the pixels came from, in words, however many of them an experiment trains on."""
     part = f", {source['subset']:,} of its images for training and validation" if source.get("subset") else ""
     return f"{_pixels(source)}){part}"
 
@@ -117,7 +117,7 @@ def size_name(image_shape):
 
 
 def on_published_data(source):
-    """Whether these are the pixels that the published numbers were measured on: the original set, all of it."""
+    """Whether these are the pixels that the published numbers were measured on: all of the original set."""
     return source.get("original", False) and not source.get("subset")
 
 
@@ -274,7 +274,7 @@ def record_text(record):
 
 
 def _over_classes(record):
-    """Lines with what weighs classes rather than images, and where classes were thinned, with the groups of them."""
+    """Lines with averages over classes and, for unequal classes, with the accuracy of each group of classes."""
     matrix = record.test.confusion_matrix
     lines = [f"test: balanced accuracy {percent(balanced_accuracy(matrix))} %, macro F1 {percent(macro_f1(matrix))} %"]
     if record.experiment.imbalance:
@@ -286,14 +286,14 @@ def _over_classes(record):
 
 
 def origin(record):
-    """{what: in words} of what a run started from and chose, for those that did."""
-    said, start = {}, record.started_from
+    """{what: in words} of the network that a run started from and of what a head chose on val."""
+    found, start = {}, record.started_from
     if start:
-        said["starts from"] = f"{start['network']}: {few(start['taken'])}"
-        said["drawn anew"] = few(start["drawn"]) or "nothing"
+        found["starts from"] = f"{start['network']}: {shorten(start['taken'])}"
+        found["initialised"] = shorten(start["drawn"]) or "nothing"
     if record.chosen:
-        said["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in record.chosen.items())
-    return said
+        found["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in record.chosen.items())
+    return found
 
 
 def shot_groups(record):
@@ -305,7 +305,7 @@ def shot_groups(record):
         "few": f"classes with fewer than {few}",
     }
     groups = by_shots(record)
-    return {said: groups[name] for name, said in names.items()}
+    return {words: groups[name] for name, words in names.items()}
 
 
 def by_shots(record):
@@ -333,7 +333,12 @@ def class_listing(record):
 
 
 def aligned(rows, right=()):
-    """Rows of strings as columns two spaces apart; the first row is the head."""
+    """Rows of strings as columns, two spaces apart.
+
+    Args:
+        rows: the first one is the head.
+        right: indices of the columns that are aligned to the right.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row):

@@ -1,9 +1,9 @@
-"""What the records say of the claims: a verdict for each claim and each set of images, over seeds.
+"""Verdicts on claims: one for each claim and each set of images, over the seeds.
 
 A bound is kept where the 95 % confidence interval over the seeds (Student's t; Welch's for a difference) lies between
-its values, and broken where it lies outside. Anything else is open, and so is whatever was run with one seed, or
-diverged. Only runs on the same images are compared, that were changed alike and in nothing that the bound is about.
-claim_tables.py puts verdicts into words.
+its values, and broken where it lies outside. Otherwise it is open, as it is with one seed or where a seed diverged.
+Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
+setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import statistics
@@ -17,17 +17,17 @@ from kmodels.report.tables import changed_settings, on_published_data, pixels_na
 
 CONFIDENCE = 0.95
 KEPT, BROKEN, OPEN = "kept", "broken", "open"
-# Fields that the words for the images stand for.
+# Fields that the words for the images cover.
 OF_THE_IMAGES = ("dataset", "image_size", "subset")
 
 
 class Finding(NamedTuple):
-    """What the runs on one set of images say of a bound.
+    """The outcome of a bound on one set of images.
 
     Attributes:
         bound: a Bound.
-        seeds: how many runs, of both experiments the fewer.
-        diverged: how many more had no outcome.
+        seeds: how many completed runs; of two experiments the smaller number.
+        diverged: how many further runs diverged.
         value: the mean, or the difference of means; None where all runs of an experiment diverged.
         low, high: the confidence interval; None where there is none.
         outcome: KEPT, BROKEN or OPEN.
@@ -43,12 +43,12 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the runs on one set of images say of a claim.
+    """The outcome of a claim on one set of images.
 
     Attributes:
         claim: a Claim.
-        images: on which, in words, and what was run otherwise than listed.
-        as_published: whether they are those of the report, and nothing was run otherwise.
+        images: in words, with the settings that differ from the listed ones.
+        as_published: whether the images are those of the report, and all settings are as listed.
         findings: one for each bound that was measured on them.
         outcome: BROKEN where one finding is, KEPT where all bounds were found kept, OPEN otherwise.
     """
@@ -61,7 +61,15 @@ class Verdict(NamedTuple):
 
 
 def judge(claims, records):
-    """A Verdict for each claim and each set of images on which one of its bounds was measured."""
+    """Judges claims by records.
+
+    Args:
+        claims: Claims.
+        records: Records, of any experiments.
+
+    Returns:
+        A Verdict for each claim and each set of images on which one of its bounds was measured.
+    """
     settings = _by_setting(claims, records)
     verdicts = []
     for claim in claims:
@@ -80,7 +88,7 @@ def _together(outcomes, bounds):
 
 
 class _Setting(NamedTuple):
-    """What runs must have in common to be compared; the checksum tells images apart that are named alike."""
+    """What runs must have in common to be compared; the checksum distinguishes images with the same name."""
 
     words: str
     as_published: bool
@@ -96,7 +104,7 @@ def _by_setting(claims, records):
     for record in sorted(records, key=lambda record: (record.status == "completed", record.started)):
         if record.experiment.name in listed:
             setting = _setting(record, listed, networks)
-            # The backend does not matter, they compute the same.
+            # All backends compute the same.
             found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
     return {
         setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
@@ -116,12 +124,12 @@ def _images(record):
 
 
 def _changes(record, listed, networks):
-    """What of a run, and of those whose network it started from, is otherwise than listed.
+    """How a run, and the runs whose network it started from, differ from the listed settings.
 
-    A classifier that is fitted apart is thus compared with the network that its features come from.
+    So a head is compared with the network that its features come from.
 
     Returns:
-        ["epochs=8"], without what the words for the images say; and whether nothing at all is otherwise.
+        ["epochs=8"], without what the words for the images cover; and whether nothing differs.
     """
     experiment, changes = record.experiment, []
     wanted = listed.get(experiment.name, experiment)
@@ -145,10 +153,13 @@ def _changes(record, listed, networks):
 
 
 def _finding(bound, runs, bounds):
-    """None where one of the experiments was not run, or not so that the bound can be judged.
+    """The Finding of a bound; None where an experiment was not run, or not in a way that the bound can be judged.
 
     Args:
-        bounds: how many the claim has; to be broken by one of several, that one must be so the more surely.
+        bound: a Bound.
+        runs: {experiment name: [Record]} of one setting.
+        bounds: how many the claim has. One broken bound breaks the claim, so with several of them each needs a higher
+            confidence to count as broken (Bonferroni).
     """
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
@@ -172,7 +183,7 @@ def _finding(bound, runs, bounds):
 
 
 def _tells(bound, run):
-    """Whether experiments as they were run still differ where the bound's do, and have what its measure needs."""
+    """Whether experiments as run differ in the settings that the bound compares, and have what its measure needs."""
     if any(
         getattr(one, name) != getattr(as_run, name)
         for name in bound.measure.needs
