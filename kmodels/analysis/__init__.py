@@ -1,4 +1,4 @@
-"""Looking into a trained network: it takes a model and images, or arrays, and knows nothing of experiments."""
+"""Analysis of trained networks: takes a model and images, or arrays, and knows nothing of experiments."""
 
 from importlib import import_module
 

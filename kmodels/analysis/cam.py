@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of an image speaks for a class.
+"""Grad-CAM: which part of an image is evidence for a class.
 
 Source: Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, 2017.
 
@@ -17,7 +17,7 @@ from kmodels.errors import InputError, require, unknown
 
 
 def grad_cam(model, images, layer=None, classes=None):
-    """Heat maps: 1 where the evidence for a class is strongest, 0 where there is none or it speaks against it.
+    """Heat maps: 1 where the evidence for a class is strongest, 0 where there is none or it is against the class.
 
     Args:
         model: a network whose output is logits (batch, classes). After a softmax the gradient vanishes where the
@@ -28,7 +28,7 @@ def grad_cam(model, images, layer=None, classes=None):
         classes: ints (n,), the class to explain for each image; None: the predicted one.
 
     Returns:
-        float32 (n, height, width) in [0, 1], each map divided by its maximum; all 0 where nothing speaks for the class.
+        float32 (n, height, width) in [0, 1], each map divided by its maximum; all 0 without evidence for the class.
 
     Raises:
         InputError: if the layer does not exist or its output is not 4-D, or `classes` does not fit.
@@ -63,7 +63,7 @@ def class_activation(model, images, layer=None, classes=None):
             and np.issubdtype(classes.dtype, np.integer)
             and classes.min() >= 0
             and classes.max() < num_classes,
-            f"classes must be {len(images)} integers from 0 to {num_classes - 1}, one an image",
+            f"classes must be {len(images)} integers from 0 to {num_classes - 1}, one per image",
             classes.tolist(),
         )
     activation, gradient = _activation_and_gradient(model, images, target, classes)

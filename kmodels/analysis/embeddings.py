@@ -1,4 +1,4 @@
-"""Points in a plane for points in many dimensions, and how far the classes lie apart there."""
+"""t-SNE of features, and how well the classes are separated in it."""
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -12,16 +12,16 @@ PRINCIPAL_COMPONENTS = 50
 
 
 def tsne(features, seed=0, perplexity=30.0):
-    """Places points in a plane so that neighbours stay neighbours; distances between far groups mean little.
+    """Maps features to a plane so that neighbours stay neighbours; distances between far groups mean little.
 
-    Features are not standardised: a unit that hardly varies counts as little here as it does for the classifier. Of
-    more than 50 dimensions the 50 principal components are taken first, as in the source. The start is the first two
-    components, so that one seed repeats the picture on one machine.
+    Features are not standardised: a unit that hardly varies counts as little here as it does for the classifier. More
+    than 50 dimensions are first reduced to the 50 principal components, as in the source. The initial positions are the
+    first two components, so that one seed repeats the picture on one machine.
 
     Args:
         features: (n, d), n at least 3, d at least 2.
         seed: an int.
-        perplexity: about how many neighbours count for each point; more than 0 and less than n.
+        perplexity: about how many neighbours each point has; more than 0 and less than n.
 
     Returns:
         float32 (n, 2).

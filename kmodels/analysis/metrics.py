@@ -14,6 +14,10 @@ def confusion_matrix(labels, predictions, num_classes):
     Args:
         labels: ints (n,), 0..num_classes-1.
         predictions: ints (n,), 0..num_classes-1.
+        num_classes: how many classes there are.
+
+    Returns:
+        An int64 array.
 
     Raises:
         InputError: if the two differ in length or hold other values.
@@ -81,12 +85,12 @@ def shot_accuracy(matrix, train_counts, many=100, few=20):
         {"many": .., "medium": .., "few": ..}, fractions of 1; None for a group without classes or test images.
 
     Raises:
-        InputError: if the matrix is not square, train_counts is not one number a class, or many is less than few.
+        InputError: if the matrix is not square, train_counts is not one number per class, or many is less than few.
 
     Source: Liu et al., Large-Scale Long-Tailed Recognition in an Open World, 2019.
     """
     matrix, counts = _square(matrix), np.asarray(train_counts)
-    require(counts.shape == (len(matrix),), f"train_counts must be {len(matrix)} numbers, one a class", counts.shape)
+    require(counts.shape == (len(matrix),), f"train_counts must be {len(matrix)} numbers, one per class", counts.shape)
     require(many >= few, "many must be at least few", (many, few))
     groups = {"many": counts > many, "medium": (counts <= many) & (counts >= few), "few": counts < few}
     right, totals = np.diag(matrix), matrix.sum(axis=1)
@@ -107,7 +111,7 @@ def _mean(numbers):
 
 
 def log_softmax(logits):
-    """Logarithms of the probabilities, float64 (n, classes), of logits (n, classes)."""
+    """Logarithms of the probabilities, float64 (n, classes), of logits (n, classes), in nats."""
     return scipy.special.log_softmax(np.asarray(logits, np.float64), axis=1)
 
 
@@ -117,7 +121,7 @@ class Calibration:
 
     Attributes:
         error: the expected calibration error: the gap between confidence and accuracy in a bin, averaged over the
-            predictions; 0 for a network that is right as often as it says, at most 1.
+            predictions; 0 for a perfectly calibrated network, at most 1.
         counts: predictions in each bin.
         confidences: mean confidence in each bin, fraction of 1; None for an empty bin.
         accuracies: fraction of 1 that was right in each bin; None for an empty bin.
@@ -134,7 +138,7 @@ def calibration(confidences, right, bins=15):
 
     Args:
         confidences: (n,), the probability of each predicted class, 0..1.
-        right: booleans (n,), whether the prediction was.
+        right: booleans (n,), whether each prediction was right.
         bins: how many, of equal width.
 
     Returns:
@@ -159,11 +163,11 @@ def calibration(confidences, right, bins=15):
         (confidences.min(), confidences.max()),
     )
     # Bins are open below and closed above, (0, 1/15], as in the source.
-    places = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    indices = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(indices, minlength=bins)
     sums = {
-        "confidences": np.bincount(places, confidences, minlength=bins),
-        "accuracies": np.bincount(places, right, minlength=bins),
+        "confidences": np.bincount(indices, confidences, minlength=bins),
+        "accuracies": np.bincount(indices, right, minlength=bins),
     }
     gaps = np.abs(sums["confidences"] - sums["accuracies"])
     means = {

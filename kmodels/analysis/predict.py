@@ -8,7 +8,7 @@ import numpy as np
 from kmodels.errors import InputError, require, unknown
 
 # Model -> {layer names: the model that ends in them}. Features of train, validation and test are three calls, and each
-# new model would be compiled anew.
+# new model would be compiled again.
 _EXTRACTORS = weakref.WeakKeyDictionary()
 
 
@@ -23,7 +23,7 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         batch = self.images[index * self.batch_size : (index + 1) * self.batch_size]
         if index > 0 and len(batch) < self.batch_size:
-            # Another size would be compiled anew, for one batch.
+            # Another size would be compiled again, for one batch.
             batch = np.concatenate([batch, self.images[: self.batch_size - len(batch)]])
         return (batch,)
 
@@ -34,19 +34,19 @@ def predict_logits(model, images, batch_size=512):
     Args:
         model: a network from pixels to logits.
         images: (n, height, width, 3), 0..255; may be memory-mapped, only a batch is read at a time.
-        batch_size: images a step.
+        batch_size: images per step.
     """
     return model.predict(_Batches(images, batch_size), verbose=0)[: len(images)].astype("float32")
 
 
 def features(model, images, layer, batch_size=512):
-    """What a layer puts out, not training, for all images in order: float32 (n, ...), in the layer's own shape.
+    """The output of a layer in inference mode, for all images in order: float32 (n, ...), in the layer's own shape.
 
     Args:
         model: a flat functional network (or Sequential), from pixels.
         images: (n, height, width, 3), 0..255; may be memory-mapped, only a batch is read at a time.
-        layer: its name.
-        batch_size: images a step.
+        layer: the layer's name.
+        batch_size: images per step.
 
     Raises:
         InputError: if there is no such layer, or it is a nested model, or inside one.
@@ -55,7 +55,7 @@ def features(model, images, layer, batch_size=512):
 
 
 def embed(model, images, layer="embedding", batch_size=512):
-    """The images as points: float32 (n, d), the output of a layer with 2-D output, in the order of the images.
+    """The embedding of each image: float32 (n, d), the output of a layer with 2-D output, in the order of the images.
 
     Arguments and errors as in `features`; a layer whose output is not 2-D is an InputError, too.
     """
@@ -64,7 +64,7 @@ def embed(model, images, layer="embedding", batch_size=512):
 
 
 def feature_maps(model, images, layers, batch_size=512):
-    """What several layers see in the images, from one forward pass: {layer: float32 array}, in the order of `layers`.
+    """Outputs of several layers from one forward pass: {layer: float32 array}, in the order of `layers`.
 
     Arguments and errors as in `features`.
 
@@ -103,7 +103,7 @@ def _extractor(model, outputs):
 
 
 def _output(model, name):
-    """The tensor that a layer puts out in the graph of the model; of a layer called several times, its first call."""
+    """The output tensor of a layer in the graph of the model; of several calls of the layer, that of the first."""
     layers = {layer.name: layer for layer in model.layers}
     if name not in layers:
         raise unknown("layer", name, layers)

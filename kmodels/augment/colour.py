@@ -15,7 +15,7 @@ class RandomSharpness(PerImage):
     Args:
         factor: above 1 sharpens, below blurs, 0 is the smoothed copy; at least 0.
         probability: of an image to be changed, 0 to 1.
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def __init__(self, factor=2, probability=0.5, *, seed, **kwargs):
@@ -43,7 +43,7 @@ class RandomColorJitter(PerImage):
     Args:
         brightness: 0 to 1, and so are contrast and saturation.
         hue: 0 to 0.5.
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, *, seed, **kwargs):

@@ -1,6 +1,6 @@
-"""Augmentation layers that draw for each image and stay compiled: their base, and those that move or cover pixels.
+"""Augmentation layers, random for each image and compiled: their base, and those that move or cover pixels.
 
-Keras' own RandomCrop draws one place for a whole batch, and RandomRotation takes the training step out of compilation
+Keras' own RandomCrop uses one offset for a whole batch, and RandomRotation takes the training step out of compilation
 on JAX. These are written in plain `keras.ops`, so that every backend compiles them.
 """
 
@@ -31,11 +31,11 @@ class PerImage(keras.layers.Layer):
 
 
 class RandomShiftCrop(PerImage):
-    """Pads every side with `padding` zeros and cuts a window of the old size, at a place of its own for each image.
+    """Pads every side with `padding` zeros and crops a window of the old size, at a random offset for each image.
 
     Args:
         padding: pixels, at least 1.
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def __init__(self, padding, *, seed, **kwargs):
@@ -60,7 +60,7 @@ class RandomTurn(PerImage):
     Args:
         degrees: the angle is uniform in +-degrees, 0 < degrees <= 180.
         nearest: take the nearest pixel, as PyTorch's RandomRotation does by default, instead of blending four.
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def __init__(self, degrees, *, seed, nearest=False, **kwargs):
@@ -88,7 +88,7 @@ class RandomTranspose(PerImage):
     Between flips both ways it makes the eight positions of a square equally likely, quarter turns among them.
 
     Args:
-        seed: start of the draws.
+        seed: of the random numbers, an int.
 
     Raises:
         InputError: for images that are not square.
@@ -109,7 +109,7 @@ class RandomErasing(PerImage):
 
     Args:
         probability: of an image to be changed, 0 to 1.
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def __init__(self, probability=0.5, *, seed, **kwargs):
@@ -125,7 +125,7 @@ class RandomErasing(PerImage):
         tall, wide = ops.sqrt(area * aspect), ops.sqrt(area / aspect)
         y = tall / 2 + self.draw(images) * (1 - tall)
         x = wide / 2 + self.draw(images) * (1 - wide)
-        # One noise for all images, whose rectangles show other parts of it: drawing it takes longer than all the rest.
+        # One noise for all images, whose rectangles show other parts of it: generating it is slower than all the rest.
         noise = keras.random.uniform((1, *ops.shape(images)[1:]), 0.0, 255.0, seed=self.seed)
         erased = ops.logical_and(rectangle(images, y, x, tall, wide), self.draw(images) < self.probability)
         return ops.where(erased, noise, images)
@@ -145,7 +145,7 @@ def rectangle(images, y, x, tall, wide):
 
 
 def _sample(images, y, x):
-    """Values of `images` (n, h, w, c) at the fractional places `y`, `x` (n, h, w): bilinear, 0 outside."""
+    """Values of `images` (n, h, w, c) at the fractional positions `y`, `x` (n, h, w): bilinear, 0 outside."""
     _, height, width, _ = ops.shape(images)
     # A border of one zero pixel stands for everything outside.
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -1,10 +1,10 @@
 """Augmentation layers that mix images of a batch, and tell the loss in which shares.
 
 Every image is mixed with the one before it in the batch (the first with the last): batches are shuffled, so that one is
-any other image, and no partner need be drawn. What is drawn is the share that an image keeps of itself, for each image,
+any other image. What is random is the share that each image keeps of itself,
 uniform from 0 to 1: the Beta(1, 1) of both papers for CIFAR.
 
-The loss must weigh the labels by the same shares. The layer keeps those of its last call, and the loss takes them, in
+The loss must weigh the labels by the same shares. The layer keeps those of its last call, and the loss reads them, in
 the same trace of a step: they are values of that step and no state. So a call that does not train leaves none, and
 taking them leaves none: no other loss ever sees them.
 """
@@ -30,17 +30,19 @@ class Mixing(PerImage):
         return images
 
     def take_share(self):
-        """The share of itself that each image of the last batch kept, (n,); None if it was not mixed, or is taken."""
+        """The share of itself that each image of the last batch kept, (n,); None if unmixed, or read already."""
         share = self._share
         object.__setattr__(self, "_share", None)
         return share if share is None else ops.reshape(share, (-1,))
 
 
 class MixUp(Mixing):
-    """Blends each image with its partner (Zhang et al. 2017), in a share of its own where the paper draws one a batch.
+    """Blends each image with its partner (Zhang et al. 2017), by a random share for each image.
+
+    The paper has one share per batch.
 
     Args:
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def mix(self, images, partners):
@@ -49,13 +51,15 @@ class MixUp(Mixing):
 
 
 class CutMix(Mixing):
-    """Puts a rectangle of its partner into each image, at its place (Yun et al. 2019); the paper draws one a batch.
+    """Puts a rectangle of its partner into each image, at the same position (Yun et al. 2019).
+
+    The paper has one rectangle per batch.
 
     The rectangle has the image's form and the area 1 - share; its centre is anywhere, so that a part of it may lie
     outside. The share handed to the loss is that of the pixels which the image really kept.
 
     Args:
-        seed: start of the draws.
+        seed: of the random numbers, an int.
     """
 
     def mix(self, images, partners):

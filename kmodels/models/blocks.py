@@ -1,4 +1,4 @@
-"""What every network here is made of: Keras layers with PyTorch's padding, initialisation and constants."""
+"""The blocks of every network here: Keras layers with PyTorch's padding, initialisation and constants."""
 
 import math
 
@@ -46,12 +46,12 @@ def pixels(input_shape, *, smallest, mean=0.0, std=1.0):
 
 
 def full_precision():
-    """What layers compute in that half precision would harm: float32 there, elsewhere what all compute in."""
+    """The dtype of layers that half precision would harm: that of the variables, float32 in half precision."""
     return keras.config.dtype_policy().variable_dtype
 
 
 def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kernel_initializer=None):
-    """Convolution with `padding` zeros on every side, drawn as in PyTorch where no `kernel_initializer` is given.
+    """Convolution with `padding` zeros on every side, initialised as in PyTorch where no `kernel_initializer` is given.
 
     Args:
         kernel_size: height and width of the kernel, or the pair (height, width).
@@ -100,7 +100,7 @@ def dense(x, units, *, name):
 def logits(x, num_classes, *, bias_initializer=None):
     """The classifier; in single precision also where the network computes in half.
 
-    Drawn as in PyTorch, but for the bias where a `bias_initializer` is given.
+    Initialised as in PyTorch, but for the bias where a `bias_initializer` is given.
     """
     initializers = _torch_initializers(x.shape[-1])
     if bias_initializer is not None:
@@ -124,7 +124,7 @@ def batch_norm(x, *, name):
 
 
 def _torch_initializers(fan_in):
-    """PyTorch draws weights and biases uniformly from +-1/sqrt(fan_in) (torch.nn.Linear, torch.nn.Conv2d)."""
+    """PyTorch initialises weights and biases uniformly in +-1/sqrt(fan_in) (torch.nn.Linear, torch.nn.Conv2d)."""
     limit = 1 / math.sqrt(fan_in)
     return {
         "kernel_initializer": keras.initializers.RandomUniform(-limit, limit),

@@ -2,7 +2,7 @@
 
 The report prints the layers of the first and the text names batch normalisation, average pooling and ReLU, not their
 order: here as usual, each convolution normalised, then ReLU, then the pooling. Its 8192 inputs of the first dense layer
-say that the one pooling layer printed is used twice.
+imply that the one pooling layer printed is used twice.
 """
 
 import keras
@@ -25,8 +25,8 @@ def conv_net_tuned(input_shape, num_classes):
 def conv_net_5x5(input_shape, num_classes):
     """Two 5x5 convolutions (64, 128) with batch norm and max-pooling, then 512 and the classes; tried and rejected.
 
-    The report says of it "2 convolutions with kernel 5, 2 batch norm layer and 2 max pooling layers". The rest is free:
-    here no padding, as in `conv_net`, and the widths of `conv_net_tuned`.
+    The report describes it as "2 convolutions with kernel 5, 2 batch norm layer and 2 max pooling layers". The rest
+    is free: here no padding, as in `conv_net`, and the widths of `conv_net_tuned`.
     """
     image, x = pixels(input_shape, smallest=16, mean=0.5, std=0.5)
     x = _two_convolutions(x, 5, layers.MaxPooling2D, padding=0)

@@ -23,7 +23,7 @@ def densenet121(input_shape, num_classes, *, factorised=False, noise_std=0.0):
     Args:
         factorised: a 1x3 and a 3x1 convolution in place of each 3x3, both as wide as it was and nothing in between.
         noise_std: standard deviation, 0 to 1, of the Gaussian noise that is added to what each of the first six
-            convolutions computes, drawn anew for each number of each image in each training step; none at inference.
+            convolutions computes, random for each number of each image in each training step; none at inference.
 
     Raises:
         InputError: if noise_std is not from 0 to 1.
@@ -71,16 +71,16 @@ def _conv(x, filters, size, *, name, strides=1, factorised=False, noise_std=0.0)
     """Convolution with as many zeros around as its kernel reaches out, then the noise if it is a noisy one."""
     reach = size // 2
     if factorised:
-        x = _drawn_conv(x, filters, (1, size), padding=(0, reach), name=f"{name}_1x{size}")
-        x = _drawn_conv(x, filters, (size, 1), padding=(reach, 0), name=f"{name}_{size}x1")
+        x = _he_conv(x, filters, (1, size), padding=(0, reach), name=f"{name}_1x{size}")
+        x = _he_conv(x, filters, (size, 1), padding=(reach, 0), name=f"{name}_{size}x1")
     else:
-        x = _drawn_conv(x, filters, size, strides=strides, padding=reach, name=name)
+        x = _he_conv(x, filters, size, strides=strides, padding=reach, name=name)
     if noise_std and name in NOISY:
         x = layers.GaussianNoise(noise_std, name=f"{name}_noise")(x)
     return x
 
 
-def _drawn_conv(x, filters, kernel_size, **options):
-    # As torchvision's DenseNet draws its convolutions: He et al., normal, by fan-in.
+def _he_conv(x, filters, kernel_size, **options):
+    # As torchvision's DenseNet initialises its convolutions: He et al., normal, by fan-in.
     he = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
     return conv(x, filters, kernel_size, bias=False, kernel_initializer=he, **options)

@@ -1,6 +1,6 @@
 """LeNet-like networks (after LeCun et al. 1998): of report `cifar100_to_stl10`, question 1.3, and the first network of
-report `cifar10_alexnet`, "a basic CNN" that it does not show; the one of PyTorch's CIFAR-10 tutorial, whose settings it
-shares, is taken for it."""
+report `cifar10_alexnet`, "a basic CNN" that it does not show; assumed to be that of PyTorch's CIFAR-10 tutorial, whose
+settings it shares."""
 
 import keras
 from keras import layers

@@ -90,8 +90,8 @@ def _has_graph(network):
 def _check(network, num_classes):
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
     require(
-        len(shapes) == 1 and len(shapes[0]) == 4,
-        "the network must have one input, images (batch, height, width, channels)",
+        len(shapes) == 1 and len(shapes[0]) in (2, 4),
+        "the network must have one input, images (batch, height, width, channels) or features (batch, d)",
         shapes,
     )
     shapes = [tuple(tensor.shape) for tensor in network.outputs]

@@ -1,7 +1,7 @@
 """MobileNet of report `intel_scenes` (after Howard et al., MobileNets, 2017).
 
-The report prints its two blocks, `conv_bn` and `conv_dw`, and says that AlexNet's 54 M parameters became 0.7 M, but not
-how many blocks of which width. Ten depthwise-separable blocks of the paper's widths 64 to 512 have 747,590 for six
+The report prints its two blocks, `conv_bn` and `conv_dw`, and states that AlexNet's 54 M parameters became 0.7 M, but
+not how many blocks of which width. Ten depthwise-separable blocks of the paper's widths 64 to 512 have 747,590 for six
 classes: a reconstruction.
 """
 

@@ -1,7 +1,7 @@
 """ResNets (He et al., Deep Residual Learning for Image Recognition, 2015): 18 and 32 layers for CIFAR, and ResNet50.
 
 ResNet50 is torchvision's where it is trained from scratch. Keras' published weights belong to another arrangement of
-the same layers; what differs stands in `Arrangement`, and both are built here, so that whatever the weights, the
+the same layers; what differs is in `Arrangement`, and both are built here, so that whatever the weights, the
 network has the same names.
 """
 
@@ -15,7 +15,7 @@ from keras import layers
 from kmodels.errors import InputError, require
 from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD, batch_norm, conv, logits, pixels
 from kmodels.models.saving import load_network
-from kmodels.models.transfer import take_over
+from kmodels.models.transfer import copy_weights
 
 KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{KERAS_FILE}"
@@ -48,21 +48,21 @@ def resnet50(input_shape, num_classes, *, weights=None, small_stem=False):
     """ResNet50: 23,520,326 trainable parameters for six classes, 12,294 of them in the classifier.
 
     Args:
-        weights: None to draw them; "imagenet" for those of `keras.applications` (downloaded once); or a file: theirs
+        weights: None for random ones; "imagenet" for those of `keras.applications` (downloaded once); or a file: theirs
             (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`), or a ResNet50 of ours (.keras, for instance what
-            `kmodels convert` makes of torchvision's). The classifier is always drawn anew.
+            `kmodels convert` makes of torchvision's). The classifier is always re-initialised.
         small_stem: for small images, CIFAR's 32x32 say: a 3x3 convolution without stride and no max-pooling first,
             where ImageNet's stem makes 8x8 of 32x32 at once. Has no published weights.
 
     Raises:
         InputError: for options that exclude each other, or weights that are not there or of another network.
     """
-    require(not (weights and small_stem), "small_stem must draw its weights; there are none for it", weights)
+    require(not (weights and small_stem), "small_stem has no published weights; leave weights out", weights)
     source = _read(weights) if weights else None
     arrangement = _arrangement(source) if source else TORCHVISION
     network = assemble(input_shape, num_classes, arrangement, small_stem)
     if source:
-        take_over(network, source)
+        copy_weights(network, source)
     return network
 
 
@@ -75,7 +75,8 @@ def resnet32_cifar(input_shape, num_classes):
     """The paper's 32 layers for CIFAR (section 4.2, n = 5): 464,154 parameters for ten classes, no projections.
 
     Where a stage doubles the channels, the shortcut leaves out every other row and column and appends channels of zeros
-    (option A of the paper, without parameters). Pixels are normalised and convolutions drawn as in `resnet18_cifar`.
+    (option A of the paper, without parameters). Pixels are normalised and convolutions initialised as in
+    `resnet18_cifar`.
     """
     return _cifar(input_shape, num_classes, STAGES_32, _subsampled, name="resnet32_cifar")
 
@@ -92,7 +93,7 @@ def _cifar(input_shape, num_classes, stages, widen, *, name):
 
 
 def assemble(input_shape, num_classes, arrangement, small_stem=False):
-    """The graph with freshly drawn weights."""
+    """The graph with newly initialised weights."""
     smallest = 8 if small_stem else 32
     image, x = pixels(input_shape, smallest=smallest, mean=arrangement.mean, std=arrangement.std)
     if small_stem:
@@ -137,7 +138,7 @@ def _projected(x, filters, strides, *, name):
 
 def _subsampled(x, filters, strides, *, name):
     """Every `strides`-th row and column, with zeros for the channels that are added."""
-    # Windows of one pixel leave out what is between them. Zeros go to the last axis if the layer takes it for the
+    # Windows of one pixel leave out what is between them. Zeros go to the last axis if the layer is told it is the
     # columns. Layers of Keras, so that the network saves and loads everywhere.
     x = layers.AveragePooling2D(1, strides, name=f"{name}_pool")(x)
     added = ((0, 0), (0, filters - x.shape[-1]))
@@ -160,7 +161,7 @@ def _bottleneck(x, filters, *, strides, strided, name, relu):
 
 
 def _conv_norm(x, filters, kernel_size, *, name, norm=None, strides=1, padding=0):
-    # As torchvision's ResNet draws its convolutions: He et al., normal, by fan-out.
+    # As torchvision's ResNet initialises its convolutions: He et al., normal, by fan-out.
     he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     x = conv(x, filters, kernel_size, strides=strides, padding=padding, bias=False, kernel_initializer=he, name=name)
     return batch_norm(x, name=norm or f"{name}_norm")
@@ -203,7 +204,7 @@ def _keras_resnet50(weights):
 def from_keras_applications(theirs):
     """The same function as Keras' ResNet50 without top, in our layers.
 
-    Theirs takes blue, green, red; its convolutions have biases, which here go into the batch norm that follows; and
+    Theirs expects blue, green, red; its convolutions have biases, which here go into the batch norm that follows; and
     its epsilon is 1.001e-5, of which the part that ours lacks goes into the variances.
     """
     ours = assemble((224, 224, 3), 2, KERAS_APPLICATIONS)

@@ -1,9 +1,9 @@
 """The six small networks of report `cifar10_small_cnns`.
 
 The report prints the layers of models 2 to 4 (parameter counts pin them) but neither the widths of model 1, the
-activations, the dropout rate nor the places of model 6. Chosen here: ReLU right after each convolution; model 1 about
-as large as the others, because the report's conclusion compares them and its training accuracy stays below 80 %;
-dropout 0.2; model 6 as its docstring says.
+activations, the dropout rate nor the layer order of model 6. Chosen here: ReLU right after each convolution; model 1
+about as large as the others, because the report's conclusion compares them and its training accuracy stays below 80 %;
+dropout 0.2; model 6 as in its docstring.
 """
 
 import keras
@@ -74,13 +74,13 @@ def model6(input_shape, num_classes, *, dropout=0.2):
 
 
 def _five_convolutions(input_shape, num_classes, *, name, norm_after=(), dropout_after=(), dropout=0.0):
-    """The path that models 2 to 6 share; what they add stands after "conv1", "conv2", "pool1" or "pool2"."""
+    """What models 2 to 6 share; what they add comes after "conv1", "conv2", "pool1" or "pool2"."""
 
-    def extras(x, place):
-        if place in norm_after:
-            x = batch_norm(x, name=f"{place}_norm")
-        if place in dropout_after:
-            x = drop(x, dropout, name=f"{place}_dropout")
+    def extras(x, layer):
+        if layer in norm_after:
+            x = batch_norm(x, name=f"{layer}_norm")
+        if layer in dropout_after:
+            x = drop(x, dropout, name=f"{layer}_dropout")
         return x
 
     image, x = pixels(input_shape, smallest=12)

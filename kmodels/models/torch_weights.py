@@ -1,7 +1,7 @@
 """Weights of a PyTorch network in the Keras network of the same architecture.
 
-PyTorch code names its modules as it likes, so names cannot say which belongs where. Order can: the convolutions of a
-state_dict, its batch norms and its dense layers, each kind taken by itself, stand in the order in which the network
+PyTorch code names its modules as it likes, so names do not tell which belongs where. Order can: the convolutions of a
+state_dict, its batch norms and its dense layers, each kind by itself, are in the order in which the network
 uses them, if its code defines them in that order, and so do those of our networks. Every shape is checked before
 anything is changed.
 """
@@ -75,7 +75,7 @@ def from_torch(network, state_dict):
         state_dict: {name: array} with PyTorch's names and layout.
 
     Returns:
-        {layer name: [arrays, as `layer.set_weights` takes them]} for all layers with weights.
+        {layer name: [arrays, as for `layer.set_weights`]} for all layers with weights.
 
     Raises:
         InputError: if the state_dict is of another architecture; names the layers and modules that differ.

@@ -1,59 +1,83 @@
-"""Weights of one network taken over by another, and frozen there."""
+"""Weights of one network transferred to another, and frozen there."""
 
 from typing import NamedTuple
 
-from kmodels.errors import InputError, few
+from kmodels.errors import InputError, shorten
 
 # What must be equal beside the shapes, or the same weights compute something else.
 SETTINGS = ("strides", "padding", "dilation_rate", "groups", "scale", "offset")
 
 
-class Inherited(NamedTuple):
-    """Names of the layers with weights: those taken over, and those that stayed as they were drawn."""
+class Transferred(NamedTuple):
+    """Names of a network's layers with weights, after `transfer_weights`.
 
-    taken: tuple[str, ...]
-    drawn: tuple[str, ...]
+    >>> transferred, initialised = transfer_weights(network, source)
+
+    Attributes:
+        transferred: layers that have the weights of the source.
+        initialised: layers that kept their initial weights.
+    """
+
+    transferred: tuple[str, ...]
+    initialised: tuple[str, ...]
 
 
-def inherit(network, source):
-    """Copies the weights of every layer of `source` whose name and shapes `network` has too; returns Inherited.
+def transfer_weights(network, source):
+    """Copies the weights of every layer of `source` whose name and shapes `network` has too.
+
+    Args:
+        network: a keras.Model, changed in place.
+        source: a keras.Model, left as it is.
+
+    Returns:
+        A Transferred.
 
     Raises:
         InputError: if there is no such layer, or the two scale pixels or step over them differently.
     """
     ours, theirs = _shapes(network), _shapes(source)
-    taken = tuple(name for name in ours if ours[name] == theirs.get(name))
-    if not taken:
+    transferred = tuple(name for name in ours if ours[name] == theirs.get(name))
+    if not transferred:
         raise InputError(
             f"no layer of {source.name} fits one of {network.name} in name and shape; "
-            f"{source.name} has {few(theirs)}; {network.name} has {few(ours)}"
+            f"{source.name} has {shorten(theirs)}; {network.name} has {shorten(ours)}"
         )
-    for name in (*taken, *({"scale"} & _names(network) & _names(source))):
+    for name in (*transferred, *({"scale"} & _names(network) & _names(source))):
         mine, other = (_settings(model.get_layer(name)) for model in (network, source))
         if mine != other:
-            raise InputError(f"layer {name!r} is another in {source.name}: {other} there, {mine} in {network.name}")
-    for name in taken:
+            raise InputError(f"layer {name!r} differs: {other} in {source.name}, {mine} in {network.name}")
+    for name in transferred:
         network.get_layer(name).set_weights(source.get_layer(name).get_weights())
-    return Inherited(taken, tuple(name for name in ours if name not in taken))
+    return Transferred(transferred, tuple(name for name in ours if name not in transferred))
 
 
-def take_over(network, source, drawn_anew=("logits",)):
-    """Copies all weights of `source` into `network` but those of the layers drawn anew.
+def copy_weights(network, source, initialised=("logits",)):
+    """Copies all weights of `source` into `network`, but those of some layers.
+
+    Args:
+        network: a keras.Model, changed in place.
+        source: a keras.Model with the same layers, left as it is.
+        initialised: names of the layers that keep their initial weights.
 
     Raises:
         InputError: if the two differ in more than these layers; names the first layers that do.
     """
     ours, theirs = _shapes(network), _shapes(source)
-    names = [name for name in {**ours, **theirs} if name not in drawn_anew]
+    names = [name for name in {**ours, **theirs} if name not in initialised]
     differing = [name for name in names if ours.get(name) != theirs.get(name)]
     if differing:
-        raise InputError(f"the weights are of another network than {network.name}: {few(differing)}")
+        raise InputError(f"the weights are of another network than {network.name}: {shorten(differing)}")
     for name in names:
         network.get_layer(name).set_weights(source.get_layer(name).get_weights())
 
 
 def freeze(network, trained=("logits",)):
-    """Leaves only the named layers to be trained; batch-norm statistics of the others stay as they are, too."""
+    """Freezes all but some layers; batch-norm statistics of frozen layers stay as they are, too.
+
+    Args:
+        network: a keras.Model, changed in place.
+        trained: names of the layers that are trained.
+    """
     for layer in network.layers:
         layer.trainable = layer.name in trained
 
@@ -69,3 +93,7 @@ def _names(network):
 
 def _settings(layer):
     return {name: value for name, value in layer.get_config().items() if name in SETTINGS}
+
+
+# Old names.
+inherit, take_over = transfer_weights, copy_weights

@@ -1,10 +1,10 @@
 """Numbers to matplotlib figures. Nothing here trains, or reads or writes a file.
 
-Figures are made without pyplot: no window opens, no global state grows, and the caller says where they go:
+Figures are built without pyplot: no window opens, no global state grows, and the caller says where they go:
 `figure.savefig("curves.png")`.
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-classes.py: single classes and groups of them; images.py: pictures with what a network says of them; grids.py: pictures
+classes.py: single classes and groups of them; images.py: pictures with a network's predictions; grids.py: pictures
 side by side; features.py: embeddings and feature maps; bench.py: how fast networks train.
 """
 

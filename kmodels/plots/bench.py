@@ -14,7 +14,7 @@ KINDS = {"ours": COLOURS[0], "backend": "#9CC7E3", "other": "#C6CBD0"}
 
 
 class Bar(NamedTuple):
-    """One speed, in images a second, with its spread.
+    """One speed, in images/s, with its spread.
 
     Attributes:
         note: beside its number.
@@ -30,7 +30,7 @@ class Bar(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """What was measured under equal conditions."""
+    """Bars that were measured under equal conditions, with the label of their axis."""
 
     title: str
     label: str
@@ -63,11 +63,11 @@ def bench_bars(panels, title=""):
 
 def _draw(axes, panel):
     bars = sorted(panel.bars, key=lambda bar: bar.median)
-    for place, bar in enumerate(bars):
+    for row, bar in enumerate(bars):
         whiskers = [[bar.median - bar.least], [bar.most - bar.median]]
-        axes.barh(place, bar.median, 0.68, color=KINDS[bar.kind], xerr=whiskers, ecolor="#222222", capsize=2.5)
+        axes.barh(row, bar.median, 0.68, color=KINDS[bar.kind], xerr=whiskers, ecolor="#222222", capsize=2.5)
         text = f"{bar.median:,.0f}   {bar.note}".rstrip()
-        axes.annotate(text, (bar.most, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(text, (bar.most, row), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize=9)
     axes.set_title(panel.title, fontsize=10)
     axes.set_xlabel(panel.label, fontsize=9, color=SOFT)

@@ -44,17 +44,17 @@ def class_comparison(first, second, class_names, names, best=10):
     figure = Figure(figsize=(7.6, 2.0 + 0.27 * len(shown)), layout="constrained")
     axes = figure.subplots()
     # A gap between those that lose and those that gain.
-    places = [place + (len(shown) < len(order) and place >= best) for place in range(len(shown))]
+    rows = [row + (len(shown) < len(order) and row >= best) for row in range(len(shown))]
     values = 100 * np.array([pairs[i] for i in shown])
     gains = values[:, 1] - values[:, 0]
-    axes.hlines(places, *values.T, color=["#8FCBB6" if gain >= 0 else "#EDB38C" for gain in gains], linewidth=4)
+    axes.hlines(rows, *values.T, color=["#8FCBB6" if gain >= 0 else "#EDB38C" for gain in gains], linewidth=4)
     for column, name, style in ((0, names[0], {"facecolors": "white"}), (1, names[1], {})):
-        axes.scatter(values[:, column], places, s=34, color=COLOURS[0], zorder=3, label=name, **style)
-    for place, gain, end in zip(places, gains, values.max(axis=1), strict=True):
+        axes.scatter(values[:, column], rows, s=34, color=COLOURS[0], zorder=3, label=name, **style)
+    for row, gain, end in zip(rows, gains, values.max(axis=1), strict=True):
         style = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": SOFT}
-        axes.annotate(f"{gain:+.1f}", (end, place), (8, 0), **style)
-    axes.set_yticks(places, [class_names[i] for i in shown], fontsize=8.5)
-    axes.set(xlim=(0, 109), ylim=(-0.8, places[-1] + 0.8), xticks=range(0, 101, 20))
+        axes.annotate(f"{gain:+.1f}", (end, row), (8, 0), **style)
+    axes.set_yticks(rows, [class_names[i] for i in shown], fontsize=8.5)
+    axes.set(xlim=(0, 109), ylim=(-0.8, rows[-1] + 0.8), xticks=range(0, 101, 20))
     axes.set_xlabel("accuracy (%); beside it the difference in percentage points", fontsize=9)
     plain(axes)
     axes.grid(visible=False, axis="y")
@@ -112,14 +112,14 @@ def long_tail(counts, class_names, many=100, few=20):
     figure = Figure(figsize=(min(14, max(6, 2 + (0.12 if large else 0.55) * len(order))), 4.4), layout="constrained")
     axes = figure.subplots()
     for members, colour in zip(groups.values(), COLOURS, strict=False):
-        places = np.flatnonzero(members)
-        axes.bar(places, values[places], 0.82, color=colour)
+        indices = np.flatnonzero(members)
+        axes.bar(indices, values[indices], 0.82, color=colour)
     for limit in (many, few):
         axes.axhline(limit, color=SOFT, linewidth=0.9, linestyle="--", zorder=0.9)
-    for place, value in enumerate(() if large else values):
+    for index, value in enumerate(() if large else values):
         axes.annotate(
             f"{value:,}",
-            (place, max(value, 0.8)),
+            (index, max(value, 0.8)),
             (0, 4),
             textcoords="offset points",
             ha="center",
@@ -164,13 +164,13 @@ def long_tail_accuracy(accuracies):
     figure = Figure(figsize=(max(6.5, 2 + 4 * 0.5 * len(accuracies)), 4), layout="constrained")
     axes = figure.subplots()
     for i, (name, values) in enumerate(accuracies.items()):
-        places = np.arange(len(groups)) + (i - (len(accuracies) - 1) / 2) * width
+        positions = np.arange(len(groups)) + (i - (len(accuracies) - 1) / 2) * width
         heights = [100 * (values[group] or 0) for group in groups]
-        axes.bar(places, heights, 0.92 * width, color=CLASS_COLOURS[i % 10], label=name)
-        for place, height, group in zip(places, heights, groups, strict=True):
+        axes.bar(positions, heights, 0.92 * width, color=CLASS_COLOURS[i % 10], label=name)
+        for x, height, group in zip(positions, heights, groups, strict=True):
             missing = values[group] is None
             axes.text(
-                place,
+                x,
                 height + 1,
                 "no class" if missing else f"{height:.1f}",
                 ha="center",

@@ -15,11 +15,11 @@ def training_curves(records, labels=None):
     """Loss and accuracy over the epochs, with the kept epoch and early stopping marked.
 
     Up to three runs share a panel for the loss and one for the accuracy, training dashed and validation solid; for
-    more, training and validation stand in panels of their own.
+    more, training and validation have panels of their own.
 
     Args:
         records: Records with at least one finished epoch.
-        labels: one for each record; None takes the last part of the experiment's name.
+        labels: one for each record; None: the last part of the experiment's name.
 
     Raises:
         InputError: if no record has a finished epoch.
@@ -78,7 +78,7 @@ def _colours(number):
     """The named colours; for more runs than there are, as in a sweep, shades from dark to light."""
     if number <= len(COLOURS):
         return COLOURS[:number]
-    return [matplotlib.colormaps["viridis"](place) for place in np.linspace(0, 0.92, number)]
+    return [matplotlib.colormaps["viridis"](shade) for shade in np.linspace(0, 0.92, number)]
 
 
 def sweep(values, measured, published, *, setting, measured_on=""):
@@ -107,9 +107,9 @@ def sweep(values, measured, published, *, setting, measured_on=""):
     if printed:
         axes.plot(*_percent_columns(printed), "D--", color=COLOURS[1], linewidth=1, markersize=5, label="published")
     if seen:
-        places, means, deviations = zip(*seen, strict=True)
+        settings, means, deviations = zip(*seen, strict=True)
         axes.errorbar(
-            places,
+            settings,
             100 * np.array(means),
             100 * np.array([deviation or 0 for deviation in deviations]),
             fmt="o-",
@@ -127,5 +127,5 @@ def sweep(values, measured, published, *, setting, measured_on=""):
 
 
 def _percent_columns(pairs):
-    places, fractions = zip(*pairs, strict=True)
-    return places, 100 * np.array(fractions)
+    settings, fractions = zip(*pairs, strict=True)
+    return settings, 100 * np.array(fractions)

@@ -1,4 +1,4 @@
-"""What a network gets right, class by class, and how sure it is."""
+"""Accuracy of a network by class, and its calibration."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -67,9 +67,9 @@ def per_class_accuracy(accuracies, class_names, published=None):
     axes = figure.subplots()
     values = [100 * (accuracies[i] or 0) for i in order]
     axes.barh(range(len(order)), values, color=COLOURS[0], height=0.7)
-    for place, i in enumerate(order):
+    for row, i in enumerate(order):
         text = "no image" if accuracies[i] is None else f"{100 * accuracies[i]:.1f}"
-        axes.text(values[place] + 1, place, text, va="center", fontsize=6 if many else 8)
+        axes.text(values[row] + 1, row, text, va="center", fontsize=6 if many else 8)
     axes.set_yticks(range(len(order)), [class_names[i] for i in order], fontsize=6 if many else 8)
     axes.set(xlabel="accuracy (%), best class first", ylabel="true class", xlim=(0, 108))
     axes.set_ylim(-1, len(order))
@@ -86,7 +86,7 @@ def per_class_accuracy(accuracies, class_names, published=None):
 def reliability_diagram(calibration):
     """Accuracy against confidence, bin by bin, over how many predictions had it.
 
-    Bars below the diagonal say that the network is surer than it is right.
+    Bars below the diagonal show overconfidence.
 
     Args:
         calibration: a Calibration.

@@ -1,4 +1,4 @@
-"""What a network makes of images on the way to its answer."""
+"""Embeddings and feature maps of images."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ def embedding(points, labels, class_names, silhouette=None, title=""):
         points: (n, 2), for instance from t-SNE; its axes have no unit.
         labels: ints (n,), the classes.
         class_names: one for each class.
-        silhouette: how far the classes lie apart, -1..1; None: not said.
+        silhouette: how far the classes lie apart, -1..1; None: not shown.
         title: of the figure.
 
     Raises:
@@ -114,8 +114,8 @@ def _channels(axes, name, values):
     # Gaps between the maps, thin beside a map of any size.
     gap = max(1, round(min(rows, columns) / 10)) if min(rows, columns) > 1 else 0
     square = np.full((-(-len(kept) // side) * (rows + gap) - gap, side * (columns + gap) - gap), np.nan, np.float32)
-    for place, channel in enumerate(kept):
-        top, left = place // side * (rows + gap), place % side * (columns + gap)
+    for index, channel in enumerate(kept):
+        top, left = index // side * (rows + gap), index % side * (columns + gap)
         square[top : top + rows, left : left + columns] = _stretched(values[..., channel])
     axes.imshow(square, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     number = f"{channels} channels" if len(kept) == channels else f"{len(kept)} strongest of {channels} channels"

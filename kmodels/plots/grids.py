@@ -8,7 +8,7 @@ from kmodels.plots.style import SOFT
 
 
 def image_grid(images, *, row_titles=None, column_titles=None, captions=None, title=None):
-    """Images in rows: those of one class, say, or one image and what was made of it.
+    """Images in rows: those of one class, say, or one image and its augmented copies.
 
     Args:
         images: for each row its images, uint8 (height, width, 3); rows may differ in length, images in size.

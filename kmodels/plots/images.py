@@ -1,4 +1,4 @@
-"""Pictures with what a network says of them."""
+"""Pictures with the predictions of a network."""
 
 import matplotlib
 import numpy as np
@@ -67,7 +67,7 @@ def grad_cam_layers(images, maps, titles):
 
 
 def grad_cam_panels(images, maps, titles):
-    """Three panels an image: the image, the heat map with its 0..1 colour bar, the image masked by the map.
+    """Three panels per image: the image, the heat map with its 0..1 colour bar, the image masked by the map.
 
     Args:
         images: (n, height, width, 3), 0..255.

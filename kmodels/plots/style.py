@@ -8,7 +8,7 @@ SOFT = "#666666"
 
 
 def plain(axes):
-    """Takes the frame off and puts a light grid behind."""
+    """Removes the frame and adds a light grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -76,7 +76,7 @@ def test_means_refuse_what_does_not_fit():
     for function in (balanced_accuracy, macro_f1):
         with pytest.raises(InputError, match="matrix must be square"):
             function(np.zeros((2, 3)))
-    with pytest.raises(InputError, match="train_counts must be 2 numbers, one a class"):
+    with pytest.raises(InputError, match="train_counts must be 2 numbers, one per class"):
         shot_accuracy(np.eye(2), [1, 2, 3])
     with pytest.raises(InputError, match="many must be at least few"):
         shot_accuracy(np.eye(2), [1, 2], many=10, few=20)

@@ -1,24 +1,24 @@
-"""Layers of one network taken over by another."""
+"""Weights of one network transferred to another."""
 
 import keras
 import numpy as np
 import pytest
 
 from kmodels import InputError, build_model
-from kmodels.models.transfer import freeze, inherit
+from kmodels.models.transfer import freeze, transfer_weights
 
 
 def weights(network, name):
     return [keras.ops.convert_to_numpy(weight) for weight in network.get_layer(name).weights]
 
 
-def test_what_fits_in_name_and_shape_is_taken_over_and_the_rest_stays_as_drawn():
+def test_what_fits_in_name_and_shape_is_transferred_and_the_rest_keeps_its_initial_weights():
     source, network = build_model("conv_net", (32, 32, 3), 10), build_model("conv_net", (40, 40, 3), 4)
     before = weights(network, "dense1")
-    taken, drawn = inherit(network, source)
-    assert taken == ("conv1", "conv2", "dense2")
-    assert drawn == ("dense1", "logits")
-    for name in taken:
+    transferred, initialised = transfer_weights(network, source)
+    assert transferred == ("conv1", "conv2", "dense2")
+    assert initialised == ("dense1", "logits")
+    for name in transferred:
         for ours, theirs in zip(weights(network, name), weights(source, name), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     for ours, old in zip(weights(network, "dense1"), before, strict=True):
@@ -30,7 +30,7 @@ def test_nothing_that_fits_names_both():
     with pytest.raises(
         InputError, match=r"no layer of mlp fits one of conv_net .* mlp has dense1, .* conv_net has conv1"
     ):
-        inherit(network, source)
+        transfer_weights(network, source)
 
 
 def test_layers_that_compute_something_else_with_the_same_weights_are_refused():
@@ -40,8 +40,8 @@ def test_layers_that_compute_something_else_with_the_same_weights_are_refused():
         changed = {"scale": 1.0} if layer.name == "scale" else {}
         return type(layer).from_config({**layer.get_config(), **changed})
 
-    with pytest.raises(InputError, match=r"layer 'scale' is another in model1: .*'scale': 1.0"):
-        inherit(source, keras.models.clone_model(source, clone_function=copy))
+    with pytest.raises(InputError, match=r"layer 'scale' differs: .*'scale': 1.0.* in model1"):
+        transfer_weights(source, keras.models.clone_model(source, clone_function=copy))
 
 
 def test_frozen_layers_are_all_but_the_named_ones():
