@@ -1,4 +1,4 @@
-"""How much of what a long tail costs does a classifier win back that is fitted apart from its network?
+"""How much of the accuracy lost on a long tail does a classifier regain that is fitted on frozen features?
 
     python experiments/cifar10_long_tail.py --list
     python experiments/cifar10_long_tail.py lt100 --seeds 0 1 2
@@ -6,28 +6,28 @@
     python experiments/cifar10_long_tail.py --smoke
     python experiments/cifar10_long_tail.py --figures
 
-CIFAR-10-LT: the classes of CIFAR-10 fall exponentially, from all images of the first to a hundredth or a tenth of them
-in the last. A ResNet32 is trained with cross entropy, with classes drawn in balance and with weights in the loss; on
-the features of the first, classifiers are fitted: support vector machines, the nearest class mean, the classifier with
-normalised weights, and the classifier retrained in balance. No report has these rows; the published numbers are those
-of Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, 2019, table 2 (ERM, CB RS and
-CB RW). Theirs are the network, SGD at 0.1 with momentum 0.9 and weight decay 0.0002, batches of 128, 200 epochs, crop
-and mirroring.
+CIFAR-10-LT: the sizes of CIFAR-10's classes fall exponentially, from all images of the first class to a hundredth or a
+tenth of that in the last. A ResNet32 is trained with plain cross entropy, with oversampled classes and with class
+weights in the loss. On the features of the first network, classifiers are fitted: support vector machines (SVM), the
+nearest class mean, the network's classifier with normalised weights, and the classifier retrained on balanced classes.
+These experiments are in none of the reports; the published numbers are from Cao et al., Learning Imbalanced Datasets
+with Label-Distribution-Aware Margin Loss, 2019, table 2 (ERM, CB RS and CB RW), and so are the network, SGD at 0.1 with
+momentum 0.9 and weight decay 0.0002, batches of 128, 200 epochs, crop and mirroring.
 
-What differs from theirs: a fifth of the images of every class is set apart for validation before the tail is cut, so
-that the largest class has 4,000 training images and not 5,000; validation chooses the weights, where they report the
-best epoch on test; the learning rate starts at once and falls to a tenth on a plateau of ten epochs, where they warm up
-for five and lower it at epochs 160 and 180; classes are drawn and weighted by their size, where they take an
-"effective number" that is nearly that (83 instead of 100 from the largest to the smallest class). Classes with more
-than 800 training images have many, with fewer than 160 few.
+Differences from that paper: a fifth of the images of every class is split off for validation before the tail is cut, so
+the largest class has 4,000 training images, not 5,000; validation chooses the weights, the paper reports the best epoch
+on test; the learning rate has no warm-up and falls to a tenth on a plateau of ten epochs, in the paper it warms up for
+five epochs and falls at epochs 160 and 180; classes are sampled and weighted by their size, in the paper by an
+"effective number" that is nearly the same (a ratio of 83 instead of 100 between the largest and the smallest class).
+Classes with more than 800 training images count as "many", with fewer than 160 as "few".
 
 Run so far, on two CPU cores with other work beside it, from JPEG copies of CIFAR-10, KERAS_BACKEND=tensorflow:
 
     lt100 --epochs 50 --plateau-patience 5                                    48 minutes of training, an hour in all
     lt100_svm lt100_svm_balanced lt100_nearest_mean lt100_tau_norm lt100_crt  two minutes together
 
-There the balanced SVM recognises 37 % of the classes with few training images, the network itself 16 %, the retrained
-classifier 55 %. What came out stands in results/README.md.
+On the classes with few training images the balanced SVM has an accuracy of 37 %, the network itself 16 %, the retrained
+classifier 55 %. The results are in results/README.md.
 """
 
 from dataclasses import replace
@@ -73,14 +73,21 @@ def long_tail(ratio, erm, resampled, reweighted):
 
     return (
         base,
-        variant("oversample", "classes drawn in balance", published(resampled), sampler="oversample"),
-        variant("sqrt", "classes drawn by the root of their size", sampler="sqrt"),
-        variant("class_weight", "classes weighted in the loss", published(reweighted), class_weight="balanced"),
+        variant("oversample", "classes oversampled to equal sizes", published(resampled), sampler="oversample"),
+        variant("sqrt", "classes sampled by the square root of their size", sampler="sqrt"),
+        variant("class_weight", "class weights in the loss", published(reweighted), class_weight="balanced"),
         head("svm", "SVM on the features", head="svm"),
         head("svm_balanced", "SVM, penalties inverse to class sizes", head="svm", class_weight="balanced"),
         head("nearest_mean", "nearest class mean", head="nearest_mean"),
         head("tau_norm", "classifier's weights normalised", head="tau_norm"),
-        head("crt", "classifier retrained in balance", head="crt", sampler="oversample", learning_rate=0.01, epochs=30),
+        head(
+            "crt",
+            "classifier retrained on balanced classes",
+            head="crt",
+            sampler="oversample",
+            learning_rate=0.01,
+            epochs=30,
+        ),
     )
 
 
@@ -100,15 +107,15 @@ FIGURES = tuple(
 
 BASE, _, _, _, _, SVM_BALANCED, NEAREST_MEAN, TAU_NORM, CRT = RATIO_100
 APART = (NEAREST_MEAN, TAU_NORM, CRT)
-# Kang et al. (2020), "Decoupling representation and classifier for long-tailed recognition"; the last one is what
-# `eurosat_long_tail` says of its own images. Ten points are a free choice.
+# Kang et al. (2020), "Decoupling representation and classifier for long-tailed recognition"; the last claim is that of
+# `eurosat_long_tail` about its own images. Ten percentage points are a free choice.
 CLAIMS = (
     Claim(
         "Nearest class means, normalised weights and a retrained classifier beat the one trained with the network.",
         tuple(beats(head, BASE) for head in APART),
     ),
     Claim(
-        "What they gain, they gain on classes with few images: more than ten points.",
+        "These three gain more than ten percentage points on classes with few images.",
         tuple(beats(head, BASE, by=10, measure=FEW_ACCURACY) for head in APART),
     ),
     Claim(

@@ -5,14 +5,15 @@
     python experiments/cifar10_small_cnns.py --smoke
 
 Model 1 is trained eight ways (m1 to m8), then five networks of five convolutions (model2 to model6) in one way. A
-fifth of the training images is set apart for validation; training stops when val_loss has not fallen for ten epochs.
+fifth of the training images is split off for validation; training stops when val_loss has not fallen for ten epochs,
+and the weights of the lowest val_loss are tested.
 
 The report leaves open, and this file chooses: at most 500 epochs (the longest published run took 320); rotation by up
-to 15 degrees; momentum 0.9 for SGD (an assumption: it says only SGD); and in
-kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the places in model 6.
+to 15 degrees; momentum 0.9 for SGD (an assumption: the report says only SGD); and in
+kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the position of the layers of model 6.
 
 Cost on two CPU cores, with 4,000 training images (`--subset 5000`): an epoch of model 1 takes about 3 s, of models 2
-to 6 about 30 s. What came out stands in results/README.md.
+to 6 about 30 s. The results are in results/README.md.
 """
 
 from dataclasses import replace
@@ -199,7 +200,7 @@ MODEL5 = replace(
 MODEL6 = replace(
     MODEL4,
     name="cifar10_small_cnns/model6",
-    description="Model 4 with dropout and batch norm in other places",
+    description="Model 4 with dropout and batch norm after other layers",
     model="model6",
     published=Published(
         epochs=78,
@@ -221,14 +222,14 @@ FIGURES = (
 )
 
 CLAIMS = (
-    Claim("Augmentation gains two to five points.", (beats(M5, M1, by=1),)),
+    Claim("Augmentation gains two to five percentage points.", (beats(M5, M1, by=1),)),
     Claim("Adam beats RMSprop, which beats SGD.", (beats(M6, M7), beats(M7, M8))),
     Claim("A batch of 512 beats one of 256.", (beats(M6, M5),)),
     Claim(
         "Two well-placed batch normalisations (model 4) beat four (model 2) and none (model 3).",
         (beats(MODEL4, MODEL2), beats(MODEL4, MODEL3)),
     ),
-    Claim("Leaving out dropout (model 5) costs about a point.", (beats(MODEL4, MODEL5, by=0.5),)),
+    Claim("Leaving out dropout (model 5) costs about one percentage point.", (beats(MODEL4, MODEL5, by=0.5),)),
 )
 
 if __name__ == "__main__":

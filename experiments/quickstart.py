@@ -1,4 +1,4 @@
-"""From nothing to a trained, measured and explained network in half a minute, with no download of data.
+"""From nothing to a trained, measured and explained network in half a minute, without downloading data.
 
     python experiments/quickstart.py
 

@@ -34,6 +34,7 @@ _HOME = {
     "read_records": "kmodels.records",
     "run": "kmodels.training",
     "run_seeds": "kmodels.training",
+    "train": "kmodels.training",
 }
 _MODULES = ("analysis", "plots", "records", "report")
 

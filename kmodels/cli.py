@@ -3,12 +3,13 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
-from kmodels.script import leave, run_command
+from kmodels.script import leave, parse_options, run_command
 
 Name = tyro.conf.Positional
 
@@ -171,7 +172,7 @@ def augment(
     if not policy:
         print(
             aligned(
-                [("policy", "what happens to training images, anew each epoch")]
+                [("policy", "random changes of training images, new in each epoch")]
                 + [(name, found.description) for name, found in POLICIES.items()]
             )
         )
@@ -192,26 +193,20 @@ def convert(
     /,
     model: str,
     image_size: int = 32,
-    hidden: tuple[int, ...] | None = None,
-    batch_norm: bool = False,
-    factorised: bool = False,
-    small_stem: bool = False,
+    model_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = (),
     out: Path | None = None,
 ) -> int:
     """Turn a PyTorch state_dict (.pth) of one of our networks into a .keras file.
 
     Layers are matched by their order and shapes, whatever the PyTorch code calls them: it must define its layers in the
-    order in which it uses them. Strides, pooling and normalisation of the pixels are in no state_dict: that they agree
-    is yours to know.
+    order in which it uses them. Strides, pooling and normalisation of the pixels are in no state_dict: whether they
+    agree cannot be checked.
 
     Args:
         file: what torch.save(model.state_dict(), FILE) wrote; needs torch.
         model: name of the network.
         image_size: height and width of its input.
-        hidden: widths of two_layer_net's hidden layers; left out: its own.
-        batch_norm: it is alexnet with batch normalisation.
-        factorised: it is densenet121 with 1x3 and 3x1 convolutions in place of each 3x3.
-        small_stem: it is resnet50 with the stem for small images.
+        model_options: of the network, as batch_norm=true for alexnet or hidden=128,128 for two_layer_net.
         out: the file to write; left out: beside FILE, with the ending .keras.
     """
     check_backend()
@@ -223,8 +218,7 @@ def convert(
     path = out or file.with_suffix(".keras")
     if path.suffix != ".keras":
         raise InputError(f"the file to write must end in .keras. Received: {str(path)!r}")
-    given = {"hidden": hidden, "batch_norm": batch_norm, "factorised": factorised, "small_stem": small_stem}
-    options = {name: value for name, value in given.items() if value}
+    options = {name: value for name, value in parse_options(model_options).items() if value is not None}
     network = build_model(model, (image_size, image_size, 3), class_count(state_dict), **options)
     load_torch_weights(network, state_dict)
     print(
@@ -273,7 +267,7 @@ def tsne(
 
     Args:
         record: a record's .json file, with its .keras beside it.
-        samples: how many test images, drawn by the seed.
+        samples: how many test images, sampled by the seed.
         seed: of that draw and of t-SNE.
         perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
             of few samples.
@@ -296,7 +290,7 @@ def features(
     Args:
         record: a record's .json file, with its .keras beside it.
         layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
-        images: places in the test split, from 0; a picture for each.
+        images: indices in the test split, from 0; a picture for each.
         data_dir: where the images are, if the dataset is a folder or an archive of yours.
     """
     from kmodels.report.network_pictures import write_features
@@ -355,7 +349,7 @@ def bench(
 ) -> int:
     """Measure how fast networks train here, beside hand-written JAX, Keras' own fit, PyTorch and other backends.
 
-    Every contender is a process of its own and trains the same network on made-up images; they take turns, a second
+    Every contender is a process of its own and trains the same network on synthetic images; they take turns, a second
     each, so that a busy moment of the machine meets all. Contenders choose their backend, whatever KERAS_BACKEND is.
 
     Args:

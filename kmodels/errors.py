@@ -7,18 +7,35 @@ class InputError(ValueError):
     """A mistake in what the user gave; commands print it as one line, without a traceback."""
 
 
-def unknown(kind, received, known):
-    """The InputError for a name that is not one of `known`; offers the nearest ones."""
+def unknown(kind, received, known, alternative=""):
+    """The InputError for a name that is not one of `known`; offers the nearest ones.
+
+    Args:
+        kind: what the name is of, "model" for instance.
+        received: the name.
+        known: the names that are allowed.
+        alternative: what else is allowed, in words, at the end of the message.
+    """
     known = [str(name) for name in known]
     near = difflib.get_close_matches(str(received), known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return InputError(f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}")
+    return InputError(
+        f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}{alternative and f'; {alternative}'}"
+    )
 
 
-def few(names, most=5):
-    """The first of the names, and how many more there are."""
+def shorten(names, limit=5):
+    """The names joined by commas; of more than `limit` only the first ones, and how many more there are."""
     names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+few = shorten
+
+
+def describe_error(error):
+    """An error in words: a user's mistake as it is, any other with its type."""
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def require(condition, rule, received):

@@ -1,7 +1,9 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
+import hashlib
 import json
 import statistics
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +13,7 @@ from kmodels.analysis.evaluation import Evaluation
 from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
 from kmodels.errors import InputError, require
-from kmodels.experiment import Experiment, Published
+from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
 
 SCHEMA = 1
@@ -32,20 +34,23 @@ class Record:
         history: per finished epoch: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate and
             seconds; None where a value is not finite. Where the loss has label smoothing, class weights or mixed
             images, also cross_entropy and val_cross_entropy, without them, to be compared with other runs.
-        best_epoch: the epoch whose weights were kept, from 1: the lowest val_loss.
+        best_epoch: the epoch whose weights were kept, from 1; which that is, the experiment's `keep` and `monitor` say.
         train, val, test: None unless the run completed. Test is evaluated once, after everything was chosen.
         compile_seconds: on JAX tracing and compiling the training step, next to nothing where an earlier run in the
             same process or the cache on disk had it; elsewhere the first training step.
         train_seconds: all training steps without that; validation excluded.
         images_per_second: training images over train_seconds.
         precision: what the network computed in: float32, bfloat16 or float16.
-        devices: how many trained it together; what comes out depends on their number by rounding only.
+        devices: how many trained it together; the outcome depends on their number by rounding only.
         commit: of the kmodels checkout, with "+" if it had changes; None outside one.
         started: UTC time, ISO 8601.
         seeds_at_once: with how many seeds, itself included, it was trained in one program; times are those of all.
         deterministic: whether the GPU was made to repeat results bit for bit.
-        weights_sha256: of the weights that the network started from, or a head's features are of; None for drawn ones.
-        started_from: where `init_from` was given: the file's name, and which layers were taken over and which drawn.
+        weights_sha256: of the weights that the network started from, or that computed a head's features; None: random.
+        started_from: where `init_from` was given: the file's name ("network"), and the names of the layers whose
+            weights were transferred ("taken") and initialised ("drawn").
+        callbacks: the names of callbacks beyond kmodels' own.
+        code_sha256: {field of the experiment: digest of its source} of functions named as "module:function".
         head: where a head was fitted on frozen features: what was chosen on val, with the candidates' val accuracies.
     """
 
@@ -74,7 +79,9 @@ class Record:
     error: str | None = None
     weights_sha256: str | None = None
     started_from: Mapping[str, Any] | None = None
+    code_sha256: Mapping[str, str] | None = None
     head: Mapping[str, Any] | None = None
+    callbacks: tuple[str, ...] = ()
     seeds_at_once: int = 1
     deterministic: bool = False
     schema: int = SCHEMA
@@ -106,20 +113,31 @@ class Record:
         A run that was not completed has a stem of its own, so that it never takes the place of one that was.
         """
         ending = "" if self.status == "completed" else f"-{self.status}"
-        stem = record_stem(self.experiment, self.seed, self.source, self.weights_sha256, self.backend, self.precision)
+        stem = record_stem(
+            self.experiment,
+            self.seed,
+            self.source,
+            self.weights_sha256,
+            self.backend,
+            self.precision,
+            self.code_sha256,
+        )
         return f"{stem}{ending}"
 
 
-def record_stem(experiment, seed, source, weights_sha256, backend, precision):
+def record_stem(experiment, seed, source, weights_sha256, backend, precision, code_sha256=None):
     """`Record.stem` of a completed run, before there is a record.
 
-    Equal for a repeat of the same run (experiment, data, first weights, backend, precision and seed), different for any
-    other.
+    Equal for a repeat of the same run (experiment, data, first weights, backend, precision, seed and the source of the
+    user's own functions), different for any other. Arguments as the attributes of a Record.
     """
     how = backend if precision == "float32" else f"{backend}-{precision}"
     what = f"{experiment.fingerprint}-{source['sha256'][:8]}"
     if weights_sha256:
         what += f"-{weights_sha256[:8]}"
+    if code_sha256:
+        digest = hashlib.sha256(json.dumps(dict(code_sha256), sort_keys=True).encode()).hexdigest()
+        what += f"-code{digest[:8]}"
     return f"{experiment.name}/{how}-{what}-seed{seed}"
 
 
@@ -143,14 +161,12 @@ def read_record(path):
     if schema != SCHEMA:
         raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {schema!r}")
     try:
-        experiment = dict(content["experiment"])
-        if experiment["published"] is not None:
-            experiment["published"] = Published(**_as_tuples(experiment["published"]))
         values = {item.name: content[item.name] for item in fields(Record) if item.name in content}
-        values["experiment"] = Experiment(**experiment)
+        values["experiment"] = Experiment.from_record(_as_tuples(content["experiment"]))
         values["class_names"] = tuple(values["class_names"])
+        values["callbacks"] = tuple(values.get("callbacks", ()))
         values["image_shape"] = tuple(values["image_shape"])
-        for name in ("history", "started_from", "head"):
+        for name in ("history", "started_from", "code_sha256", "head"):
             values[name] = _as_tuples(values.get(name))
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
@@ -178,11 +194,30 @@ def _as_tuples(value):
 def read_records(out):
     """All records under a folder, sorted by path, as {path: Record}.
 
+    Those that cannot be read are left out, and a line names them.
+
+    Args:
+        out: the results folder.
+
     Raises:
-        InputError: if there is no such folder, or a record in it cannot be read.
+        InputError: if there is no such folder.
     """
     require(Path(out).is_dir(), "the results folder must exist", str(out))
-    return {path: read_record(path) for path in sorted(Path(out).rglob("*-seed*.json"))}
+    records, errors = {}, []
+    for path in sorted(Path(out).rglob("*-seed*.json")):
+        try:
+            records[path] = read_record(path)
+        except InputError as error:
+            errors.append(str(error))
+    if errors:
+        print(
+            f"{len(errors)} of {len(records) + len(errors)} records cannot be read and are left out:", file=sys.stderr
+        )
+        for error in errors[:5]:
+            print(f"  {error}", file=sys.stderr)
+        if len(errors) > 5:
+            print(f"  and {len(errors) - 5} more", file=sys.stderr)
+    return records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +228,7 @@ class Summary:
         records: the completed ones, by seed.
         mean: of the test accuracies, fraction of 1; None without a completed record.
         spread: their standard deviation (n - 1); None for fewer than two.
+        diverged: how many further seeds diverged: their loss was no longer a finite number, so they have no accuracy.
     """
 
     experiment: Experiment
@@ -200,20 +236,29 @@ class Summary:
     records: tuple[Record, ...]
     mean: float | None
     spread: float | None
+    diverged: int = 0
 
 
 def summarise(records):
     """Groups records by experiment, pixels, backend and precision, in the order given, and averages over the seeds.
 
-    Of several records of one seed the newest counts.
+    Of several records of one seed a completed one counts before any other, and of equal ones the newest.
+
+    Args:
+        records: Records.
+
+    Returns:
+        A list of Summary, one for each group.
     """
     groups = {}
     for record in records:
         experiment = record.experiment
-        key = (experiment.name, experiment.fingerprint, record.source["sha256"], record.backend, record.precision)
+        code = tuple(sorted((record.code_sha256 or {}).items()))
+        data = record.source["sha256"]
+        key = (experiment.name, experiment.fingerprint, data, record.backend, record.precision, code)
         seeds = groups.setdefault(key, {})
         # Runs of one seed may differ in the weights that they started from: the last one counts.
-        if record.seed not in seeds or seeds[record.seed].started <= record.started:
+        if record.seed not in seeds or _rank(seeds[record.seed]) <= _rank(record):
             seeds[record.seed] = record
     summaries = []
     for seeds in groups.values():
@@ -227,6 +272,12 @@ def summarise(records):
                 records=completed,
                 mean=statistics.fmean(accuracies) if accuracies else None,
                 spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                diverged=sum(record.status == "diverged" for record in group),
             )
         )
     return summaries
+
+
+def _rank(record):
+    """What decides between records of one seed, the larger counts."""
+    return {"completed": 2, "diverged": 1}.get(record.status, 0), record.started

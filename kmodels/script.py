@@ -1,5 +1,6 @@
 """What an experiment file becomes when it is run: a command that lists, runs, tries and draws its experiments."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kmodels.backend import check_backend, make_deterministic
+from kmodels.components import load_component
 from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
@@ -94,7 +96,7 @@ def _main(experiments, doc, figures, claims, draw, closing):
         try:
             _write_verdicts(selected, arguments.out, claims)
         except InputError as error:
-            print(f"claims were not judged anew: {error}")
+            print(f"claims were not judged again: {error}")
     if closing:
         print(f"\n{closing}")
     return status
@@ -102,22 +104,24 @@ def _main(experiments, doc, figures, claims, draw, closing):
 
 def _changed(experiment, given, data_dir):
     """The experiment with the fields given on the command line; its description says which they are."""
+    given = dict(given)
+    if "model_options" in given:
+        given["model_options"] = {**experiment.model_options, **parse_options(given["model_options"])}
     changes = {name: value for name, value in given.items() if value != getattr(experiment, name)}
     if not changes:
         return experiment
-    said = ", ".join(f"{name}={value}" for name, value in changes.items())
+    differences = ", ".join(f"{name}={value}" for name, value in changes.items())
     published = experiment.published
     if "dataset" in changes and (data_dir is None or data_dir.resolve().name != experiment.dataset):
         # Other images than those of the report: its numbers say nothing about them.
         published = None
-    description = f"{experiment.description}; {said}" if experiment.description else said
+    description = f"{experiment.description}; {differences}" if experiment.description else differences
     return replace(experiment, **changes, published=published, description=description)
 
 
 def _run(selected, arguments):
     _check(selected, arguments)
-    from kmodels.training.outcomes import failures
-    from kmodels.training.sweeps import sweep
+    from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
     options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir", "devices", "split")}
@@ -147,9 +151,11 @@ def _check(selected, arguments):
     writable_folder(arguments.out)
     for experiment in selected:
         builder(experiment.model, experiment.model_options)
-        weights = experiment.weights
+        weights = experiment.model_options.get("weights")
         if weights not in (None, "imagenet") and not Path(weights).is_file():
-            raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {weights!r}")
+            raise InputError(f"the option weights must be 'imagenet' or a file that exists. Received: {weights!r}")
+        for kind, reference in experiment.references.items():
+            load_component(kind, reference)
     _check_parents(selected, arguments)
 
 
@@ -222,25 +228,31 @@ def _draw(selected, arguments, figures, claims):
 
 
 def _smoke(selected):
-    """Runs every experiment for one epoch on 40 made-up images; nothing is kept."""
+    """Runs every experiment for one epoch on 40 synthetic images; nothing is kept."""
     from kmodels.training import run
-    from kmodels.training.shelf import Shelf
 
-    failed, shelf = 0, Shelf()
+    failed = 0
     for experiment in selected:
         builder(experiment.model, experiment.model_options)
     for experiment in selected:
         # A folder for each: the network of one would be the largest file here, and there may be fifty.
         with tempfile.TemporaryDirectory() as out:
-            record = run(_tiny(experiment, out), 0, out, verbose=0, shelf=shelf)
+            record = run(_tiny(experiment, out), 0, out, verbose=0)
         print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
         failed += record.status != "completed"
     return 1 if failed else 0
 
 
 def _tiny(experiment, folder):
-    """The experiment on 40 made-up, small images in ten classes; weights to start from are drawn into the folder."""
-    changes = {"dataset": "synthetic", "feed": "arrays", "subset": None, "epochs": 1, "batch_size": 8}
+    """The experiment on 40 small synthetic images in ten classes; weights to start from are written into the folder."""
+    changes = {
+        "dataset": "synthetic",
+        "data_loader": "arrays",
+        "subset": None,
+        "epochs": 1,
+        "warmup_epochs": 0,
+        "batch_size": 8,
+    }
     if experiment.image_size is not None:
         changes["image_size"] = min(experiment.image_size, 64)
     for name in ("class_fractions", "class_counts", "class_weight"):
@@ -249,17 +261,18 @@ def _tiny(experiment, folder):
     if experiment.long_tail is not None:
         # Of the four images of a class, one is left of the last.
         changes["long_tail"] = min(experiment.long_tail, 4)
-    if experiment.weights is not None:
-        changes["weights"] = _stand_in(experiment, 32, 2, folder)
+    if "weights" in experiment.model_options:
+        weights = _other_network(experiment, 32, 2, folder)
+        changes["model_options"] = {**experiment.model_options, "weights": weights}
     if experiment.init_from is not None:
-        # A head needs a network for these images and classes; what else starts from one may resize and renew layers.
+        # A head needs a network for these images and classes; what else starts from one may have other layers.
         size = changes.get("image_size") or 32
-        changes["init_from"] = _stand_in(experiment, *((size, 10) if experiment.head else (32, 100)), folder)
+        changes["init_from"] = _other_network(experiment, *((size, 10) if experiment.head else (32, 100)), folder)
     return replace(experiment, description="", **changes)
 
 
-def _stand_in(experiment, size, classes, folder):
-    """The path of a freshly drawn network to start from."""
+def _other_network(experiment, size, classes, folder):
+    """The path of a network with random weights to start from."""
     from kmodels.models import build_model
     from kmodels.models.saving import save_network
 
@@ -299,7 +312,7 @@ class _Common:
     again: bool = False
     """run also what --out has a record of; otherwise that is kept and shown"""
     resume: bool = False
-    """let a run that was killed or interrupted go on where it was; it ends as if it had not been"""
+    """continue a run that was killed or interrupted; it ends as if it had not been"""
     deterministic: bool = False
     """let a repeat on a GPU be equal bit for bit, somewhat slower; on a CPU it is anyway"""
     devices: int = 1
@@ -309,11 +322,39 @@ class _Common:
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False
-    """try each for one epoch on made-up images; keeps nothing"""
+    """try each for one epoch on synthetic images; keeps nothing"""
     claims: bool = False
     """show what the report claims and what the records in --out say of it, and end"""
     figures: bool = False
     """draw the figures of the report from the records in --out, and a page with them"""
+
+
+def parse_options(texts):
+    """{name: value} of texts like "dropout=0.3", "batch_norm=true", "hidden=128,128" and "weights=imagenet".
+
+    Args:
+        texts: one for each option; "none" as value takes an option away.
+
+    Raises:
+        InputError: for a text without a name and "=".
+    """
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        require(equals and name.isidentifier(), "model options must be written as NAME=VALUE", text)
+        options[name] = tuple(map(_value, value.strip("(),").split(","))) if "," in value else _value(value)
+    return options
+
+
+def _value(text):
+    """Text as the number, truth value or None that it is, else as text."""
+    words = {"true": True, "false": False, "none": None}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return text
 
 
 def _arguments_class():
@@ -321,7 +362,10 @@ def _arguments_class():
     overrides = []
     for item in deciding_fields():
         metavar = "|".join("None" if kind is NoneType else kind_name(kind).upper() for kind in kinds(item))
+        field_type = item.type
+        if item.name == "model_options":
+            metavar, field_type = "NAME=VALUE ...", tuple[str, ...]
         flag = tyro.conf.arg(help=item.metadata["help"], metavar=metavar)
-        kind = Annotated[item.type | Literal[AS_LISTED], flag]
+        kind = Annotated[field_type | Literal[AS_LISTED], flag]
         overrides.append((item.name, kind, field(default=AS_LISTED)))
     return make_dataclass("Arguments", overrides, bases=(_Common,), frozen=True)

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import POLICIES, Experiment, InputError, build_model
+from kmodels import POLICIES, InputError, build_model
 from kmodels.augment import build_augmentation
 from kmodels.augment.colour import RandomColorJitter, RandomSharpness
 from kmodels.augment.layers import RandomErasing, RandomShiftCrop, RandomTranspose, RandomTurn
 from kmodels.augment.mixing import CutMix, MixUp, mixing_layer
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
 acting = pytest.mark.parametrize("policy", [policy for policy, what in POLICIES.items() if what.layers])
@@ -66,9 +67,8 @@ def test_pixels_stay_in_range(policy, same):
 
 @acting
 def test_the_training_step_stays_compiled(policy, backend):
-    experiment = Experiment(name="tests/compiled", model="mlp", augmentation=policy)
     network = build_model("mlp", (16, 16, 3), 3)
-    trainer = build_trainer(experiment, network, seed=0)
+    trainer = build_trainer(network, build_optimizer("adam", 0.001), augmentation=policy)
     if backend == "jax":
         assert trainer.jit_compile
     images, labels = np.zeros((4, 16, 16, 3), np.uint8), np.zeros(4, np.int32)
@@ -88,7 +88,7 @@ def test_the_training_step_stays_compiled(policy, backend):
 def test_the_saved_network_has_no_augmentation():
     network = build_model("conv_net", (16, 16, 3), 3)
     names = [layer.name for layer in network.layers]
-    build_trainer(Experiment(name="tests/a", model="conv_net", augmentation="rotate_flip"), network, seed=0)
+    build_trainer(network, build_optimizer("adam", 0.001), augmentation="rotate_flip")
     assert [layer.name for layer in network.layers] == names
 
 

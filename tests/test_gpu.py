@@ -48,10 +48,9 @@ def test_grad_cam_on_jax_is_the_same_as_on_its_cpu(backend):
 
 
 def test_precision_and_epoch_program_are_chosen_by_the_device(tiny, tmp_path, backend):
-    from kmodels.training.one_run import Options, Run
-    from kmodels.training.shelf import Shelf
+    from kmodels.training.run import Job, prepare
 
-    assert Run(tiny, 0, tmp_path, Options(), Shelf()).resident == (backend == "jax")
+    assert prepare(Job(tiny, 0, tmp_path)).on_device == (backend == "jax")
     assert run(tiny, 0, tmp_path, verbose=0).precision in ("float32", "float16", "bfloat16")
 
 
@@ -60,8 +59,8 @@ def test_an_epoch_in_one_call_takes_the_steps_of_single_calls(tiny, tmp_path, ba
     if backend != "jax":
         pytest.skip("the epoch program is JAX's")
     experiment = replace(tiny, model=model, image_size=32, precision="float32")
-    steps = run(experiment, 0, tmp_path / "steps", verbose=0, resident=False)
-    epochs = run(experiment, 0, tmp_path / "epochs", verbose=0, resident=True)
+    steps = run(experiment, 0, tmp_path / "steps", verbose=0, on_device=False)
+    epochs = run(experiment, 0, tmp_path / "epochs", verbose=0, on_device=True)
     # TensorFloat-32 rounds to three digits, in another order each time.
     np.testing.assert_allclose(epochs.history["loss"], steps.history["loss"], rtol=2e-2)
 

@@ -56,7 +56,7 @@ def test_the_other_reports_list_every_row_too(capsys):
 
 def test_the_settings_of_the_scenes_are_those_of_the_report():
     by_name = {experiment.name.split("/")[-1]: experiment for experiment in report1.EXPERIMENTS}
-    assert [by_name[f"dropout_{i}0"].dropout for i in range(10)] == [i / 10 for i in range(10)]
+    assert [by_name[f"dropout_{i}0"].model_options["dropout"] for i in range(10)] == [i / 10 for i in range(10)]
     for name, optimizer, rate, epochs in (
         ("adam", "adam", 0.001, 50),
         ("adamw", "adamw", 0.001, 50),
@@ -68,7 +68,8 @@ def test_the_settings_of_the_scenes_are_those_of_the_report():
         experiment = by_name[name]
         assert (experiment.optimizer, experiment.learning_rate, experiment.epochs) == (optimizer, rate, epochs)
     assert by_name["class2_30"].class_fractions == (1, 1, 0.3, 1, 1, 1)
-    assert [by_name[name].batch_norm for name in ("with_bn", "without_bn", "full")] == [True, None, True]
+    bn = {"batch_norm": True}
+    assert [by_name[name].model_options for name in ("with_bn", "without_bn", "full")] == [bn, {}, bn]
     assert by_name["resnet50_frozen"].model_options == {"weights": "imagenet"}
     assert by_name["resnet50_frozen"].frozen
     for name in ("full", "class2_30", "first3_50", "first3_02"):
@@ -194,10 +195,19 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--learning-rat", "1"], "--learning-rate"),
         (["model4", "--epochs", "1.5"], "invalid literal for int"),
         (["model4", "--figures"], "error: the results folder must exist. Received: 'results'"),
-        (["model5", "--dropout", "0.3"], "error: model 'model5' has no option 'dropout'; it has: none"),
+        (["model5", "--model-options", "dropout=0.3"], "model 'model5' has no option 'dropout'; it has: none"),
+        (["model4", "--model-options", "dropout"], "model options must be written as NAME=VALUE. Received: 'dropout'"),
+        (["model4", "--model", "nowhere:network"], "cannot import nowhere"),
+        (["model4", "--optimizer", "keras.optimizers:Lyon"], "keras.optimizers has no 'Lyon'"),
         (["model4", "--seeds"], "error: --seeds needs one or more numbers from 0 up. Received: ()"),
-        (["model4", "--weights", "none.keras"], "error: model 'model4' has no option 'weights'; it has: dropout"),
-        (["model4", "--model", "resnet50", "--weights", "none.keras"], "error: weights must be 'imagenet' or a file"),
+        (
+            ["model4", "--model-options", "weights=none.keras"],
+            "model 'model4' has no option 'weights'; it has: dropout",
+        ),
+        (
+            ["model4", "--model", "resnet50", "--model-options", "weights=none.keras"],
+            "error: the option weights must be 'imagenet' or a file",
+        ),
         (
             ["model4", "--model", "resnet50", "--frozen", "True"],
             "error: frozen needs weights or init_from. Received: True",
@@ -226,20 +236,20 @@ def test_fields_can_be_overridden_and_published_stands_beside_measured(tiny, tmp
     changed = replace(tiny, epochs=1, patience=None)
     assert {record.experiment.fingerprint for record in records} == {changed.fingerprint}
     assert {record.experiment.description for record in records} == {"epochs=1, patience=None"}
-    said = capsys.readouterr().out
-    assert "published test %" in said
-    assert "(n=2)" in said
-    assert f"{tmp_path / records[0].stem}.json" in said
-    assert said.endswith("Goodbye.\n")
+    printed = capsys.readouterr().out
+    assert "published test %" in printed
+    assert "(n=2)" in printed
+    assert f"{tmp_path / records[0].stem}.json" in printed
+    assert printed.endswith("Goodbye.\n")
 
 
 def test_a_mistake_found_in_the_run_is_the_last_word(tiny, tmp_path, capsys):
     arguments = ["--class-weight", "1", "2", "--out", str(tmp_path)]
     assert run_script(*arguments, experiments=[tiny], draw=True, closing="Goodbye.") == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("error: class_weight must be 10 numbers, one for each of class 0")
-    assert "figures" not in said.out + said.err
-    assert "Goodbye" not in said.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: class_weight must be 10 numbers, one for each of class 0")
+    assert "figures" not in printed.out + printed.err
+    assert "Goodbye" not in printed.out
 
 
 @pytest.mark.usefixtures("nan_loss")
@@ -258,9 +268,9 @@ def test_figures_of_one_report_are_drawn_where_another_has_no_record(tiny, tmp_p
     assert run_script("--epochs", "1", "--out", str(tmp_path), experiments=[tiny]) == 0
     other = replace(tiny, name="other/tiny")
     assert run_script("--figures", "--out", str(tmp_path), experiments=[other, tiny]) == 0
-    said = capsys.readouterr().out
-    assert f"no record of other/tiny under {tmp_path}" in said
-    assert "tests/index.html" in said
+    printed = capsys.readouterr().out
+    assert f"no record of other/tiny under {tmp_path}" in printed
+    assert "tests/index.html" in printed
 
 
 def test_a_repeated_seed_is_run_once(tiny, tmp_path, capsys):
@@ -292,7 +302,7 @@ def test_smoke_tries_frozen_weights_and_class_fractions_without_their_files(tiny
     frozen = next(item for item in report1.EXPERIMENTS if item.name.endswith("_frozen"))
     assert script._smoke([frozen, report1.CLASS2_30]) == 0
     assert [item.dataset for item in seen] == ["synthetic", "synthetic"]
-    assert (seen[0].frozen, Path(seen[0].weights).name) == (True, "weights.keras")
+    assert (seen[0].frozen, Path(seen[0].model_options["weights"]).name) == (True, "weights.keras")
     assert seen[1].class_fractions == (1, 1, 0.3, 1, 1, 1, 1, 1, 0.3, 1)
 
 
@@ -393,3 +403,33 @@ def test_the_committed_verdicts_are_those_of_the_committed_records(tmp_path):
     for path in tmp_path.rglob("*.md"):
         committed = ROOT / "results" / path.relative_to(tmp_path)
         assert committed.read_text() == path.read_text(), "run: python -m experiments --claims; kmodels report"
+
+
+def test_options_of_a_network_are_read_as_what_they_are():
+    texts = [
+        "dropout=0.3",
+        "batch_norm=true",
+        "hidden=128,64",
+        "weights=imagenet",
+        "depth=3",
+        "rate=1e-3",
+        "small=None",
+    ]
+    assert script.parse_options(texts) == {
+        "dropout": 0.3,
+        "batch_norm": True,
+        "hidden": (128, 64),
+        "weights": "imagenet",
+        "depth": 3,
+        "rate": 0.001,
+        "small": None,
+    }
+    assert script.parse_options(["hidden=(64,)"]) == {"hidden": (64,)}
+
+
+def test_options_given_join_those_of_the_experiment(tiny):
+    base = replace(tiny, model_options={"dropout": 0.5, "batch_norm": True})
+    changed = script._changed(base, {"model_options": ("dropout=0.1",)}, None)
+    assert changed.model_options == {"dropout": 0.1, "batch_norm": True}
+    assert script._changed(base, {"model_options": ("batch_norm=none",)}, None).model_options == {"dropout": 0.5}
+    assert script._changed(base, {"model_options": ("dropout=0.5",)}, None) is base

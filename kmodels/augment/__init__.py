@@ -77,28 +77,49 @@ POLICIES = {
 }
 
 
-def build_augmentation(policy, input_shape, seed):
-    """The policy as a Keras model from images to images, both (batch, height, width, 3) with pixels 0..255.
+def build_augmentation(augmentation, input_shape, seed):
+    """An augmentation as a Keras model from images to images, both (batch, height, width, channels), pixels 0..255.
 
     Args:
-        policy: one of POLICIES.
-        input_shape: (height, width, 3).
-        seed: the draws of two models with one seed are equal, batch by batch.
+        augmentation: the name of a policy; a Keras layer; a function from images to images; or a list of these.
+        input_shape: (height, width, channels).
+        seed: the random numbers of two models with one seed are equal, batch by batch.
 
     Raises:
-        InputError: for an unknown policy, or one that needs square images where they are not.
+        InputError: for an unknown policy, one that needs square images or colours where they are not, or anything that
+            is neither.
     """
-    if policy not in POLICIES:
-        raise unknown("augmentation", policy, POLICIES)
+    import keras
+
+    from kmodels.augment.custom import custom_layer
+
+    image = keras.layers.Input(input_shape, name="image")
+    # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
+    x = keras.layers.Identity(name="images")(image)
+    changes = augmentation if isinstance(augmentation, list | tuple) else [augmentation]
+    number = 0
+    for change in changes:
+        for make in _layers(change, custom_layer):
+            x = make((1000 * seed + number) % 2**31)(x)
+            number += 1
+    name = f"augment_{augmentation}" if isinstance(augmentation, str) else "augment"
+    return keras.Model(image, x, name=name)
+
+
+def _layers(change, custom_layer):
+    """Functions from a seed to a layer: those of a policy, or the one of the user's own augmentation."""
     import keras
 
     from kmodels.augment import colour, layers, mixing
 
+    if not isinstance(change, str):
+        return [lambda seed: custom_layer(change, seed)]
+    if change not in POLICIES:
+        raise unknown("augmentation", change, POLICIES, "or a Keras layer, a function of images, or a list of these")
     homes = (layers, colour, mixing, keras.layers)
-    image = keras.layers.Input(input_shape, name="image")
-    # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
-    x = keras.layers.Identity(name="images")(image)
-    for number, (name, arguments) in enumerate(POLICIES[policy].layers):
+
+    def maker(name, arguments):
         make = next(getattr(home, name) for home in homes if hasattr(home, name))
-        x = make(**arguments, seed=(1000 * seed + number) % 2**31)(x)
-    return keras.Model(image, x, name=f"augment_{policy}")
+        return lambda seed: make(**arguments, seed=seed)
+
+    return [maker(name, arguments) for name, arguments in POLICIES[change].layers]

@@ -1,39 +1,41 @@
-"""In which order an epoch sees the examples: a function of labels, seed and epoch alone.
+"""The order in which an epoch shows the examples: a function of labels, seed and epoch alone.
 
-Oversampling is an order too: places of small classes come more than once. So it costs no copy of the pixels, and every
-feed, resident on the device or not, serves it.
+Oversampling is an order too: indices of small classes come more than once. So it costs no copy of the pixels, and it
+works wherever the batches come from.
 """
 
 import numpy as np
 
-# How often a class is drawn in an epoch: in proportion to its size to this power.
+# How often a class is shown in an epoch: in proportion to its size to this power.
 SAMPLERS = {"shuffle": 1.0, "oversample": 0.0, "sqrt": 0.5}
 
 
 def epoch_order(labels, seed, epoch, sampler="shuffle"):
-    """The places of the examples in the order of this epoch, int64 (n,); a `seed` of None keeps their own.
+    """The indices of the examples in the order of an epoch, int64 (n,).
 
     Args:
         labels: ints (n,).
+        seed: of the order; None keeps the order of the labels.
+        epoch: counted from 0.
         sampler: one of SAMPLERS. All but "shuffle" repeat images of small classes and leave out some of large ones, so
             that an epoch has as many images as the split; no pixel is copied for it.
     """
     if seed is None:
         return np.arange(len(labels))
     rng = np.random.default_rng((seed, epoch))
-    order = np.arange(len(labels)) if sampler == "shuffle" else _drawn(labels, SAMPLERS[sampler], rng)
+    order = np.arange(len(labels)) if sampler == "shuffle" else _sampled(labels, SAMPLERS[sampler], rng)
     rng.shuffle(order)
     return order
 
 
-def _drawn(labels, power, rng):
-    """n places, of each class in proportion to its size to this power; its images equally often, but for one."""
+def _sampled(labels, power, rng):
+    """n indices, of each class in proportion to its size to this power; its images equally often, give or take one."""
     classes, sizes = np.unique(labels, return_counts=True)
     shares = sizes**power / np.sum(sizes**power) * len(labels)
     wanted = np.floor(shares).astype(int)
     wanted[rng.permutation(len(classes))[: len(labels) - wanted.sum()]] += 1
-    drawn = []
+    sampled = []
     for label, size, number in zip(classes, sizes, wanted, strict=True):
-        places = np.flatnonzero(labels == label)
-        drawn += [np.tile(places, number // size), rng.permutation(places)[: number % size]]
-    return np.concatenate(drawn)
+        indices = np.flatnonzero(labels == label)
+        sampled += [np.tile(indices, number // size), rng.permutation(indices)[: number % size]]
+    return np.concatenate(sampled)

@@ -4,14 +4,16 @@ A builder is `name(input_shape, num_classes, *, options) -> keras.Model`: a flat
 `(batch, height, width, 3)` to logits `(batch, num_classes)`, with two layers of fixed names: `feature_map` (4-D, the
 last convolutional output) and `embedding` (2-D, the input of the classifier).
 
-To add one: write the builder, name it here, pin its parameter count in tests/models/test_battery.py.
+To add one: write the builder, with its options as keyword arguments, name it here, and pin its parameter count in
+tests/models/test_battery.py.
 """
 
 import inspect
 import math
 from importlib import import_module
 
-from kmodels.errors import InputError, require, unknown
+from kmodels.components import check_name, load_component
+from kmodels.errors import InputError, require
 
 # Name of the builder -> the file it is in. Names, not functions, so that reading them imports no Keras.
 MODELS = {
@@ -38,30 +40,60 @@ MODELS = {
 
 
 def build_model(name, input_shape, num_classes, **options):
-    """Builds a network with freshly drawn weights.
+    """Builds a network with random initial weights.
 
     Args:
-        name: one of MODELS.
+        name: one of MODELS, or a function of yours, as "module:function" or the function itself, with the arguments
+            `(input_shape, num_classes, **options)`.
         input_shape: (height, width, 3).
         num_classes: how many logits, at least 2.
         **options: keyword arguments of that builder, for instance `dropout=0.5`.
 
+    Returns:
+        A keras.Model from pixels (batch, height, width, 3), 0..255, to logits (batch, num_classes).
+
     Raises:
-        InputError: for an unknown name, an option that the builder does not have, or images too small for it.
+        InputError: for an unknown name, an option that the builder does not have or take, or images too small for it.
     """
     require(num_classes >= 2, "num_classes must be at least 2", num_classes)
-    return builder(name, options)(tuple(input_shape), num_classes, **options)
+    function = builder(name, options)
+    try:
+        network = function(tuple(input_shape), num_classes, **options)
+    except (TypeError, ValueError) as error:
+        # Of a function of the user's, the traceback says more.
+        if isinstance(error, InputError) or name not in MODELS:
+            raise
+        raise InputError(f"model {name!r} cannot be built with {options}: {error}") from error
+    import keras
+
+    require(isinstance(network, keras.Model), f"{name} must return a keras.Model", type(network).__name__)
+    return network
 
 
 def builder(name, options=()):
-    """The function that builds a network, after checking that it has these options. Errors as in `build_model`."""
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    function = getattr(import_module(f"kmodels.models.{MODELS[name]}"), name)
-    known = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
+    """The function that builds a network, after checking that it has these options.
+
+    Args:
+        name: as in `build_model`.
+        options: names of keyword arguments.
+
+    Raises:
+        InputError: for an unknown name, or an option that the builder does not have; says which it has.
+    """
+    if callable(name):
+        function = name
+    elif name in MODELS:
+        function = getattr(import_module(f"kmodels.models.{MODELS[name]}"), name)
+    else:
+        check_name("model", name, MODELS)
+        function = load_component("model", name)
+    parameters = inspect.signature(function).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        # The first two are input_shape and num_classes.
+        known = [parameter.name for parameter in parameters][2:]
+        for option in options:
+            if option not in known:
+                raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
     return function
 
 

@@ -1,23 +1,18 @@
-"""Training: an experiment and a seed in, a record out.
+"""Training: `train` fits any network on any dataset; `run` turns an experiment and a seed into a record.
 
-runs.py does one run, sweeps.py many, outcomes.py is what became of them; one_run.py is the way from data to record,
-heads.py that of a head on the features of another network, which parents.py finds and embeddings.py keeps; trainer.py
-compiles a network as an experiment says, with layers that faster_layers.py and adaptive_pooling.py have compute
-otherwise; epoch_program.py is the fast way on a GPU, together.py several seeds in it; checkpoint.py is exact resume;
-optimizers.py and losses.py hold PyTorch's arithmetic; precision.py, compilation.py and shelf.py what makes runs cheap;
-callbacks.py what happens between epochs; environment.py what the record says of the machine; devices.py and hosts.py
-divide a run among several, spread.py the runs of a sweep.
+From the outside in: sweeps.py does many runs, in this process or in workers.py; run.py does one, with parents.py (what
+it starts from), heads.py and embeddings.py (classifiers on features), environment.py (what the record says of the
+machine); train.py trains. Its parts: trainer.py compiles a network with losses.py, optimizers.py, precision.py and
+faster_layers.py (on JAX with jax_ops.py); callbacks.py and checkpoint.py act between epochs; epoch_program.py is the
+fast way on a GPU, together.py several seeds in it, devices.py several GPUs; compilation.py keeps compiled programs.
 """
 
 from kmodels.backend import check_backend
 
 check_backend()
 
-from kmodels.training.hosts import join_hosts  # noqa: E402
-
-join_hosts()
-
-from kmodels.training.runs import run  # noqa: E402 (a clear error instead of one of Keras)
+from kmodels.training.run import run  # noqa: E402 (a clear error instead of one of Keras)
 from kmodels.training.sweeps import run_seeds, sweep  # noqa: E402
+from kmodels.training.train import Fitted, train  # noqa: E402
 
-__all__ = ["run", "run_seeds", "sweep"]
+__all__ = ["Fitted", "run", "run_seeds", "sweep", "train"]

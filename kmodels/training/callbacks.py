@@ -1,4 +1,4 @@
-"""What happens between epochs."""
+"""The callbacks of every training: when it stops, which weights are kept, what it took."""
 
 import math
 import signal
@@ -7,97 +7,71 @@ import time
 
 import keras
 
-from kmodels.records import finite
-from kmodels.training.checkpoint import Checkpoint
 from kmodels.training.compilation import compile_seconds
 
 
-class Watch:
-    """The callbacks that every run has, and what they saw.
+def best_mode(monitor):
+    """Whether the best value of "val_loss" or "val_accuracy" is the "min" or the "max"."""
+    return "max" if monitor == "val_accuracy" else "min"
+
+
+class KeepWeights(keras.callbacks.EarlyStopping):
+    """Ends training when the monitored value has stopped improving, and keeps the best or the last weights.
 
     Args:
-        experiment: an Experiment; says when training stops and when its learning rate falls.
-        path: of the checkpoint.
-        saved: the checkpoint to go on from; None to start at the beginning.
-
-    Attributes:
-        callbacks: for `fit`, in this order.
-        checkpoint: the last of them.
-        interrupts: the first; a context to train in.
+        keep: "best" (restored when training ends) or "last".
+        monitor: "val_loss" or "val_accuracy".
+        patience: epochs without improvement after which training ends; None: never.
+        epochs: the largest number of epochs.
     """
 
-    def __init__(self, experiment, path, saved=None):
-        self._clock, self._nan, self._history = Clock(), StopOnNaN(), keras.callbacks.History()
-        # Keeps the best weights also where it never stops the run.
-        patience = experiment.patience or experiment.epochs
-        self._best = keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
-        self.interrupts = Interrupts()
-        self.callbacks = [self.interrupts, self._clock, self._best, self._nan, self._history]
-        if experiment.plateau_patience is not None:
-            self.callbacks.append(
-                keras.callbacks.ReduceLROnPlateau(
-                    monitor="val_loss",
-                    factor=experiment.plateau_factor,
-                    patience=experiment.plateau_patience,
-                    min_delta=0,
-                )
-            )
-        self.checkpoint = Checkpoint(path, self.callbacks, saved)
-        self.callbacks.append(self.checkpoint)
+    def __init__(self, keep, monitor, patience, epochs):
+        super().__init__(
+            monitor=monitor,
+            mode=best_mode(monitor),
+            patience=epochs if patience is None else patience,
+            restore_best_weights=keep == "best",
+        )
 
-    @property
-    def epochs(self):
-        """How many were finished."""
-        return len(self._history.history.get("loss", ()))
-
-    @property
-    def diverged(self):
-        """Whether the loss stopped being a number."""
-        return self._nan.diverged
-
-    def seen(self, train_images, batch_size):
-        """The fields of a Record that tell how training went."""
-        seconds = self._clock.train_seconds
-        images = train_images * self.epochs - (batch_size if self._clock.leaves_first_step_out else 0)
-        return {
-            "history": {name: tuple(map(finite, values)) for name, values in self._history.history.items()},
-            "best_epoch": self._best.best_epoch + 1 if self.epochs and math.isfinite(self._best.best) else None,
-            "compile_seconds": self._clock.compile_seconds,
-            "train_seconds": seconds,
-            "images_per_second": images / seconds if images > 0 and seconds > 0 else None,
-        }
+    def kept_epoch(self, epochs_run):
+        """The epoch whose weights are kept, from 1, after so many epochs; None where none had a finite value."""
+        if not self.restore_best_weights:
+            return epochs_run or None
+        return self.best_epoch + 1 if epochs_run and math.isfinite(self.best) else None
 
 
 class Interrupts(keras.callbacks.Callback):
     """As a context around training, makes sure that Ctrl-C ends it.
 
     Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
-    four was lost so in short runs. What came is remembered here, and raised again when the next epoch begins.
+    four was lost that way in short runs. An interrupt is remembered here, and raised again when the next epoch begins.
     """
 
-    _came, _before = False, None
+    # Does nothing between batches.
+    async_safe = True
+    _interrupted, _before = False, None
 
     def __enter__(self):
-        self._came, self._before = False, None
+        self._interrupted, self._before = False, None
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
         # Another program's handler, or none (a worker in the background), stays as it is.
         if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGINT, self._remember)
         return self
 
     def __exit__(self, *raised):
         if self._before is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._before)
-        if self._came and raised[0] is None:
+        if self._interrupted and raised[0] is None:
             raise KeyboardInterrupt
 
-    def _note(self, *arguments):
-        self._came = True
+    def _remember(self, *arguments):
+        self._interrupted = True
         self._before(*arguments)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._came:
+        if self._interrupted:
             raise KeyboardInterrupt
 
 
@@ -108,6 +82,7 @@ class StopOnNaN(keras.callbacks.Callback):
         diverged: whether it did.
     """
 
+    async_safe = True
     diverged = False
 
     def on_epoch_end(self, epoch, logs=None):
@@ -115,16 +90,16 @@ class StopOnNaN(keras.callbacks.Callback):
         if bad:
             self.diverged = True
             self.model.stop_training = True
-            print(f"epoch {epoch + 1}: {' and '.join(bad)} is not a number; training ends here")
+            print(f"epoch {epoch + 1}: {' and '.join(bad)} is not a finite number; training ends here")
 
 
 class Clock(keras.callbacks.Callback):
-    """Tells compilation, training and the rest apart, and writes learning_rate and seconds into the logs.
+    """Measures compilation and training apart, and writes learning_rate and seconds into the logs.
 
     Attributes:
         compile_seconds: tracing and compiling the training step on JAX; elsewhere the whole first step.
         train_seconds: all training steps without that, validation excluded.
-        leaves_first_step_out: whether train_seconds is without the first step, for want of anything finer.
+        excludes_first_step: whether train_seconds is without the first step, where compilation cannot be measured.
     """
 
     # Only reads the time in batch hooks, so that steps on JAX need not wait for it.
@@ -134,7 +109,7 @@ class Clock(keras.callbacks.Callback):
         super().__init__()
         self.compile_seconds = None
         self.train_seconds = 0.0
-        self.leaves_first_step_out = compile_seconds() is None
+        self.excludes_first_step = compile_seconds() is None
         self._training = False
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -143,7 +118,7 @@ class Clock(keras.callbacks.Callback):
         self._training = True
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.leaves_first_step_out and self.compile_seconds is None:
+        if self.excludes_first_step and self.compile_seconds is None:
             now = time.perf_counter()
             self.compile_seconds, self._lap = now - self._lap, now
 
@@ -158,10 +133,10 @@ class Clock(keras.callbacks.Callback):
     def _end_training(self):
         if not self._training:
             return
-        # Reading a variable waits for the steps that are still under way on the device.
+        # Reading a variable waits for the steps that are still running on the device.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         self.train_seconds += time.perf_counter() - self._lap
-        if not self.leaves_first_step_out:
+        if not self.excludes_first_step:
             compiled = compile_seconds() - self._compiled_before
             self.train_seconds -= compiled
             self.compile_seconds = (self.compile_seconds or 0.0) + compiled

@@ -1,19 +1,23 @@
-"""Exact resume: a run that was killed and goes on ends as if it had never stopped, bit for bit on a CPU.
+"""Exact resume: a training that was killed and resumed ends as if it had never stopped, bit for bit on a CPU.
 
-What is saved, between two epochs, is all that the rest of the run depends on: weights, batch-norm statistics, the seed
-generators of dropout and augmentation, the optimizer with its learning rate and step count, the best weights so far,
-the counters of EarlyStopping and ReduceLROnPlateau, the History, the number of finished epochs, and whether training
-had already decided to stop. The order of the examples needs no saving: it is a function of seed and epoch. (Keras'
-BackupAndRestore keeps weights, optimizer and epoch; a run resumed from it reduces the rate and stops at other epochs.)
+What is saved, between two epochs, is all that the rest of the training depends on: weights, batch-norm statistics, the
+seed generators of dropout and augmentation, the optimizer with its learning rate and step count, the best weights so
+far, the state of the callbacks, the history, the number of finished epochs, and whether training had already decided to
+stop. The order of the examples need not be saved: it is a function of seed and epoch. (Keras' BackupAndRestore keeps
+weights, optimizer and epoch; a training resumed from it reduces the rate and stops at other epochs.)
 
-How it is written. One .npz beside the record-to-be, under a fixed other name, flushed to the disk, then renamed; the
-one before stays as `.previous`. A kill at any moment leaves a whole file under one of the two names. NumPy's format is
-a zip with a checksum for each array: `load` reads all of it, and where a file is damaged it says so and takes the
-previous one. A full disk costs the checkpoint, not the run.
+A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these, and
+`set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
+are known without. Any other callback starts afresh, and a line says so.
+
+How it is written. One .npz file under a fixed other name, flushed to the disk, then renamed; the previous one stays as
+`.previous`. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a zip with a
+checksum for each array: `load` reads all of it, and falls back to the previous file where it is corrupt. A full disk
+costs the checkpoint, not the training.
 
 What it costs. Only the copy to host memory happens while training waits; a thread writes. It is `async_safe`: with a
-callback that is not, Keras would wait for the device after every step. Saves are skipped so that the copying takes at
-most one part in COPY_EVERY of the time and the writing one in WRITE_EVERY; what a kill then loses is recomputed.
+callback that is not, Keras would wait for the device after every step. Saves are skipped so that copying takes at most
+one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again.
 """
 
 import json
@@ -25,49 +29,56 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kmodels.errors import InputError
-from kmodels.training import hosts
+from kmodels.errors import InputError, shorten
+from kmodels.training.callbacks import Clock, StopOnNaN
 from kmodels.training.environment import versions
 
-# What the callbacks count, by class name; all of it is set anew by their on_train_begin.
-COUNTERS = {
-    "EarlyStopping": ("wait", "best", "best_epoch", "stopped_epoch"),
-    "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
-    "StopOnNaN": ("diverged",),
-    "Clock": ("compile_seconds", "train_seconds"),
-    "History": ("epoch", "history"),
+# What callbacks without get_state count, by class; all of it is reset by their on_train_begin.
+STATE = {
+    keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch", "best_weights"),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
+    keras.callbacks.History: ("epoch", "history"),
+    StopOnNaN: ("diverged",),
+    Clock: ("compile_seconds", "train_seconds"),
 }
+# Callbacks whose state is none, or belongs to the process.
+STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
-FORMAT = 1
+FORMAT = 2
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the state of training after epochs, and gives it back to a trainer.
+    """Saves the state of training after epochs, and restores it.
 
     Args:
         path: the .npz file.
-        callbacks: those of the run, EarlyStopping among them; this one must be last in `fit`'s list.
-        saved: what `load` returned, to go on from; None to start at the beginning.
+        callbacks: of the training, in order; this one must come after them in the list of `fit`.
+        settings: {name: JSON value} of what must be equal for a checkpoint to be of the same training.
+        saved: what `load` returned, to resume from; None to start at the beginning.
+
+    Attributes:
+        epochs_done: how many epochs the state has that `restore` restores.
+        epochs_saved: how many epochs the newest file has.
+        stopped: whether training had ended then.
     """
 
     # Does nothing between batches.
     async_safe = True
 
-    def __init__(self, path, callbacks, saved=None):
+    def __init__(self, path, callbacks, settings, saved=None):
         super().__init__()
-        self.path = Path(path)
-        self.epochs_done = saved["meta"]["epochs_done"] if saved else 0
+        self.path, self.callbacks, self.settings = Path(path), callbacks, settings
+        self.epochs_done = self.epochs_saved = saved["meta"]["epochs_done"] if saved else 0
         self.stopped = saved["meta"]["stopped"] if saved else False
-        self._watched = [callback for callback in callbacks if type(callback).__name__ in COUNTERS]
         self._saved, self._thread, self._failed = saved, None, False
         self._copied_at = self._copy_seconds = self._write_seconds = 0.0
 
     def restore(self, trainer):
-        """Gives the saved state to a trainer whose variables exist; callbacks get theirs when training begins.
+        """Restores the saved variables of a trainer; callbacks are restored when training begins.
 
         Raises:
-            InputError: if it is the state of another network, or was saved by another version of this file.
+            InputError: if it is the state of another network or of other settings, or of another version of this file.
         """
         if not self._saved:
             return
@@ -76,42 +87,67 @@ class Checkpoint(keras.callbacks.Callback):
         if meta["format"] != FORMAT or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
             raise InputError(
                 f"{self.path} is a checkpoint of another network or another version of kmodels; "
-                "to begin anew, run without resume"
+                "to start at the beginning, run without resume"
+            )
+        other = [
+            f"{name}={meta['settings'].get(name)!r}, not {value!r}"
+            for name, value in self.settings.items()
+            if meta["settings"].get(name) != value
+        ]
+        if other:
+            raise InputError(
+                f"{self.path} is a checkpoint of a training with other settings: {shorten(other)}; "
+                "to start at the beginning, run without resume"
             )
         if meta["versions"] != versions():
-            print(f"the checkpoint was made by {meta['versions']}; from here on rounding may differ")
+            print(f"the checkpoint was written with {meta['versions']}; from here on rounding may differ")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
     def on_train_begin(self, logs=None):
         if not self._saved:
             return
-        for callback in self._watched:
-            for name, value in self._saved["meta"]["counters"][type(callback).__name__].items():
-                setattr(callback, name, value)
-            if isinstance(callback, keras.callbacks.EarlyStopping):
-                callback.best_weights = self._saved["best"]
+        afresh = []
+        for callback, (kind, state) in zip(self.callbacks, self._saved["callbacks"], strict=False):
+            if kind != type(callback).__name__ or state is None:
+                if not isinstance(callback, STATELESS):
+                    afresh.append(type(callback).__name__)
+            elif hasattr(callback, "set_state"):
+                callback.set_state(state)
+            else:
+                for name, value in state.items():
+                    setattr(callback, name, value)
+        if afresh:
+            print(
+                f"not restored, since they have no get_state and set_state: {', '.join(afresh)}; they start afresh",
+                flush=True,
+            )
         self._saved = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if hosts.is_first() and self._due():
-            start = time.perf_counter()
-            state = self._state(epoch)
-            self._copied_at = time.perf_counter()
-            self._copy_seconds = self._copied_at - start
-            self._thread = threading.Thread(target=self._write, args=(state,), name="checkpoint")
-            self._thread.start()
+        if not self._due():
+            return
+        start = time.perf_counter()
+        state = self._state(epoch + 1)
+        self._copied_at = time.perf_counter()
+        self._copy_seconds = self._copied_at - start
+        self._thread = threading.Thread(target=self._write, args=(epoch + 1, state), name="checkpoint")
+        self._thread.start()
 
     def close(self):
         """Waits until what was copied is written."""
         if self._thread:
             self._thread.join()
 
-    def remove(self):
-        """Deletes the files of a run that is completed."""
+    def save(self, epochs_done):
+        """Writes the state now, after so many epochs."""
         self.close()
-        if not hosts.is_first():
-            return
+        if epochs_done > self.epochs_saved:
+            self._write(epochs_done, self._state(epochs_done))
+
+    def remove(self):
+        """Deletes the files of a training that has ended."""
+        self.close()
         for path in (self.path, *_others(self.path)):
             path.unlink(missing_ok=True)
 
@@ -121,28 +157,22 @@ class Checkpoint(keras.callbacks.Callback):
         passed = time.perf_counter() - self._copied_at
         return passed >= max(COPY_EVERY * self._copy_seconds, WRITE_EVERY * self._write_seconds)
 
-    def _state(self, epoch):
-        stopping = next(callback for callback in self._watched if isinstance(callback, keras.callbacks.EarlyStopping))
-        counters = {
-            type(callback).__name__: {name: getattr(callback, name) for name in COUNTERS[type(callback).__name__]}
-            for callback in self._watched
-        }
+    def _state(self, epochs_done):
+        arrays = {}
+        for i, variable in enumerate(_variables(self.model)):
+            # A copy: on a CPU the array may be the variable's own memory, which the next step overwrites.
+            arrays[f"variable{i}"] = np.array(keras.ops.convert_to_numpy(variable))
         meta = {
             "format": FORMAT,
             "versions": versions(),
-            "epochs_done": epoch + 1,
+            "epochs_done": epochs_done,
             "stopped": bool(self.model.stop_training),
-            "counters": counters,
+            "settings": self.settings,
+            "callbacks": [[type(item).__name__, _packed(_state_of(item), arrays)] for item in self.callbacks],
         }
-        arrays = {"meta": np.array(json.dumps(meta, default=float))}
-        for i, variable in enumerate(_variables(self.model)):
-            # A copy: on a CPU the array may be the variable's own memory, which the next step writes over.
-            arrays[f"variable{i}"] = np.array(keras.ops.convert_to_numpy(variable))
-        for i, weight in enumerate(stopping.best_weights or ()):
-            arrays[f"best{i}"] = weight
-        return arrays
+        return {"meta": np.array(json.dumps(meta)), **arrays}
 
-    def _write(self, arrays):
+    def _write(self, epochs_done, arrays):
         start = time.perf_counter()
         new, previous = _others(self.path)
         try:
@@ -154,12 +184,12 @@ class Checkpoint(keras.callbacks.Callback):
             if self.path.exists():
                 os.replace(self.path, previous)
             os.replace(new, self.path)
-            self._failed = False
+            self._failed, self.epochs_saved = False, epochs_done
         except OSError as error:
             new.unlink(missing_ok=True)
             if not self._failed:
                 print(
-                    f"\ncannot write the checkpoint {self.path}: {error.strerror or error}; training goes on, and "
+                    f"\ncannot write the checkpoint {self.path}: {error.strerror or error}; training continues, and "
                     "could be resumed from an earlier epoch only"
                 )
             self._failed = True
@@ -167,10 +197,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def load(path):
-    """Reads a checkpoint, or the one before it where it is damaged or missing; None where there is none.
+    """Reads a checkpoint, or the previous one where it is corrupt or missing.
+
+    Args:
+        path: the file that a Checkpoint writes.
 
     Returns:
-        A dict: variables and best (lists of arrays, best None where there was none yet), meta.
+        A dict: meta, variables (a list of arrays) and callbacks (a list of (class name, state or None)); None where
+        there is no file that can be read.
     """
     path = Path(path)
     for candidate in (path, _others(path)[1]):
@@ -178,22 +212,59 @@ def load(path):
             continue
         try:
             with candidate.open("rb") as file, np.load(file) as arrays:
-                meta = json.loads(str(arrays["meta"]))
-                best = _numbered(arrays, "best")
-                return {"meta": meta, "variables": _numbered(arrays, "variable"), "best": best or None}
+                arrays = dict(arrays)
+            meta = json.loads(str(arrays["meta"]))
+            numbers = sorted(int(key.removeprefix("variable")) for key in arrays if key.startswith("variable"))
+            return {
+                "meta": meta,
+                "variables": [arrays[f"variable{number}"] for number in numbers],
+                "callbacks": [(kind, _unpacked(state, arrays)) for kind, state in meta.get("callbacks", ())],
+            }
         except Exception:
             # Whatever is wrong with bytes that a crash or a disk left: zip, zlib, NumPy and JSON have their own errors.
-            print(f"the checkpoint {candidate} is damaged, not a whole file; the one before it is taken, or none")
+            print(f"the checkpoint {candidate} is corrupt; falling back to the previous checkpoint, if there is one")
     return None
 
 
-def _numbered(arrays, name):
-    numbers = sorted(int(key.removeprefix(name)) for key in arrays.files if key.startswith(name))
-    return [arrays[f"{name}{number}"] for number in numbers]
+def _state_of(callback):
+    """What a callback has counted; None where that cannot be known."""
+    if hasattr(callback, "get_state") and hasattr(callback, "set_state"):
+        return callback.get_state()
+    names = [name for kind, names in STATE.items() if isinstance(callback, kind) for name in names]
+    return {name: getattr(callback, name) for name in names} or None
+
+
+def _packed(value, arrays):
+    """The value as JSON can hold it; arrays are put into `arrays`, and named in their place."""
+    if isinstance(value, dict):
+        return {str(name): _packed(inner, arrays) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_packed(inner, arrays) for inner in value]
+    if isinstance(value, str | bool | int | float | None):
+        return value
+    array = np.array(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
+    if array.dtype == object:
+        raise InputError(
+            "the state of a callback must be of numbers, text, arrays, lists and dicts. "
+            f"Received: {type(value).__name__}"
+        )
+    if array.ndim == 0:
+        return array.item()
+    name = f"state{len(arrays)}"
+    arrays[name] = array
+    return {"array": name}
+
+
+def _unpacked(value, arrays):
+    if isinstance(value, dict):
+        if set(value) == {"array"} and value["array"] in arrays:
+            return arrays[value["array"]]
+        return {name: _unpacked(inner, arrays) for name, inner in value.items()}
+    return [_unpacked(inner, arrays) for inner in value] if isinstance(value, list) else value
 
 
 def _others(path):
-    """The names of the file that is being written and of the one before."""
+    """The names of the file that is being written and of the previous one."""
     return path.with_suffix(".new"), path.with_suffix(".previous")
 
 

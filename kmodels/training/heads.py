@@ -106,7 +106,7 @@ def _fit_svm(job, dataset, say):
     if not svm.converged_:
         say("the solver of the SVM did not converge")
     parts = ("coef_",) if svm.kernel == "linear" else ("support_vectors_", "dual_coef_")
-    parameters = sum(getattr(svm.svm_, part).size for part in (*parts, "intercept_"))
+    parameters = sum(getattr(svm.pipeline_[-1], part).size for part in (*parts, "intercept_"))
     chosen = {"C": svm.C_, "converged": svm.converged_, "val_accuracy": _by_name(svm.val_scores_)}
     return _predictions_of(svm, dataset), parameters, chosen
 

@@ -1,21 +1,21 @@
-"""PyTorch's optimizers in Keras: same constants, same arithmetic.
+"""PyTorch's optimizers in Keras: same constants, same arithmetic; and how the learning rate changes.
 
-Each subclass keeps Keras' slots and learning-rate handling and replaces the update of one variable. What differs in
-stock Keras: where epsilon is added (Adam, RMSprop, Adagrad), that the learning rate is folded into the momentum
-buffer (SGD; visible once the rate changes), and that weight decay is decoupled for every optimizer (PyTorch adds it
-to the gradient, except for AdamW).
-
-Weight decay and momentum are variables, as the learning rate is: a compiled step serves all their values.
+Each subclass keeps Keras' slots and learning-rate handling and replaces the update of one variable. Stock Keras differs
+in where epsilon is added (Adam, RMSprop, Adagrad), in that the learning rate is folded into the momentum buffer (SGD;
+visible once the rate changes), and in that weight decay is decoupled for every optimizer (PyTorch adds it to the
+gradient, except for AdamW).
 
 Source: the update rules in the documentation of torch.optim.
 """
 
 import keras
 from keras import ops
+from keras.optimizers import schedules
 
-from kmodels.errors import unknown
+from kmodels.errors import InputError, require, unknown
 
 TORCH_WEIGHT_DECAY = {"adamw": 0.01}
+DEFAULT_RATE = 1e-3
 
 
 def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None, loss_scale=None):
@@ -23,10 +23,10 @@ def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None, los
 
     Args:
         name: "adam", "adamw", "sgd", "rmsprop" or "adagrad".
-        learning_rate: above 0.
+        learning_rate: above 0, or a Keras schedule.
         momentum: of sgd and rmsprop.
         weight_decay: None for PyTorch's default: 0.01 for adamw, 0 for the others.
-        loss_scale: what the loss is multiplied by before the gradients are taken, and they divided by after; for
+        loss_scale: what the loss is multiplied by before the gradients are computed, and they divided by after; for
             float16, in which small gradients vanish.
 
     Raises:
@@ -47,6 +47,104 @@ def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None, los
     raise unknown("optimizer", name, ("adam", "adamw", "sgd", "rmsprop", "adagrad"))
 
 
+def resolve_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay=None, loss_scale=None):
+    """An optimizer that nothing else uses, from a name or from a Keras optimizer.
+
+    Args:
+        optimizer: a name as in `build_optimizer`, or a keras.optimizers.Optimizer, of which a copy without state is
+            returned, so that a second run with the same object begins as the first one did.
+        learning_rate: None: 0.001 for a name, and for a Keras optimizer its own.
+        momentum, weight_decay: as in `build_optimizer`; a Keras optimizer has its own.
+        loss_scale: as in `build_optimizer`; of a Keras optimizer its own counts, if it has one.
+
+    Raises:
+        InputError: for an unknown name, something that is no optimizer, or settings that a Keras optimizer has itself.
+    """
+    if isinstance(optimizer, str):
+        rate = DEFAULT_RATE if learning_rate is None else learning_rate
+        return build_optimizer(optimizer, rate, momentum=momentum, weight_decay=weight_decay, loss_scale=loss_scale)
+    rule = "optimizer must be a name or a keras.optimizers.Optimizer"
+    require(isinstance(optimizer, keras.optimizers.Optimizer), rule, optimizer)
+    given = {"learning_rate": learning_rate, "momentum": momentum or None, "weight_decay": weight_decay}
+    given = {name: value for name, value in given.items() if value is not None}
+    require(not given, f"{' and '.join(given)} must be left out where optimizer is an object that has its own", given)
+    config = optimizer.get_config()
+    if config.get("loss_scale_factor") is None:
+        config["loss_scale_factor"] = loss_scale
+    copy = type(optimizer).from_config(config)
+    if not isinstance(config["learning_rate"], dict):
+        # Keras rounds it to single precision in a config.
+        copy.learning_rate = optimizer.learning_rate
+    return copy
+
+
+def set_schedule(optimizer, schedule, *, warmup_steps, total_steps):
+    """Makes the learning rate of an optimizer follow a schedule, per step.
+
+    Args:
+        optimizer: with a constant learning rate, from which the schedule begins.
+        schedule: None or "plateau" (a callback's work): constant; "cosine" or "linear": to 0 at the last step; or a
+            keras.optimizers.schedules.LearningRateSchedule.
+        warmup_steps: in which the rate rises linearly from 0, before the schedule begins.
+        total_steps: of the training, warm-up included.
+
+    Raises:
+        InputError: for an unknown schedule, or one for an optimizer that has a schedule of its own.
+    """
+    if schedule in (None, "plateau") and not warmup_steps:
+        return
+    if isinstance(optimizer.get_config()["learning_rate"], dict):
+        raise InputError(
+            "schedule and warmup_epochs must be left out where the optimizer has a schedule of its own. "
+            f"Received: schedule={schedule!r}"
+        )
+    require(
+        schedule != "plateau",
+        "warmup_epochs goes with schedule None, 'cosine', 'linear' or one of Keras, not with plateaus",
+        warmup_steps,
+    )
+    rate, steps = float(ops.convert_to_numpy(optimizer.learning_rate)), max(total_steps - warmup_steps, 1)
+    if schedule == "cosine":
+        schedule = schedules.CosineDecay(rate, steps)
+    elif schedule == "linear":
+        schedule = schedules.PolynomialDecay(rate, steps, end_learning_rate=0.0)
+    elif isinstance(schedule, str):
+        raise unknown("schedule", schedule, ("plateau", "cosine", "linear"), "or a Keras schedule")
+    elif schedule is not None:
+        rule = "schedule must be a name or a keras.optimizers.schedules.LearningRateSchedule"
+        require(isinstance(schedule, schedules.LearningRateSchedule), rule, schedule)
+    optimizer.learning_rate = WarmUp(rate, warmup_steps, schedule) if warmup_steps else schedule
+
+
+@keras.saving.register_keras_serializable("kmodels")
+class WarmUp(schedules.LearningRateSchedule):
+    """A learning rate that rises linearly over the first steps, then follows a schedule, or stays.
+
+    Args:
+        rate: what it rises to, from rate / steps in the first step.
+        steps: how many.
+        then: a LearningRateSchedule, which begins at its step 0 when the rise has ended; None: constant.
+    """
+
+    def __init__(self, rate, steps, then=None):
+        super().__init__()
+        self.rate, self.steps, self.then = rate, steps, then
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        after = self.then(ops.maximum(step - self.steps, 0)) if self.then else self.rate
+        return ops.where(step < self.steps, self.rate * (step + 1) / self.steps, ops.cast(after, "float32"))
+
+    def get_config(self):
+        then = self.then and keras.saving.serialize_keras_object(self.then)
+        return {"rate": self.rate, "steps": self.steps, "then": then}
+
+    @classmethod
+    def from_config(cls, config):
+        then = config["then"] and keras.saving.deserialize_keras_object(config["then"])
+        return cls(config["rate"], config["steps"], then)
+
+
 class _TorchOptimizer:
     """Takes weight decay off as PyTorch does, then leaves the update of one variable to `torch_step`.
 
@@ -57,25 +155,19 @@ class _TorchOptimizer:
 
     def __init__(self, *args, torch_decay=0.0, decoupled=False, **kwargs):
         super().__init__(*args, **kwargs)
-        self.decoupled = decoupled
-        self.torch_decay = self._value(torch_decay, "torch_decay")
-        self.torch_momentum = self._value(getattr(self, "momentum", 0.0), "torch_momentum")
-
-    def _value(self, number, name):
-        return self.add_variable((), keras.initializers.Constant(number), name=name)
+        self.torch_decay, self.decoupled = torch_decay, decoupled
 
     def update_step(self, gradient, variable, learning_rate):
         rate, decay = ops.cast(learning_rate, variable.dtype), ops.cast(self.torch_decay, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if self.decoupled:
+        if self.torch_decay and self.decoupled:
             self.assign_sub(variable, rate * decay * variable)
-        else:
+        elif self.torch_decay:
             gradient = gradient + decay * variable
         self.torch_step(gradient, variable, rate, self._get_variable_index(variable))
 
     def get_config(self):
-        decay = float(ops.convert_to_numpy(self.torch_decay))
-        return {**super().get_config(), "torch_decay": decay, "decoupled": self.decoupled}
+        return {**super().get_config(), "torch_decay": self.torch_decay, "decoupled": self.decoupled}
 
 
 @keras.saving.register_keras_serializable("kmodels")
@@ -84,9 +176,9 @@ class SGD(_TorchOptimizer, keras.optimizers.SGD):
 
     def torch_step(self, gradient, variable, rate, index):
         step = gradient
-        # Without momentum there is no buffer; with it, its value is a variable.
+        # Without momentum there is no buffer.
         if self.momentum:
-            step = ops.cast(self.torch_momentum, variable.dtype) * self.momentums[index] + gradient
+            step = ops.cast(self.momentum, variable.dtype) * self.momentums[index] + gradient
             self.assign(self.momentums[index], step)
         self.assign_sub(variable, rate * step)
 
@@ -149,7 +241,7 @@ class RMSprop(_TorchOptimizer, keras.optimizers.RMSprop):
         self.assign(square, self.rho * square + (1 - self.rho) * ops.square(gradient))
         step = gradient / (ops.sqrt(square) + self.epsilon)
         if self.momentum:
-            step = ops.cast(self.torch_momentum, variable.dtype) * self._momentums[index] + step
+            step = ops.cast(self.momentum, variable.dtype) * self._momentums[index] + step
             self.assign(self._momentums[index], step)
         self.assign_sub(variable, rate * step)
 

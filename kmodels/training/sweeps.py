@@ -1,18 +1,34 @@
 """Many runs in a row, over experiments and seeds: what is recorded is skipped, what fails is reported at the end."""
 
 import time
+from dataclasses import dataclass
 
 import keras
 
 from kmodels.backend import deterministic
-from kmodels.errors import require
-from kmodels.training import hosts
-from kmodels.training.one_run import Options
-from kmodels.training.outcomes import Outcome, said
-from kmodels.training.runs import make_run
-from kmodels.training.shelf import Shelf
+from kmodels.errors import describe_error, require
+from kmodels.experiment import Experiment
+from kmodels.records import Record
+from kmodels.training.run import Job, execute, finish, prepare
 
-MOST_AT_ONCE = 8
+MAX_TOGETHER = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one run of a sweep.
+
+    Attributes:
+        record: None where it failed.
+        error: what it failed on; None otherwise.
+        recorded: whether the record was there before.
+    """
+
+    experiment: Experiment
+    seed: int
+    record: Record | None = None
+    error: Exception | None = None
+    recorded: bool = False
 
 
 def run_seeds(experiment, seeds, out="results", *, again=False, together=None, **options):
@@ -24,8 +40,8 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
         together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
-        **options: data_dir, verbose, resume, resident and devices, as in `run`; and split: what several devices divide,
-            the "batch" of each run or the "runs", of which each device then does one at a time (on any backend).
+        **options: data_dir, verbose, resume, on_device, devices and callbacks, as in `run`; and split: what several devices
+            divide, the "batch" of each run or the "runs", one at a time for each device (on any backend).
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
@@ -41,13 +57,23 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
     return [outcomes[seed].record for seed in seeds]
 
 
-def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None, split="batch", **options):
+def sweep(
+    experiments,
+    seeds=(0,),
+    out="results",
+    *,
+    again=False,
+    together=None,
+    split="batch",
+    data_dir=None,
+    devices=1,
+    **options,
+):
     """Runs every experiment with every seed; a run that fails does not keep the others from running.
 
     Args:
-        experiments: Experiments; those that differ in values only (learning rate, weight decay, momentum, dropout
-            rate, label smoothing, seed) share one compiled program, best one after the other.
-        seeds, out, again, together, split, **options: as in `run_seeds`.
+        experiments: Experiments, one that starts from the network of another one after it.
+        seeds, out, again, together, split, data_dir, devices, **options: as in `run_seeds`.
 
     Yields:
         An Outcome for each run, when it has ended.
@@ -58,124 +84,146 @@ def sweep(experiments, seeds=(0,), out="results", *, again=False, together=None,
     """
     experiments, seeds = list(experiments), list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
-    if together:
-        possible = all(_most_at_once(experiment, seeds, True) == len(seeds) for experiment in experiments)
-        rule = f"together needs JAX, feed 'arrays', all images of every class, no head and at most {MOST_AT_ONCE} seeds"
-        require(possible, rule, keras.backend.backend())
-        options["resident"] = True
-    settings, shelf = Options(**options), Shelf()
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
-    if split == "runs" or settings.devices != 1 or hosts.count() > 1:
+    if together:
+        possible = all(_number_together(experiment, seeds, True) == len(seeds) for experiment in experiments)
+        rule = (
+            "together needs JAX, data_loader 'arrays', all images of every class, no head and at most "
+            f"{MAX_TOGETHER} seeds"
+        )
+        require(possible, rule, keras.backend.backend())
+        options["on_device"] = True
+    if split == "runs" or devices != 1:
         require(not together, "together must be None or False where there are several devices", together)
         together = False
     if split == "runs":
-        from kmodels.training.spread import spread
+        from kmodels.workers import run_in_workers
 
-        yield from spread([(item, seed) for item in experiments for seed in seeds], out, again, settings)
+        runs = [(experiment, seed) for experiment in experiments for seed in seeds]
+        yield from run_in_workers(runs, out, devices, again=again, data_dir=data_dir, **options)
         return
-    progress = _Progress(len(experiments) * len(seeds), silent=settings.verbose == 0)
+    options["devices"] = devices
+    progress = _Progress(len(experiments) * len(seeds), silent=options.get("verbose") == 0)
+    parents, opened = {}, {}
     for experiment in experiments:
-        waiting, most = [], _most_at_once(experiment, seeds, together)
+        waiting, limit = [], _number_together(experiment, seeds, together)
         for seed in seeds:
             try:
-                run = make_run(experiment, seed, out, settings, shelf)
-                record = None if again else run.completed()
+                job = Job(experiment, seed, out, data_dir, parents, opened)
+                record = None if again else job.recorded()
             except Exception as error:
                 yield progress.end(Outcome(experiment=experiment, seed=seed, error=error))
                 continue
             if record:
+                _remember_network(job, parents)
                 yield progress.end(Outcome(experiment=experiment, seed=seed, record=record, recorded=True))
                 continue
-            waiting.append(run)
-            if len(waiting) == most:
-                yield from _trained(waiting, shelf, together, progress)
+            waiting.append(job)
+            if len(waiting) == limit:
+                yield from _run_all(waiting, together, parents, progress, options)
                 waiting = []
-        yield from _trained(waiting, shelf, together, progress)
+        yield from _run_all(waiting, together, parents, progress, options)
 
 
-def _most_at_once(experiment, seeds, together):
+def failures(outcomes):
+    """One line for each way in which runs of a sweep failed, with the runs that did where there were several."""
+    if len(outcomes) == 1:
+        return [describe_error(outcome.error) for outcome in outcomes if outcome.error is not None]
+    by_message = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            run = f"{outcome.experiment.name} seed {outcome.seed}"
+            by_message.setdefault(describe_error(outcome.error), []).append(run)
+    return [f"{', '.join(runs)}: {message}" for message, runs in by_message.items()]
+
+
+def _number_together(experiment, seeds, together):
     """How many seeds of the experiment might share a program: they need the same images on JAX's device."""
     possible = (
         keras.backend.backend() == "jax"
-        and experiment.feed == "arrays"
+        and experiment.data_loader == "arrays"
         and experiment.imbalance is None
         and experiment.head is None
     )
-    return min(len(seeds), MOST_AT_ONCE) if possible and together is not False else 1
+    return min(len(seeds), MAX_TOGETHER) if possible and together is not False else 1
 
 
-def _trained(runs, shelf, together, progress):
-    """Trains runs of one experiment, in one program where that is asked for or faster; yields their Outcomes."""
-    if len(runs) > 1:
-        if _ready_together(runs, together):
-            progress.begin(runs)
-            yield from map(progress.end, _at_once(runs, shelf, together))
-            return
-        _put_down(runs, shelf)
-    for run in runs:
-        progress.begin([run])
-        outcome = _outcome(run, run)
-        run.put_down()
+def _run_all(jobs, together, parents, progress, options):
+    """Runs the jobs of one experiment, in one program where that is asked for or faster; yields their Outcomes."""
+    trainings = _prepared_together(jobs, together, options) if len(jobs) > 1 else None
+    if trainings:
+        progress.begin(jobs)
+        outcomes = _outcomes_together(jobs, trainings, together, options)
+    else:
+        outcomes = (_outcome(job, lambda job=job: execute(job, **options), progress) for job in jobs)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        _remember_network(job, parents)
         yield progress.end(outcome)
 
 
-def _ready_together(runs, together):
-    """Builds the runs and says whether to train them in one program. What goes wrong here, each will say by itself."""
+def _remember_network(job, parents):
+    """Lets later runs of a sweep that start from this one's network have this and no other of its name."""
+    if job.path(".keras").exists():
+        parents[job.experiment.name, job.seed] = job.path(".keras")
+
+
+def _prepared_together(jobs, together, options):
+    """The Trainings of the jobs, where they are to share a program; None where not.
+
+    What goes wrong here goes wrong again when each is run alone, and is reported then.
+    """
     try:
-        if not runs[0].resident:
-            return False
+        trainings = [prepare(jobs[0], **options)]
+        if not trainings[0].on_device:
+            return None
         from kmodels.training.together import small_enough, worth_it
 
-        runs[0].build()
-        # What is faster is found by the clock, and the two differ by rounding.
-        if not together and (deterministic() or not small_enough(runs[0])):
-            return False
-        for place, run in enumerate(runs[1:], start=1):
-            run.build(place)
-        return not any(run.epochs_done for run in runs) and (together or worth_it(runs))
+        # Which of the two is faster is measured, and they differ by rounding.
+        if not together and (deterministic() or not small_enough(trainings[0])):
+            return None
+        trainings += [prepare(job, **options) for job in jobs[1:]]
+        suits = not any(training.epochs_done for training in trainings)
+        return trainings if suits and (together or worth_it(trainings)) else None
     except Exception:
-        return False
+        return None
 
 
-def _at_once(runs, shelf, together):
-    """Trains built runs in one program; yields their Outcomes."""
+def _outcomes_together(jobs, trainings, together, options):
     from kmodels.training.together import train_together
 
-    waiting = list(runs)
     try:
-        train_together(runs)
-        while waiting:
-            outcome = _outcome(waiting[0], waiting[0].finish)
-            waiting.pop(0)
-            yield outcome
-    except GeneratorExit:
-        raise
+        train_together(trainings)
     except Exception as error:
         if not together:
-            print(f"not together: {said(error)}; one after the other", flush=True)
-            _put_down(runs, shelf)
-        for run in runs:
-            if together:
-                run.give_up(error)
-            yield Outcome(experiment=run.experiment, seed=run.seed, error=error) if together else _outcome(run, run)
+            print(f"cannot train together: {describe_error(error)}; training one seed after the other", flush=True)
+            return [_outcome(job, lambda job=job: execute(job, **options)) for job in jobs]
+        return [_failed_together(job, training, error) for job, training in zip(jobs, trainings, strict=True)]
     except BaseException as interrupt:
-        for run in waiting:
-            run.give_up(interrupt)
-        raise
+        for job, training in zip(jobs, trainings, strict=True):
+            with job.recording_failure(training):
+                raise interrupt
+    pairs = zip(jobs, trainings, strict=True)
+    return [
+        _outcome(job, lambda job=job, training=training: finish(job, training, len(jobs))) for job, training in pairs
+    ]
 
 
-def _put_down(runs, shelf):
-    for run in runs:
-        run.put_down()
-    shelf.clear_places()
+def _failed_together(job, training, error):
+    def fail():
+        with job.recording_failure(training):
+            raise error
+
+    return _outcome(job, fail)
 
 
-def _outcome(run, train):
-    """The Outcome of a run that is trained to its record by a call of `train`."""
+def _outcome(job, execute_job, progress=None):
+    """The Outcome of a job that `execute_job()` brings to its record."""
+    if progress:
+        progress.begin([job])
     try:
-        return Outcome(experiment=run.experiment, seed=run.seed, record=train())
+        return Outcome(experiment=job.experiment, seed=job.seed, record=execute_job())
     except Exception as error:
-        return Outcome(experiment=run.experiment, seed=run.seed, error=error)
+        return Outcome(experiment=job.experiment, seed=job.seed, error=error)
 
 
 class _Progress:
@@ -189,13 +237,13 @@ class _Progress:
         self._ended = self._timed = 0
         self._start = self._seconds = 0.0
 
-    def begin(self, runs):
-        run, left = runs[0], ""
+    def begin(self, jobs):
+        experiment, left = jobs[0].experiment, ""
         if self._timed:
-            left = f" (about {_duration(self._seconds / self._timed * (self._total - self._ended))} left)"
-        description = f": {run.experiment.description}" if run.experiment.description else ""
-        seeds = f"seed {run.seed}" if len(runs) == 1 else f"seeds {' '.join(str(run.seed) for run in runs)}"
-        self._say(f"\n[{self._ended + 1}/{self._total}] {run.experiment.name}, {seeds}{left}{description}")
+            left = f" (about {duration(self._seconds / self._timed * (self._total - self._ended))} left)"
+        description = f": {experiment.description}" if experiment.description else ""
+        seeds = f"seed {jobs[0].seed}" if len(jobs) == 1 else f"seeds {' '.join(str(job.seed) for job in jobs)}"
+        self._say(f"\n[{self._ended + 1}/{self._total}] {experiment.name}, {seeds}{left}{description}")
         self._start = time.perf_counter()
 
     def end(self, outcome):
@@ -208,7 +256,7 @@ class _Progress:
         self._timed += 1
         self._seconds, self._start = self._seconds + now - (self._start or now), now
         if outcome.error is not None and self._total > 1:
-            self._say(f"{what} failed: {said(outcome.error)}")
+            self._say(f"{what} failed: {describe_error(outcome.error)}")
         return outcome
 
     def _say(self, line):
@@ -216,7 +264,8 @@ class _Progress:
             print(line, flush=True)
 
 
-def _duration(seconds):
+def duration(seconds):
+    """Seconds in a unit that people read: "44 s", "2 min", "1 h 5 min"."""
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

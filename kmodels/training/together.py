@@ -6,8 +6,8 @@ the same images in the device's memory for all. Between epochs every trainer has
 plateaus, best weights and checkpoints work on it as they do alone. Results differ from those of one seed after the
 other by rounding.
 
-A seed that has stopped is computed further, as another number of seeds would have to be compiled, and what comes of it
-is thrown away.
+A seed that has stopped is still computed, since another number of seeds would have to be compiled, and its results are
+not used.
 """
 
 import time
@@ -19,69 +19,74 @@ import keras
 
 # A larger network fills any device by itself.
 MOST_PARAMETERS = 5_000_000
-# Fewer than this many seconds for each second that the seeds would take one after the other.
+# At most this many seconds for each second that the seeds would take one after the other.
 WORTH = 0.8
 
 
-def train_together(runs):
-    """Trains built Runs of one experiment, whose images are on the device, instead of `train` of each."""
-    crew = _Crew(runs)
-    for run in runs:
-        run.seeds_at_once = len(runs)
-    lists = [
-        keras.callbacks.CallbackList(run.watch.callbacks, model=run.trainer, epochs=run.experiment.epochs)
-        for run in runs
-    ]
-    for run, callbacks in zip(runs, lists, strict=True):
-        run.trainer.stop_training = False
+def train_together(trainings):
+    """Fits prepared Trainings of one experiment, whose images are on the device, in one program.
+
+    Args:
+        trainings: with different seeds, each at its first epoch.
+    """
+    seeds = _Seeds(trainings)
+    epochs, verbose = trainings[0].settings.epochs, trainings[0].settings.verbose
+    lists = [keras.callbacks.CallbackList(one.callbacks, model=one.trainer, epochs=epochs) for one in trainings]
+    for training, callbacks in zip(trainings, lists, strict=True):
+        training.trainer.stop_training = False
         callbacks.on_train_begin()
-    with runs[0].watch.interrupts:
-        _epochs(runs, crew, lists)
+    with trainings[0].interrupts:
+        for epoch in range(epochs):
+            active = [i for i, training in enumerate(trainings) if not training.trainer.stop_training]
+            if not active:
+                break
+            logs = _epoch(epoch, active, seeds, lists)
+            if verbose != 0:
+                losses = " ".join(f"{logs[i]['val_loss']:.4f}" for i in active)
+                names = " ".join(str(trainings[i].settings.seed) for i in active)
+                print(f"epoch {epoch + 1}/{epochs}: val_loss of seeds {names}: {losses}", flush=True)
     for callbacks in lists:
         callbacks.on_train_end()
 
 
-def _epochs(runs, crew, lists):
-    for epoch in range(runs[0].experiment.epochs):
-        active = [i for i, run in enumerate(runs) if not run.trainer.stop_training]
-        if not active:
-            break
-        for i in active:
-            lists[i].on_epoch_begin(epoch)
-        logs = crew.train(epoch, active)
-        for i in active:
-            lists[i].on_test_begin()
-        for i, validated in enumerate(crew.validate()):
-            logs[i] |= {f"val_{name}": value for name, value in validated.items()}
-        for i in active:
-            lists[i].on_epoch_end(epoch, logs[i])
-        if runs[0].options.verbose != 0:
-            losses = " ".join(f"{logs[i]['val_loss']:.4f}" for i in active)
-            seeds = " ".join(str(runs[i].seed) for i in active)
-            print(f"epoch {epoch + 1}/{runs[0].experiment.epochs}: val_loss of seeds {seeds}: {losses}", flush=True)
+def _epoch(epoch, active, seeds, lists):
+    """One epoch of all; only the active ones change. Returns their logs, in the order of all."""
+    for i in active:
+        lists[i].on_epoch_begin(epoch)
+    logs = seeds.train(epoch, active)
+    for i in active:
+        lists[i].on_test_begin()
+    for i, validated in enumerate(seeds.validate()):
+        logs[i] |= {f"val_{name}": value for name, value in validated.items()}
+    for i in active:
+        lists[i].on_epoch_end(epoch, logs[i])
+    return logs
 
 
-def small_enough(run):
+def small_enough(training):
     """Whether to ask `worth_it`: not on a CPU, which one seed keeps busy and whose convolutions get slower."""
-    return jax.devices()[0].platform != "cpu" and run.network.count_params() <= MOST_PARAMETERS
+    return jax.devices()[0].platform != "cpu" and training.network.count_params() <= MOST_PARAMETERS
 
 
-def worth_it(runs):
-    """Whether these seeds train faster together, by the clock: a chunk of steps of one against the same of all."""
-    return _Crew(runs).seconds() < WORTH * len(runs) * _Crew(runs[:1]).seconds()
+def worth_it(trainings):
+    """Whether these seeds train faster together, as measured: a chunk of steps of one against the same of all."""
+    return _Seeds(trainings).seconds() < WORTH * len(trainings) * _Seeds(trainings[:1]).seconds()
 
 
-class _Crew:
+class _Seeds:
     """The trainers of several seeds as one stacked state, and the programs that change it."""
 
-    def __init__(self, runs):
-        self._trainers = [run.trainer for run in runs]
-        experiment, lead = runs[0].experiment, runs[0].trainer
-        self._feeds = [run.feed("train", experiment.batch_size, run.seed) for run in runs]
-        self._val = runs[0].feed("val")
+    def __init__(self, trainings):
+        self._trainers = [training.trainer for training in trainings]
+        lead = trainings[0].trainer
+        self._batches = [training.train_batches() for training in trainings]
+        for other in self._batches[1:]:
+            # They are equal: one copy in the device's memory is enough.
+            other.images, other.labels = self._batches[0].images, self._batches[0].labels
+        self._val = trainings[0].batches(trainings[0].dataset.val)
 
-        def train(state, images, labels, places):
-            return jax.vmap(lambda s, p: lead.train_step(s, ({"images": images, **p}, labels)))(state, places)
+        def train(state, images, labels, indices):
+            return jax.vmap(lambda s, i: lead.train_step(s, ({"images": images, **i}, labels)))(state, indices)
 
         def test(state, data):
             return jax.vmap(lambda s: lead.test_step(s, data))(state)
@@ -90,11 +95,11 @@ class _Crew:
 
     def train(self, epoch, active):
         """One epoch of all; only the active trainers change. Returns their logs, in the order of all runs."""
-        for trainer, feed in zip(self._trainers, self._feeds, strict=True):
+        for trainer, batches in zip(self._trainers, self._batches, strict=True):
             trainer.reset_metrics()
-            feed.start_epoch(epoch)
+            batches.start_epoch(epoch)
         state = self._stacked("trainable_variables", "non_trainable_variables", "optimizer", "metrics_variables")
-        for index in range(len(self._feeds[0])):
+        for index in range(len(self._batches[0])):
             logs, state = self._train(state, *self._chunk(index))
         states = _separate(state, len(self._trainers))
         for i in active:
@@ -120,11 +125,11 @@ class _Crew:
         return time.perf_counter() - start
 
     def _chunk(self, index):
-        """Images and labels, which all share, and the places of every seed's steps, stacked."""
-        chunks = [feed[index] for feed in self._feeds]
+        """Images and labels, which all share, and the indices of every seed's steps, stacked."""
+        chunks = [batches[index] for batches in self._batches]
         images, labels = chunks[0][0]["images"], chunks[0][1]
-        places = [{name: value for name, value in chunk.items() if name != "images"} for chunk, _ in chunks]
-        return images, labels, jax.tree.map(lambda *values: jax.numpy.stack(values), *places)
+        indices = [{name: value for name, value in chunk.items() if name != "images"} for chunk, _ in chunks]
+        return images, labels, jax.tree.map(lambda *values: jax.numpy.stack(values), *indices)
 
     def _stacked(self, *names):
         states = [tuple([v.value for v in _named(trainer, name)] for name in names) for trainer in self._trainers]
@@ -135,7 +140,7 @@ class _Crew:
         return [{name: float(values[i]) for name, values in logs.items()} for i in range(len(self._trainers))]
 
 
-# Compiled, since an operation for each variable of each seed can take longer than the epoch.
+# Compiled, since one operation for each variable of each seed can take longer than the epoch.
 
 
 @jax.jit
@@ -145,7 +150,7 @@ def _stack(states):
 
 @partial(jax.jit, static_argnums=1)
 def _separate(state, number):
-    return [jax.tree.map(itemgetter(place), state) for place in range(number)]
+    return [jax.tree.map(itemgetter(index), state) for index in range(number)]
 
 
 def _named(trainer, name):

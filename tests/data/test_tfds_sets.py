@@ -188,12 +188,12 @@ def test_without_data_dir_the_binary_archive_is_downloaded(archive, monkeypatch)
 
 
 def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed_and_epoch(archive):
-    from kmodels.data.feeds import stream_feed
+    from kmodels.data.batches import stream_batches
 
     dataset = load_dataset("cifar10", data_dir=archive.parent)
 
     def epochs(seed):
-        batches, steps = stream_feed(dataset, 32, seed, epochs=2)
+        batches, steps = stream_batches(dataset, 32, seed, epochs=2)
         seen = list(batches.as_numpy_iterator())
         assert steps == 3
         assert [len(labels) for _, labels in seen] == [32, 32, 16] * 2
@@ -214,7 +214,7 @@ def test_a_run_can_train_on_the_stream(archive, tmp_path, tiny):
     from kmodels import run
 
     streamed = replace(
-        tiny, dataset="cifar10", image_size=None, feed="stream", subset=50, model="mlp", augmentation="none"
+        tiny, dataset="cifar10", image_size=None, data_loader="stream", subset=50, model="mlp", augmentation="none"
     )
     record = run(streamed, out=tmp_path, data_dir=archive.parent, verbose=0)
     assert record.status == "completed"
@@ -245,10 +245,10 @@ def test_for_an_empty_folder_the_error_says_what_is_expected(archive):
 
 
 def test_only_tfds_sets_stream():
-    from kmodels.data.feeds import stream_feed
+    from kmodels.data.batches import stream_batches
 
     with pytest.raises(InputError, match="'stream' reads data prepared by tfds"):
-        stream_feed(load_dataset("digits"), 8, 0, 1)
+        stream_batches(load_dataset("digits"), 8, 0, 1)
 
 
 def test_tensorflow_beside_another_backend_sees_no_gpu(backend):

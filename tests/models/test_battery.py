@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import MODELS, Experiment, InputError, build_model
+from kmodels import MODELS, InputError, build_model
 from kmodels.models import trainable_parameters
 from kmodels.models.saving import load_network, save_network
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
 # Trainable parameters for ten classes at the size in SIZES, else 32x32. Models 2 to 4 as the report prints them.
@@ -49,15 +50,17 @@ PURELY_DENSE = ("mlp", "two_layer_net")
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-@pytest.fixture
-def shape(name):
-    size = SIZES.get(name, 16)
-    return size, size, 3
+@pytest.fixture(scope="module", params=MODELS)
+def network(request):
+    """Every network, built once: a deep one takes seconds."""
+    keras.utils.set_random_seed(0)
+    size = SIZES.get(request.param, 16)
+    return build_model(request.param, (size, size, 3), 3)
 
 
 @pytest.fixture
-def images(shape):
-    return np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
+def images(network):
+    return np.random.default_rng(0).integers(0, 256, (4, *network.input_shape[1:]), np.uint8)
 
 
 @every_model
@@ -88,12 +91,11 @@ def test_the_tuned_networks_of_the_report_have_its_widths():
     assert transferred.get_layer("dense1").kernel.shape == (73_728, 512)
 
 
-@every_model
-def test_pixels_in_logits_out_with_the_taps_on_the_way(name, shape, images):
-    network = build_model(name, shape, 7)
-    assert network.input_shape == (None, *shape)
-    assert network.output_shape == (None, 7)
-    if name not in PURELY_DENSE:
+def test_pixels_in_logits_out_with_the_taps_on_the_way(network, images):
+    size = SIZES.get(network.name, 16)
+    assert network.input_shape == (None, size, size, 3)
+    assert network.output_shape == (None, 3)
+    if network.name not in PURELY_DENSE:
         assert len(network.get_layer("feature_map").output.shape) == 4
     assert len(network.get_layer("embedding").output.shape) == 2
     assert network.get_layer("logits").input is network.get_layer("embedding").output
@@ -101,22 +103,15 @@ def test_pixels_in_logits_out_with_the_taps_on_the_way(name, shape, images):
     np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (whole, fractions)), atol=1e-5)
 
 
-@every_model
-def test_layers_have_the_same_names_each_time(name, shape):
-    def names():
-        return [layer.name for layer in build_model(name, shape, 3).layers]
-
-    assert names() == names()
+def test_layers_have_the_same_names_each_time(network):
+    names = [layer.name for layer in network.layers]
+    assert [layer.name for layer in build_model(network.name, network.input_shape[1:], 3).layers] == names
     # What Keras itself calls a layer counts up from model to model.
-    assert not [name for name in names() if re.fullmatch(r"(conv2d|dense|re_lu|dropout|batch_norm\w+)(_\d+)?", name)]
+    assert not [name for name in names if re.fullmatch(r"(conv2d|dense|re_lu|dropout|batch_norm\w+)(_\d+)?", name)]
 
 
-@every_model
-def test_one_step_is_finite_and_moves_every_trainable_weight(name, shape, images):
-    keras.utils.set_random_seed(0)
-    network = build_model(name, shape, 3)
-    experiment = Experiment(name="tests/step", model=name, optimizer="sgd", learning_rate=0.1)
-    trainer = build_trainer(experiment, network, seed=0)
+def test_one_step_is_finite_and_moves_every_trainable_weight(network, images):
+    trainer = build_trainer(network, build_optimizer("sgd", 0.1))
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in network.trainable_weights]
     loss = trainer.train_on_batch(images, np.array([0, 1, 2, 0]))[0]
     assert np.isfinite(loss)
@@ -128,9 +123,7 @@ def test_one_step_is_finite_and_moves_every_trainable_weight(name, shape, images
     assert still == []
 
 
-@every_model
-def test_save_and_load_give_equal_outputs(name, shape, images, tmp_path):
-    network = build_model(name, shape, 3)
+def test_save_and_load_give_equal_outputs(network, images, tmp_path):
     loaded = load_network(save_network(network, tmp_path / "network.keras"))
     outputs = [keras.ops.convert_to_numpy(model(images)) for model in (network, loaded)]
     np.testing.assert_array_equal(*outputs)
@@ -163,7 +156,7 @@ def test_dropout_is_the_rate_that_was_asked_for():
     assert [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)] == [0.45, 0.45]
 
 
-def test_initial_weights_are_drawn_as_in_torch():
+def test_initial_weights_are_those_of_torch():
     keras.utils.set_random_seed(0)
     network = build_model("model2", (32, 32, 3), 10)
     for layer in network.layers:

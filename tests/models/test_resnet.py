@@ -10,8 +10,9 @@ from kmodels import Experiment, InputError, build_model, run
 from kmodels.models import trainable_parameters
 from kmodels.models.resnet import KERAS_APPLICATIONS, assemble, from_keras_applications
 from kmodels.models.saving import load_network, save_network, weights_checksum
-from kmodels.models.transfer import freeze, take_over
+from kmodels.models.transfer import copy_weights, freeze
 from kmodels.report.page import write_page
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
 SHAPE = (32, 32, 3)
@@ -38,7 +39,7 @@ def file(tmp_path_factory):
 def test_keras_weights_give_the_features_of_keras_network(theirs):
     images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
     network = assemble((64, 64, 3), 6, KERAS_APPLICATIONS)
-    take_over(network, from_keras_applications(theirs))
+    copy_weights(network, from_keras_applications(theirs))
     embedding = keras.Model(network.input, network.get_layer("embedding").output)(images, training=False)
     expected = theirs(keras.applications.resnet.preprocess_input(images.copy()), training=False)
     expected = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
@@ -59,9 +60,8 @@ def test_frozen_trains_the_classifier_and_leaves_all_else_statistics_included(fi
     freeze(network)
     assert trainable_parameters(network) == 12_294
     before = {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in network.weights}
-    settings = Experiment(name="tests/frozen", model="resnet50", optimizer="sgd", learning_rate=0.1)
     images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), np.uint8)
-    build_trainer(settings, network, seed=0).train_on_batch(images, np.array([0, 1, 2, 0]))
+    build_trainer(network, build_optimizer("sgd", 0.1)).train_on_batch(images, np.array([0, 1, 2, 0]))
     changed = {weight.path for weight in network.weights if not np.array_equal(before[weight.path], _array(weight))}
     assert changed == {"logits/kernel", "logits/bias"}
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_is_refused(file, tmp_path):
     empty = tmp_path / "empty.h5"
     empty.write_bytes(b"")
     for options, message in (
-        ({"small_stem": True, "weights": str(file)}, "small_stem must draw its weights"),
+        ({"small_stem": True, "weights": str(file)}, "small_stem has no published weights"),
         ({"weights": "imagnet"}, "weights must be 'imagenet' or a file that exists. Received: 'imagnet'"),
         ({"weights": str(tmp_path)}, "weights must be 'imagenet' or a file that exists"),
         ({"weights": str(other)}, "the weights are of another network than resnet50: stem, stem_norm"),

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from keras.src.backend.common import dtypes
 
-from kmodels import MODELS, Experiment, build_model
+from kmodels import MODELS, build_model
 from kmodels.models.torch_weights import from_torch, load_torch_weights
 from kmodels.training import trainer as trainers
+from kmodels.training.optimizers import build_optimizer
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -27,8 +28,8 @@ nn = torch.nn
 def five_convolutions(norm_after=()):
     """Models 2 to 6 without dropout, layer by layer as the report prints them."""
 
-    def norm(place, channels):
-        return [nn.BatchNorm2d(channels)] if place in norm_after else []
+    def norm(layer, channels):
+        return [nn.BatchNorm2d(channels)] if layer in norm_after else []
 
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), *norm("conv1", 64),
@@ -278,6 +279,8 @@ TWINS = {
     "two_layer_net": Twin(lambda: perceptron(64), {}, 16, **HALF),
     "two_layer_net, deeper": Twin(lambda: perceptron(24, 48, 12), {"hidden": (24, 48, 12)}, 16, **HALF),
 }
+# Variants of deep networks whose training steps are compared once already: compiling another takes a minute.
+LOGITS_ONLY = ("densenet121, factorised", "resnet50, small stem")
 # Exact in single precision, in which Keras keeps it.
 RATE = 0.0625
 
@@ -338,10 +341,11 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
     # Compiled as a whole: layer by layer, a deep network takes three times as long.
     np.testing.assert_allclose(network.predict_on_batch(images[0]), expected, atol=1e-6)
 
+    if name in LOGITS_ONLY:
+        return
     twin.train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)
-    settings = Experiment(name="tests/parity", model=model, optimizer="sgd", learning_rate=RATE, momentum=0.9)
-    trainer = trainers.build_trainer(settings, network, seed=0)
+    trainer = trainers.build_trainer(network, build_optimizer("sgd", RATE, momentum=0.9))
     for batch, image, target in zip(batches, images, labels, strict=True):
         optimizer.zero_grad()
         nn.functional.cross_entropy(twin(batch), torch.tensor(target)).backward()

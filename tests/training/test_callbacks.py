@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kmodels.training import callbacks
-from kmodels.training.callbacks import Clock, Interrupts, StopOnNaN
+from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN
 
 
 @pytest.mark.parametrize("logs", [{"loss": float("nan"), "val_loss": 1.0}, {"loss": 1.0, "val_loss": float("inf")}])
@@ -78,3 +78,22 @@ def test_an_interrupt_handler_of_the_users_own_stays():
             assert signal.getsignal(signal.SIGINT) is own
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("keep", "monitor", "values", "kept"),
+    [
+        ("best", "val_loss", [3.0, 1.0, 2.0], 2),
+        ("best", "val_accuracy", [0.1, 0.3, 0.2], 2),
+        ("last", "val_loss", [3.0, 1.0, 2.0], 3),
+        ("best", "val_loss", [float("nan")], None),
+    ],
+)
+def test_the_kept_epoch_is_the_best_by_what_is_monitored_or_the_last(keep, monitor, values, kept):
+    callback = KeepWeights(keep, monitor, patience=None, epochs=9)
+    callback.set_model(SimpleNamespace(get_weights=lambda: [], stop_training=False))
+    callback.on_train_begin()
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {monitor: value})
+    assert callback.kept_epoch(len(values)) == kept
+    assert callback.kept_epoch(0) is None

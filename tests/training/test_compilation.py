@@ -14,7 +14,7 @@ from kmodels import Experiment, run
 experiment = Experiment(
     name="tests/compiled", dataset="synthetic", image_size=16, model="model1", epochs=1, batch_size=16
 )
-print(run(experiment, 0, sys.argv[1], verbose=0).compile_seconds)
+print(run(experiment, 0, sys.argv[1], verbose=0, again=True).compile_seconds)
 """
 
 
@@ -39,7 +39,7 @@ def test_where_results_are_to_repeat_no_choice_of_algorithms_is_taken_from_earli
 
 
 @pytest.mark.parametrize("chosen", [False, True])
-def test_a_second_process_compiles_nothing_anew(tmp_path, backend, chosen):
+def test_a_second_process_compiles_nothing_again(tmp_path, backend, chosen):
     if backend != "jax":
         pytest.skip("the cache is JAX's")
     environment = {**os.environ, "KMODELS_CACHE": str(tmp_path / "cache")}

@@ -1,9 +1,8 @@
-"""Several devices, several hosts, and runs spread over processes: the outcome is that of one device."""
+"""Several devices, and runs spread over processes: the outcome is that of one device."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,41 +12,38 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, InputError, read_record, read_records, run, run_seeds
+from kmodels import Experiment, InputError, read_record, read_records, run, run_seeds, workers
 from kmodels.models.saving import load_network
-from kmodels.training import spread, sweep
+from kmodels.training import sweep
 
 # 630, 70 and 360 images: steps of 64 leave 54 in train, and none of 54, 118 (630 - 512) and 70 divides by 8.
-EXPERIMENTS = """
+SCRIPT = """
 from dataclasses import replace
+import json, sys
+from pathlib import Path
+import keras
 from kmodels import Experiment, run
-from kmodels.training import checkpoint, runs
-from kmodels.training.shelf import Shelf
+from kmodels.data.batches import EpochOrder
+from kmodels.training import checkpoint
 
 DIGITS = Experiment(
     name="tests/mlp", dataset="digits", subset=700, image_size=16, model="mlp", augmentation="crop", batch_size=64,
     epochs=2,
 )
 # One epoch: rounding decides between equal maxima of its pooling, on one device as on many.
-NORMED = replace(DIGITS, name="tests/model4", subset=100, model="model4", dropout=0.2, epochs=1)
-"""
-
-ON_EIGHT = """
-import json, sys
-from pathlib import Path
-import keras
-from kmodels.data.feeds import EpochOrder
-out, shelf = Path(sys.argv[1]), Shelf()
+NORMED = replace(
+    DIGITS, name="tests/model4", subset=100, model="model4", model_options={"dropout": 0.2}, epochs=1
+)
+out = Path(sys.argv[1])
 
 def go(name, experiment, **options):
-    return run(experiment, 3, out / name, verbose=0, shelf=shelf, **options)
+    return run(experiment, 3, out / name, verbose=0, **options)
 
 go("one", DIGITS)
 go("two", DIGITS, devices=2)
 go("eight", DIGITS, devices=8)
 assert keras.distribution.distribution() is None
-go("resident", DIGITS, devices=8, resident=True)
-go("again", DIGITS)
+go("on_device", DIGITS, devices=8, on_device=True)
 go("normed_one", NORMED)
 go("normed_eight", NORMED, devices=8)
 
@@ -65,25 +61,18 @@ for first, then in ((8, 1), (1, 8)):
     try:
         go(f"from_{first}", DIGITS, devices=first)
     except KeyboardInterrupt as error:
-        assert "resume goes on from there" in str(error), error
+        assert "resume continues from epoch 2" in str(error), error
     assert keras.distribution.distribution() is None
     EpochOrder.on_epoch_begin = begin
     go(f"from_{first}", DIGITS, devices=then, resume=True)
 
-said = []
+messages = []
 for number, batch_size in ((8, 60), (9, 64)):
     try:
         go("refused", replace(DIGITS, batch_size=batch_size), devices=number)
     except ValueError as error:
-        said.append(str(error))
-(out / "said.json").write_text(json.dumps(said))
-"""
-
-ON_TWO_HOSTS = """
-import sys
-for resident in (False, True):
-    record = run(DIGITS, 3, f"{sys.argv[1]}/hosts_{resident}", devices=2, resident=resident)
-    assert (record.status, record.devices) == ("completed", 4)
+        messages.append(str(error))
+(out / "messages.json").write_text(json.dumps(messages))
 """
 
 
@@ -93,36 +82,15 @@ def jax_only():
         pytest.skip("only JAX divides a run")
 
 
-def start(script, out, devices, **variables):
-    variables |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "KMODELS_CACHE": f"{out}/cache"}
-    return subprocess.Popen(
-        [sys.executable, "-c", EXPERIMENTS + script, str(out)],
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
-
-
 @pytest.fixture(scope="module")
 def outcomes(jax_only, tmp_path_factory):
-    """{how it was run: its record}, of two processes that are two hosts, then of one with eight devices."""
+    """The results folder, and {how it was run: its record}, of a process that has eight devices."""
     out = tmp_path_factory.mktemp("devices")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    hosts = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    pair = [start(ON_TWO_HOSTS, out, 2, **hosts, KERAS_DISTRIBUTION_PROCESS_ID=str(i)) for i in range(2)]
-    first, second = [finish(process) for process in pair]
-    assert "Epoch 1/2" in first
-    assert "Epoch" not in second
-    finish(start(ON_EIGHT, out, 8))
+    variables = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "KMODELS_CACHE": f"{out}/cache"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(out)], env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return out, {folder.name: of(folder) for folder in out.iterdir() if list(folder.rglob("*.keras"))}
 
 
@@ -133,7 +101,7 @@ def of(folder):
 
 @pytest.mark.parametrize(
     ("how", "devices"),
-    [("two", 2), ("eight", 8), ("resident", 8), ("from_8", 1), ("from_1", 8), ("hosts_False", 4), ("hosts_True", 4)],
+    [("two", 2), ("eight", 8), ("on_device", 8), ("from_8", 1), ("from_1", 8)],
 )
 def test_a_divided_run_equals_one_on_a_single_device(outcomes, how, devices):
     out, records = outcomes
@@ -162,16 +130,11 @@ def test_batch_norm_sees_the_whole_batch_and_no_padding(outcomes):
         np.testing.assert_allclose(np.asarray(divided), np.asarray(alone), rtol=1e-3, atol=1e-4)
 
 
-def test_a_shelf_keeps_runs_on_other_devices_apart(outcomes):
-    _, records = outcomes
-    assert records["again"].history["loss"] == records["one"].history["loss"]
-
-
 def test_what_cannot_be_divided_is_refused(outcomes):
     out, _ = outcomes
-    indivisible, too_many = json.loads((out / "said.json").read_text())
-    assert indivisible == "batch_size must be a multiple of 8, the number of devices. Received: 60"
-    assert too_many == "devices must be at most 8, as many as JAX sees here. Received: 9"
+    indivisible, too_many = json.loads((out / "messages.json").read_text())
+    assert "batch_size must be a multiple of 8" in indivisible
+    assert "devices must be at most 8" in too_many
 
 
 @pytest.mark.parametrize("devices", [0, -1, True, 1.0, "2"])
@@ -181,17 +144,11 @@ def test_devices_are_counted_in_whole_numbers(tiny, tmp_path, devices):
 
 
 def test_several_devices_need_jax_or_a_split_of_runs(tiny, tmp_path, backend):
-    allowed = "devices must be at most 1, as many" if backend == "jax" else "devices must be 1 but on JAX"
+    allowed = "devices must be at most 1, as many" if backend == "jax" else "devices must be 1 except on JAX"
     with pytest.raises(InputError, match=allowed):
         run(tiny, 0, tmp_path, devices=2)
     with pytest.raises(InputError, match=r"split must be 'batch' or 'runs'. Received: 'seeds'"):
         run_seeds(tiny, [0], tmp_path, split="seeds")
-
-
-def test_hosts_are_described_whole(tmp_path, jax_only):
-    process = start("import kmodels.training", tmp_path, 1, KERAS_DISTRIBUTION_NUM_PROCESSES="2")
-    said, _ = process.communicate()
-    assert "KERAS_DISTRIBUTION_PROCESS_ID must be set together. Received: " in said
 
 
 SMALL = Experiment(name="tests/small", dataset="synthetic", image_size=16, model="mlp", epochs=2, batch_size=16)
@@ -213,28 +170,39 @@ def test_runs_spread_over_processes_equal_those_in_a_row(tmp_path, backend, capf
 
 
 def test_a_process_that_dies_costs_its_run_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(spread.sys, "executable", "false")
-    outcomes = list(sweep([SMALL], [0, 1, 2], tmp_path, devices=2, split="runs", verbose=0))
-    assert sorted(outcome.seed for outcome in outcomes) == [0, 1, 2]
-    assert {str(outcome.error) for outcome in outcomes} == {"its process ended with status 1"}
-
-
-def test_an_answer_that_cannot_be_read_costs_its_run_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(spread.base64, "b64decode", lambda text: b"warning: " + text)
-    outcomes = list(sweep([SMALL], [0, 1], tmp_path, devices=2, split="runs", verbose=0))
-    assert sorted(outcome.seed for outcome in outcomes) == [0, 1]
-    assert all(str(outcome.error).startswith("its process gave no answer that can be read: ") for outcome in outcomes)
+    (tmp_path / "deadly.py").write_text(
+        "import os\nimport signal\n\n\n"
+        "def network(input_shape, num_classes):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    deadly = replace(SMALL, name="tests/deadly", model="deadly:network")
+    outcomes = list(sweep([SMALL, deadly, replace(SMALL, name="tests/last")], [0], tmp_path, devices=2, split="runs"))
+    ended = {outcome.experiment.name: outcome for outcome in outcomes}
+    assert ended.keys() == {"tests/small", "tests/deadly", "tests/last"}
+    assert "its process ended before its record was written" in str(ended["tests/deadly"].error)
+    assert ended["tests/last"].record.status == "completed"
 
 
 def test_each_process_gets_a_gpu_of_those_that_the_user_left(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,0")
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
-    assert [place["CUDA_VISIBLE_DEVICES"] for place in spread._environments(2)] == ["3", "1"]
-    assert {place["XLA_PYTHON_CLIENT_PREALLOCATE"] for place in spread._environments(2)} == {"false"}
-    with pytest.raises(InputError, match=r"devices must be at most 3, the number of GPUs. Received: 4"):
-        spread._environments(4)
+    for name in [name for name in os.environ if name.startswith("XLA_PYTHON_CLIENT_")]:
+        monkeypatch.delenv(name)
+    gpus = workers.visible_gpus()
+    assert gpus == ["3", "1", "0"]
+    with pytest.raises(InputError, match=r"at most 3, the number of GPUs. Received: 4"):
+        list(workers.run_in_workers([(SMALL, 0)], "out", 4))
+    monkeypatch.setattr(workers, "_LOCKS", [])
+    for gpu in ("3", "1"):
+        # As in a process of its own.
+        monkeypatch.delenv("KMODELS_WORKER_GPU", raising=False)
+        workers._take_gpu({"gpus": gpus, "process": f"test-{os.getpid()}"})
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
+        assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    for lock in workers._LOCKS:
+        lock.release()
+    monkeypatch.delenv("KMODELS_WORKER_GPU")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert len(spread._environments(4)) == 4
+    assert workers.visible_gpus() == []
 
 
 def test_a_record_from_before_there_were_several_devices_is_of_one(tmp_path, backend):
@@ -266,8 +234,8 @@ def test_ctrl_c_stops_every_process(tmp_path):
             break
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "Traceback" not in said
-    assert said.count("] interrupted: the") == 2
+    assert "Traceback" not in printed
+    assert printed.count("] interrupted: the") == 2
     assert [record.status for record in read_records(tmp_path).values()] == ["interrupted"] * 2

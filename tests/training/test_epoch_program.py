@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, load_dataset, run
-from kmodels.data.feeds import ArraysFeed
+from kmodels.data.batches import ArrayBatches
 from kmodels.training.compilation import compile_seconds
 
 
@@ -22,8 +22,8 @@ def jax_only(backend):
 def test_losses_and_logits_are_those_of_single_steps(tiny, tmp_path, model):
     # 40 images in steps of 16: the last has 8.
     experiment = replace(tiny, model=model, learning_rate=1e-3, label_smoothing=0.1)
-    steps = run(experiment, 0, tmp_path / "steps", verbose=0, resident=False)
-    epochs = run(experiment, 0, tmp_path / "epochs", verbose=0, resident=True)
+    steps = run(experiment, 0, tmp_path / "steps", verbose=0, on_device=False)
+    epochs = run(experiment, 0, tmp_path / "epochs", verbose=0, on_device=True)
     for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
         assert epochs.history[name] == pytest.approx(steps.history[name], rel=2e-4)
     for split in ("train", "val", "test"):
@@ -34,20 +34,20 @@ def test_losses_and_logits_are_those_of_single_steps(tiny, tmp_path, model):
 
 @pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize("chunk_steps", [1, 2, 1000])
-def test_a_feed_of_chunks_holds_the_batches_of_the_arrays_in_their_order(chunk_steps):
-    from kmodels.training.epoch_program import ResidentFeed
+def test_chunks_hold_the_batches_of_the_arrays_in_their_order(chunk_steps):
+    from kmodels.training.epoch_program import DeviceBatches
 
     split = load_dataset("synthetic", 16).train
-    arrays = ArraysFeed(split, 16, seed=3)
-    resident = ResidentFeed(split.images, split.labels, 16, seed=3, chunk_steps=chunk_steps)
+    arrays = ArrayBatches(split, 16, seed=3)
+    on_device = DeviceBatches(split, 16, seed=3, chunk_steps=chunk_steps)
     for epoch in (0, 4):
         arrays.start_epoch(epoch)
-        resident.start_epoch(epoch)
+        on_device.start_epoch(epoch)
         batches = []
-        for i in range(len(resident)):
-            chunk, labels = resident[i]
-            places = [*chunk["steps"], *([chunk["rest"]] if "rest" in chunk else [])]
-            batches += [(chunk["images"][step], labels[step]) for step in places]
+        for i in range(len(on_device)):
+            chunk, labels = on_device[i]
+            steps = [*chunk["steps"], *([chunk["rest"]] if "rest" in chunk else [])]
+            batches += [(chunk["images"][step], labels[step]) for step in steps]
         assert len(batches) == len(arrays) == 3
         for i, (images, labels) in enumerate(batches):
             np.testing.assert_array_equal(images, arrays[i][0])
@@ -65,7 +65,7 @@ def test_nothing_is_compiled_after_the_first_epoch(tiny, tmp_path, monkeypatch):
         seen.append(compile_seconds())
 
     monkeypatch.setattr(Clock, "on_epoch_end", note)
-    run(replace(tiny, model="mlp", epochs=4), 0, tmp_path, verbose=0, resident=True)
+    run(replace(tiny, model="mlp", epochs=4), 0, tmp_path, verbose=0, on_device=True)
     assert len(seen) == 4
     # Reading a variable of another shape for the first time is a compilation too, of milliseconds.
     assert seen[-1] == pytest.approx(seen[1], abs=0.02)
@@ -95,14 +95,10 @@ def test_a_gpu_holds_what_takes_a_quarter_of_its_free_memory(monkeypatch, free, 
     gpu = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
     monkeypatch.setattr(epoch_program.jax, "local_devices", lambda: [gpu])
     assert epoch_program.fits_on_device(dataset) == fits
-    # What an earlier run left there of the same images is not taken from what is free.
-    stats["bytes_in_use"] += 92_160
-    assert not epoch_program.fits_on_device(dataset)
-    assert epoch_program.fits_on_device(dataset, held=92_160) == fits
 
 
 def test_images_on_the_device_are_for_jax_and_arrays(tiny, tmp_path):
     if keras.backend.backend() == "jax":
-        tiny = replace(tiny, dataset="cifar10", image_size=None, feed="stream")
-    with pytest.raises(InputError, match="resident must be None or False but on JAX with feed 'arrays'"):
-        run(tiny, 0, tmp_path, resident=True)
+        tiny = replace(tiny, dataset="cifar10", image_size=None, data_loader="stream")
+    with pytest.raises(InputError, match="on_device must be None or False except on JAX"):
+        run(tiny, 0, tmp_path, on_device=True)

@@ -1,4 +1,4 @@
-"""Layers that train otherwise on JAX: values and gradients as they were, and nothing that a GPU adds by chance."""
+"""Layers that train faster: values and gradients as they were, and nothing that a GPU adds in a random order."""
 
 import inspect
 
@@ -6,16 +6,19 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, build_model
+from kmodels import build_model
+from kmodels.training.faster_layers import FastLayer, use_fast_layers
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_state, build_trainer
 
 
-@pytest.fixture(autouse=True)
-def _jax_only(backend):
+@pytest.fixture
+def jax_only(backend):
     if backend != "jax":
         pytest.skip("these layers are JAX's")
 
 
+@pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize(
     ("size", "strides", "padding"),
     [
@@ -31,7 +34,7 @@ def test_pooling_and_its_gradient_are_jax_own(size, strides, padding):
     import jax
     from jax import lax
 
-    from kmodels.training.faster_layers import max_pool
+    from kmodels.training.jax_ops import max_pool
 
     def stock(images):
         window, step, around = (1, *size, 1), (1, *strides, 1), ((0, 0), *padding, (0, 0))
@@ -48,11 +51,12 @@ def test_pooling_and_its_gradient_are_jax_own(size, strides, padding):
     np.testing.assert_allclose(*our_back(gradient), *back(gradient), atol=1e-6)
 
 
+@pytest.mark.usefixtures("jax_only")
 def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
     import jax
     import jax.numpy as jnp
 
-    from kmodels.training.faster_layers import max_pool
+    from kmodels.training.jax_ops import max_pool
 
     def gradient(images):
         return jax.grad(lambda images: (max_pool(images, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 2).sum())(images)
@@ -65,6 +69,7 @@ def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
     np.testing.assert_allclose(half.astype("float32"), alone[0], atol=0.2)
 
 
+@pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize(
     "layer",
     [
@@ -74,24 +79,23 @@ def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
         keras.layers.AdaptiveAveragePooling2D((2, 9)),
     ],
 )
-def test_a_layer_keeps_what_it_computes_and_what_is_saved_of_it(layer):
+def test_a_faster_layer_computes_the_same_and_the_network_stays_as_it_was(layer):
     import jax
-
-    from kmodels.training.faster_layers import quicken
 
     image = keras.Input((7, 8, 3))
     network = keras.Model(image, layer(image))
     images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype(np.float32)
 
-    def loss(images):
-        return (network(images) ** 2).sum()
+    def gradient(network):
+        return jax.grad(lambda images: (network(images) ** 2).sum())(images)
 
-    config, stock, expected, gradient = network.get_config(), layer.call, network(images), jax.grad(loss)(images)
-    quicken(network)
-    assert layer.call != stock
-    np.testing.assert_allclose(network(images), expected, atol=1e-6)
-    np.testing.assert_allclose(jax.grad(loss)(images), gradient, atol=1e-5)
-    assert network.get_config() == config
+    config, layers = network.get_config(), list(network.layers)
+    fast = use_fast_layers(network)
+    assert isinstance(fast.layers[-1], FastLayer)
+    np.testing.assert_allclose(fast(images), network(images), atol=1e-6)
+    np.testing.assert_allclose(gradient(fast), gradient(network), atol=1e-5)
+    assert (network.get_config(), network.layers) == (config, layers)
+    assert not any("call" in vars(layer) for layer in network.layers)
 
 
 def _normalising(inputs, **options):
@@ -120,67 +124,60 @@ def _trained(network, inputs):
     return outputs, statistics, gradients
 
 
+@pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize("shape", [(6, 5, 4, 3), (8, 3)])
 def test_batch_normalisation_and_its_gradients_are_keras_own(shape):
     import jax
 
-    from kmodels.training.faster_layers import quicken
-
     inputs = np.random.default_rng(0).normal([1, -5, 20], [1, 2, 3], shape).astype(np.float32)
     network = _normalising(inputs)
-    config, stock = network.get_config(), network.get_layer("norm").call
-    expected, still = _trained(network, inputs), network(inputs, training=False)
-    quicken(network)
-    assert network.get_layer("norm").call != stock
-    for ours, theirs in zip(jax.tree.leaves(_trained(network, inputs)), jax.tree.leaves(expected), strict=True):
+    fast = use_fast_layers(network)
+    assert isinstance(fast.get_layer("norm"), FastLayer)
+    assert [id(value) for value in fast.variables] == [id(value) for value in network.variables]
+    pairs = zip(jax.tree.leaves(_trained(fast, inputs)), jax.tree.leaves(_trained(network, inputs)), strict=True)
+    for ours, theirs in pairs:
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(network(inputs, training=False), still, rtol=1e-5, atol=1e-5)
-    assert network.get_config() == config
+    expected = network(inputs, training=False)
+    np.testing.assert_allclose(fast(inputs, training=False), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("jax_only")
 def test_frozen_batch_normalisation_uses_its_moving_statistics():
-    from kmodels.training.faster_layers import quicken
-
     inputs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     network = _normalising(inputs)
     network.get_layer("norm").trainable = False
-    quicken(network)
+    fast = use_fast_layers(network)
     before = network.get_weights()
-    np.testing.assert_array_equal(network(inputs, training=True), network(inputs, training=False))
+    np.testing.assert_array_equal(fast(inputs, training=True), fast(inputs, training=False))
     for value, old in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, old)
 
 
+@pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"renorm": True}, {"axis": 1}])
 def test_unusual_batch_normalisation_stays_keras_own(options):
-    from kmodels.training.faster_layers import quicken
-
     if not set(options) <= set(inspect.signature(keras.layers.BatchNormalization).parameters):
         pytest.skip("this Keras has no such option")
     network = _normalising(np.zeros((2, 3, 4, 5), np.float32), **options)
-    stock = network.get_layer("norm").call
-    quicken(network)
-    assert network.get_layer("norm").call == stock
+    assert use_fast_layers(network) is network
 
 
+@pytest.mark.usefixtures("jax_only")
 def test_batch_normalisation_with_a_mask_or_of_integers_stays_keras_own():
-    from kmodels.training.faster_layers import quicken
-
     inputs = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
     mask = np.arange(5) < np.arange(1, 5)[:, None]
     outputs = []
-    for change in (lambda network: None, quicken):
-        network = _normalising(inputs)
-        change(network)
-        layer = network.get_layer("norm")
+    for change in (lambda network: network, use_fast_layers):
+        layer = change(_normalising(inputs)).get_layer("norm")
         outputs.append([layer(inputs, training=True, mask=mask), layer(np.arange(30).reshape(2, 5, 3), training=True)])
     for ours, theirs in zip(*outputs, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("jax_only")
 def test_batch_normalisation_far_from_zero_loses_no_digits_near_its_moving_mean():
-    from kmodels.training.faster_layers import batch_norm
+    from kmodels.training.jax_ops import batch_norm
 
     inputs = np.random.default_rng(0).normal(3000, 1, (4096, 2)).astype(np.float32)
     ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
@@ -189,11 +186,12 @@ def test_batch_normalisation_far_from_zero_loses_no_digits_near_its_moving_mean(
     np.testing.assert_allclose(variance, inputs.var(0, dtype=np.float64), rtol=1e-4)
 
 
+@pytest.mark.usefixtures("jax_only")
 def test_batch_normalisation_works_in_half_precision_and_for_several_seeds_at_once():
     import jax
     import jax.numpy as jnp
 
-    from kmodels.training.faster_layers import batch_norm
+    from kmodels.training.jax_ops import batch_norm
 
     ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
 
@@ -208,8 +206,9 @@ def test_batch_normalisation_works_in_half_precision_and_for_several_seeds_at_on
     np.testing.assert_allclose(half.astype("float32"), alone[0], rtol=0.02, atol=0.1)
 
 
-def test_draws_are_those_of_keras():
-    from kmodels.training.faster_layers import uniform
+@pytest.mark.usefixtures("jax_only")
+def test_random_numbers_are_those_of_keras():
+    from kmodels.training.jax_ops import uniform
 
     ours, theirs = (keras.random.SeedGenerator(3) for _ in range(2))
     for shape in ((5, 7, 11), (1,), ()):
@@ -217,19 +216,23 @@ def test_draws_are_those_of_keras():
         np.testing.assert_array_equal(uniform(shape, ours), expected)
 
 
+@pytest.mark.usefixtures("jax_only")
 @pytest.mark.parametrize(
     ("model", "side", "augmentation"),
     [("model4", 32, "mixup"), ("alexnet_cifar", 32, "rotate_flip"), ("alexnet", 71, "none")],
 )
 def test_a_training_step_on_a_gpu_scatters_nothing(model, side, augmentation):
-    # A scatter adds in an order of chance there, or sorts first where results are to repeat.
+    # A scatter adds in a random order there, or sorts first where results are to repeat.
     import jax
 
-    settings = Experiment(
-        name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced", augmentation=augmentation
-    )
     network = build_model(model, (side, side, 3), 10)
-    trainer = build_trainer(settings, network, 0, np.ones(10, np.float32))
+    trainer = build_trainer(
+        network,
+        build_optimizer("adam", 0.001),
+        augmentation=augmentation,
+        label_smoothing=0.1,
+        class_weight=np.ones(10, np.float32),
+    )
     build_state(trainer)
     groups = (trainer.trainable_variables, trainer.non_trainable_variables, trainer.optimizer.variables)
     state = tuple([v.value for v in group] for group in (*groups, trainer.metrics_variables))
@@ -237,3 +240,67 @@ def test_a_training_step_on_a_gpu_scatters_nothing(model, side, augmentation):
     text = jax.jit(trainer.train_step).trace(state, batch).lower(lowering_platforms=("cuda",)).as_text()
     assert "convolution" in text
     assert "scatter" not in text
+
+
+def _dropping(rates, nested=False):
+    image = keras.Input((64, 64, 2))
+    x = image
+    for i, rate in enumerate(rates):
+        layer = keras.layers.Dropout(rate, seed=i)
+        if nested:
+            inner = keras.Input(x.shape[1:])
+            layer = keras.Model(inner, layer(inner))
+        x = layer(x)
+    return keras.Model(image, x)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_dropout_layer_has_its_own_rate(nested):
+    images = np.ones((4, 64, 64, 2), np.float32)
+    for rates in ((0.1, 0.8), (0.8,)):
+        kept = keras.ops.convert_to_numpy(use_fast_layers(_dropping(rates, nested))(images, training=True)) > 0
+        assert kept.mean() == pytest.approx(np.prod([1 - rate for rate in rates]), abs=0.02)
+
+
+def test_dropout_of_whole_channels_stays_so():
+    image = keras.Input((8, 8, 16))
+    network = keras.Model(image, keras.layers.SpatialDropout2D(0.5, seed=0)(image))
+    kept = use_fast_layers(network)(np.ones((4, 8, 8, 16), np.float32), training=True)
+    kept = keras.ops.convert_to_numpy(kept) > 0
+    assert (kept.all(axis=(1, 2)) | ~kept.any(axis=(1, 2))).all()
+
+
+@pytest.mark.parametrize("size", [3, (2, 9), 1])
+def test_adaptive_pooling_by_slices_has_the_values_of_keras(size, backend, monkeypatch):
+    if backend == "tensorflow":
+        pytest.skip("TensorFlow's own repeats")
+    from kmodels.training import faster_layers
+
+    layer = keras.layers.AdaptiveAveragePooling2D(size)
+    image = keras.Input((7, 8, 3))
+    network = keras.Model(image, layer(image))
+    images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype(np.float32)
+    # PyTorch's own is kept unless results are to repeat.
+    assert (use_fast_layers(network) is network) == (backend == "torch")
+    monkeypatch.setattr(faster_layers, "deterministic", lambda: True)
+    fast = use_fast_layers(network)
+    assert isinstance(fast.layers[-1], FastLayer)
+    expected = keras.ops.convert_to_numpy(network(images))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(fast(images)), expected, atol=1e-6)
+
+
+def test_a_subclassed_model_and_a_layer_of_a_users_own_stay_as_they_are():
+    class Own(keras.layers.Dropout):
+        pass
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.drop = keras.layers.Dropout(0.5)
+
+        def call(self, images):
+            return self.drop(images)
+
+    image = keras.Input((4, 4, 3))
+    for network in (keras.Model(image, Own(0.5)(image)), Model()):
+        assert use_fast_layers(network) is network

@@ -16,18 +16,19 @@ from kmodels.bench.gpu_target import DETERMINISTIC_ENVIRONMENT, has_plugin
 PROGRAM = """
 import json, sys
 import numpy as np
-from kmodels import Experiment, build_model
+from kmodels import build_model
 from kmodels.bench.gpu_target import sharding
 from kmodels.bench.kernels import lower
 from kmodels.bench.ours import state_of
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_state, build_trainer
 
 place, found = sharding(), {}
 for model, augmentation, side in json.loads(sys.argv[1]):
-    settings = Experiment(
-        name="tests/step", model=model, label_smoothing=0.1, class_weight="balanced", augmentation=augmentation
+    trainer = build_trainer(
+        build_model(model, (side, side, 3), 10), build_optimizer("adam", 0.001), augmentation=augmentation,
+        label_smoothing=0.1, class_weight=np.ones(10, np.float32),
     )
-    trainer = build_trainer(settings, build_model(model, (side, side, 3), 10), 0, np.ones(10, np.float32))
     build_state(trainer)
     batch = np.zeros((32, side, side, 3), np.uint8), np.zeros(32, np.int32)
     text = lower(trainer.train_step, place, state_of(trainer), batch).compile().as_text()

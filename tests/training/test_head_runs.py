@@ -85,18 +85,18 @@ def test_features_are_computed_once_and_never_those_of_other_weights_or_images(t
     out, backbone = trained
     network = load_network(out / f"{backbone.stem}.keras")
     file = save_network(network, tmp_path / "network.keras")
-    said = []
+    lines = []
     dataset = load_dataset("digits", 8).subset(100)
-    first = embedded(network, file, dataset, said.append)
-    assert said == ["computing the features of 459 images"]
+    first = embedded(network, file, dataset, lines.append)
+    assert lines == ["computing the features of 459 images"]
     assert first.train.images.shape == (len(dataset.train), 32)
     assert first.source == dataset.source
-    again = embedded(network, file, dataset, said.append)
-    assert len(said) == 1
+    again = embedded(network, file, dataset, lines.append)
+    assert len(lines) == 1
     np.testing.assert_array_equal(again.val.images, first.val.images)
 
-    embedded(network, file, load_dataset("digits", 8).subset(120), said.append)
-    assert said[1:] == [
+    embedded(network, file, load_dataset("digits", 8).subset(120), lines.append)
+    assert lines[1:] == [
         "network_features.npz holds the features of other weights or images; not used",
         "computing the features of 479 images",
     ]
@@ -104,12 +104,12 @@ def test_features_are_computed_once_and_never_those_of_other_weights_or_images(t
         [keras.ops.convert_to_numpy(w) * 2 for w in network.get_layer("conv1").weights]
     )
     save_network(network, file)
-    doubled = embedded(network, file, dataset, said.append)
-    assert said[-2].endswith("not used")
+    doubled = embedded(network, file, dataset, lines.append)
+    assert lines[-2].endswith("not used")
     assert not np.allclose(doubled.test.images, first.test.images)
     features_path(file).write_bytes(features_path(file).read_bytes()[:-100])
-    embedded(network, file, dataset, said.append)
-    assert said[-2] == "network_features.npz is damaged; not used"
+    embedded(network, file, dataset, lines.append)
+    assert lines[-2] == "network_features.npz is damaged; not used"
 
 
 def test_what_cannot_be_is_refused(trained):
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_refused(trained):
     with pytest.raises(InputError, match="at least two classes"):
         run(replace(alone, init_from=file), 0, out, verbose=0)
     larger = on_features("svm", image_size=16)
-    with pytest.raises(InputError, match=r"must take and tell \(16, 16, 3, 10\) .*Received: \(8, 8, 3, 10\)"):
+    with pytest.raises(InputError, match=r"give classes \(16, 16, 3, 10\).*Received: \(8, 8, 3, 10\)"):
         run(replace(larger, init_from=file), 0, out, verbose=0)
     with pytest.raises(InputError, match=r"must be the experiment's mlp\. Received: 'model1'"):
         run(on_features("svm", model="mlp"), 0, out, verbose=0)

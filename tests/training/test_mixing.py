@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, run, run_seeds
+from kmodels import run, run_seeds
 from kmodels.augment import build_augmentation
 from kmodels.augment.mixing import mixing_layer
+from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
 policies = pytest.mark.parametrize("policy", ["mixup", "cutmix"])
@@ -30,13 +31,13 @@ def cross_entropy(logits, labels, smoothing):
 
 @policies
 def test_steps_have_the_loss_of_the_mixed_images_and_evaluation_that_of_the_images(policy):
-    experiment = Experiment(name="tests/mixing", augmentation=policy, label_smoothing=0.1, optimizer="sgd")
     # Logits of some size, so that losses differ.
     dense = keras.layers.Dense(5, kernel_initializer=keras.initializers.RandomNormal(stddev=0.5, seed=0))
     network = keras.Sequential(
         [keras.Input((16, 16, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), dense]
     )
-    trainer = build_trainer(experiment, network, seed=3)
+    optimizer = build_optimizer("sgd", 0.001)
+    trainer = build_trainer(network, optimizer, augmentation=policy, seed=3, label_smoothing=0.1)
     twin = build_augmentation(policy, (16, 16, 3), seed=3)
     rng = np.random.default_rng(0)
     # The last batch of an epoch is smaller.
@@ -69,7 +70,7 @@ def test_a_run_completes(tiny, tmp_path):
 @policies
 def test_epochs_in_one_call_have_the_losses_of_single_steps(policy, tiny, tmp_path):
     experiment = replace(tiny, model="mlp", augmentation=policy)
-    steps, epochs = (run(experiment, 0, tmp_path / str(one), verbose=0, resident=one) for one in (False, True))
+    steps, epochs = (run(experiment, 0, tmp_path / str(one), verbose=0, on_device=one) for one in (False, True))
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         assert epochs.history[name] == pytest.approx(steps.history[name], rel=2e-4)
 

@@ -6,7 +6,7 @@ import pytest
 
 from kmodels import InputError
 from kmodels.experiment import OPTIMIZERS
-from kmodels.training.optimizers import build_optimizer
+from kmodels.training.optimizers import build_optimizer, resolve_optimizer, set_schedule
 
 CASES = [
     ("adam", {}),
@@ -79,3 +79,54 @@ def test_saved_and_loaded_it_has_the_same_settings(name):
 def test_an_unknown_optimizer_offers_the_nearest():
     with pytest.raises(InputError, match="unknown optimizer 'adamm'; did you mean adam"):
         build_optimizer("adamm", 0.1)
+
+
+def rates(optimizer, steps):
+    """The learning rates of so many steps."""
+    weights = keras.Variable(np.zeros(2, np.float32))
+    optimizer.build([weights])
+    found = []
+    for _ in range(steps):
+        found.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
+        optimizer.apply([keras.ops.ones(2)], [weights])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (None, [0.05, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        ("linear", [0.05, 0.1, 0.1, 0.075, 0.05, 0.025]),
+        ("cosine", [0.05, 0.1, 0.1, 0.0853553, 0.05, 0.0146447]),
+        (keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.3, 0.2]), [0.05, 0.1, 0.3, 0.3, 0.2, 0.2]),
+    ],
+)
+def test_a_schedule_begins_after_the_warm_up(schedule, expected):
+    for optimizer in (build_optimizer("sgd", 0.1), keras.optimizers.Lion(0.1)):
+        set_schedule(optimizer, schedule, warmup_steps=2, total_steps=6)
+        assert rates(optimizer, 6) == pytest.approx(expected, abs=1e-6)
+        again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        assert rates(again, 6) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_keras_optimizer_is_copied_without_its_state():
+    given = keras.optimizers.Lion(0.3, beta_1=0.8)
+    rates(given, 3)
+    copy = resolve_optimizer(given)
+    assert copy.get_config() == given.get_config()
+    assert int(keras.ops.convert_to_numpy(copy.iterations)) == 0
+    assert resolve_optimizer(given, loss_scale=8.0).loss_scale_factor == 8.0
+    with pytest.raises(InputError, match="learning_rate and weight_decay must be left out"):
+        resolve_optimizer(given, 0.1, weight_decay=0.1)
+    with pytest.raises(InputError, match=r"Optimizer. Received: <class"):
+        resolve_optimizer(keras.optimizers.Lion)
+
+
+def test_what_a_schedule_cannot_do_is_refused():
+    scheduled = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 5))
+    with pytest.raises(InputError, match="the optimizer has a schedule of its own"):
+        set_schedule(scheduled, "linear", warmup_steps=0, total_steps=5)
+    with pytest.raises(InputError, match="unknown schedule 'cosin'; did you mean cosine"):
+        set_schedule(build_optimizer("sgd", 0.1), "cosin", warmup_steps=0, total_steps=5)
+    with pytest.raises(InputError, match="not with plateaus"):
+        set_schedule(build_optimizer("sgd", 0.1), "plateau", warmup_steps=1, total_steps=5)

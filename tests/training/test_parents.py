@@ -28,7 +28,7 @@ def weights(out, record, name):
     return load_network(out / f"{record.stem}.keras").get_layer(name).get_weights()[0]
 
 
-def test_what_fits_is_taken_over_and_the_record_says_what(parent, child, tmp_path, capsys):
+def test_what_fits_is_transferred_and_the_record_says_what(parent, child, tmp_path, capsys):
     first = run(parent, 0, tmp_path, verbose=0)
     record = run(child, 0, tmp_path, verbose=2)
     file = tmp_path / f"{first.stem}.keras"
@@ -36,13 +36,14 @@ def test_what_fits_is_taken_over_and_the_record_says_what(parent, child, tmp_pat
     assert record.started_from["taken"] == ("conv1", "conv2", "conv3", "dense2", "logits")
     assert record.started_from["drawn"] == ("dense1",)
     assert record.weights_sha256 == weights_checksum(file)
-    assert f"from {file}: conv1, conv2, conv3, dense2, logits; drawn anew: dense1\n" in capsys.readouterr().out
-    again = run(child, 0, tmp_path, verbose=0)
+    printed = f"weights of {file}: conv1, conv2, conv3, dense2, logits; initialised: dense1\n"
+    assert printed in capsys.readouterr().out
+    again = run(child, 0, tmp_path, verbose=0, again=True)
     assert again.history["loss"] == record.history["loss"]
     assert again.history["loss"] != run(replace(child, init_from=None), 0, tmp_path, verbose=0).history["loss"]
 
 
-def test_frozen_is_what_was_taken_over_but_for_the_classifier(parent, child, tmp_path):
+def test_frozen_is_what_was_transferred_except_for_the_classifier(parent, child, tmp_path):
     first = run(parent, 0, tmp_path, verbose=0)
     frozen = run(replace(child, frozen=True), 0, tmp_path, verbose=0)
     for name in ("conv1", "conv3", "dense2"):
@@ -105,7 +106,7 @@ def test_a_parent_that_was_run_again_to_the_same_end_is_the_same(parent, child, 
     run(parent, 0, tmp_path, verbose=0)
     before = run(child, 0, tmp_path, verbose=0)
     time.sleep(1.1)
-    run(parent, 0, tmp_path, verbose=0)
+    run(parent, 0, tmp_path, verbose=0, again=True)
     assert run(child, 0, tmp_path, verbose=0).stem == before.stem
 
 

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, InputError, build_model, run
+from kmodels import InputError, build_model, load_dataset, run
 from kmodels.models.saving import load_network
 from kmodels.training import precision
 from kmodels.training.precision import computing_in, resolve
-from kmodels.training.trainer import build_trainer
+from kmodels.training.train import Training
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_logits_scaling_and_weights_are_single_and_convolutions_half():
 
 
 def test_float16_scales_the_loss_by_a_constant_and_others_do_not():
-    experiment = Experiment(name="tests/half", model="model1", precision="float16")
+    dataset = load_dataset("synthetic", 32)
     for name, scale in (("float16", precision.LOSS_SCALE), ("bfloat16", None), ("float32", None)):
         with computing_in(name):
             network = build_model("model1", (32, 32, 3), 10)
-        optimizer = build_trainer(experiment, network, 0).optimizer
+        optimizer = Training(network, dataset, batch_size=8).trainer.optimizer
         assert optimizer.loss_scale_factor == scale
         assert type(optimizer).__name__ == "Adam"
 

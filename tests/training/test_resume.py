@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, read_records, run
-from kmodels.data.feeds import EpochOrder
+from kmodels.data.batches import EpochOrder
 from kmodels.training import checkpoint
 
 
@@ -58,22 +58,24 @@ def stop_at(monkeypatch):
     return stop_at
 
 
-@pytest.mark.parametrize("feed", ["arrays", "resident"])
+@pytest.mark.parametrize("batches", ["arrays", "on_device"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    eventful, tmp_path, stop_at, backend, feed, outcome, same_weights
+    eventful, tmp_path, stop_at, backend, batches, outcome, same_weights
 ):
-    if feed == "resident":
+    if batches == "on_device":
         if backend != "jax":
             pytest.skip("the epoch program is JAX's")
         eventful = replace(eventful, model="mlp")
-    options = {"verbose": 0, "resident": feed == "resident" or None}
+    options = {"verbose": 0, "on_device": batches == "on_device" or None}
     whole = run(eventful, 3, tmp_path / "whole", **options)
     assert min(whole.history["learning_rate"]) < eventful.learning_rate
     assert whole.epochs_run > 5
     out = tmp_path / "pieces"
     for stop in (2, 5):
         stop_at(stop)
-        with pytest.raises(KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; resume goes on from there"):
+        with pytest.raises(
+            KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; resume continues from epoch {stop + 1}"
+        ):
             run(eventful, 3, out, resume=True, **options)
     stop_at(None)
     pieces = run(eventful, 3, out, resume=True, **options)
@@ -96,14 +98,16 @@ def test_a_retrained_classifier_and_what_starts_from_a_network_resume_too(tiny, 
         assert outcome(run(child, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
 
 
-def test_without_resume_a_run_begins_anew(eventful, tmp_path, stop_at, capsys):
+def test_without_resume_a_run_starts_at_the_beginning_and_says_so(eventful, tmp_path, stop_at, capsys):
     stop_at(2)
     with pytest.raises(KeyboardInterrupt):
         run(replace(eventful, epochs=3), 0, tmp_path, verbose=0)
     stop_at(None)
-    record = run(replace(eventful, epochs=3), 0, tmp_path, verbose=0)
+    record = run(replace(eventful, epochs=3), 0, tmp_path, verbose=2)
     assert record.epochs_run == 3
-    assert "goes on" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "resuming from" not in printed
+    assert "ignoring the checkpoint" in printed
 
 
 def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path, stop_at, monkeypatch, outcome):
@@ -112,13 +116,13 @@ def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path,
     whole = run(eventful, 0, tmp_path / "whole", verbose=0)
     assert whole.epochs_run < 30
     # Killed while it evaluates: training had ended by itself.
-    from kmodels.training.one_run import Run
+    from kmodels.training.train import Fitted
 
-    evaluate = Run._evaluate
-    monkeypatch.setattr(Run, "_evaluate", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))
+    evaluate = Fitted.evaluate
+    monkeypatch.setattr(Fitted, "evaluate", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(eventful, 0, tmp_path, verbose=0)
-    monkeypatch.setattr(Run, "_evaluate", evaluate)
+    monkeypatch.setattr(Fitted, "evaluate", evaluate)
     resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
     assert outcome(resumed) == outcome(whole)
 
@@ -136,10 +140,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(eventful,
     for damaged in (b"", data[:middle], data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]):
         path.write_bytes(damaged)
         assert checkpoint.load(path)["meta"]["epochs_done"] == 3
-        assert f"the checkpoint {path} is damaged, not a whole file" in capsys.readouterr().out
+        assert f"the checkpoint {path} is corrupt" in capsys.readouterr().out
     stop_at(None)
-    resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
-    assert "goes on after epoch 3" in capsys.readouterr().out
+    resumed = run(eventful, 0, tmp_path, verbose=2, resume=True)
+    assert "resuming from epoch 4" in capsys.readouterr().out
     assert outcome(resumed) == outcome(whole)
 
 
@@ -149,7 +153,7 @@ def test_a_checkpoint_of_another_network_is_refused_with_a_way_out(eventful, tmp
         run(eventful, 0, tmp_path, verbose=0)
     stop_at(None)
     monkeypatch.setattr(checkpoint, "FORMAT", 0)
-    with pytest.raises(InputError, match="another network or another version of kmodels; to begin anew, run without"):
+    with pytest.raises(InputError, match="another network or another version of kmodels"):
         run(eventful, 0, tmp_path, verbose=0, resume=True)
     assert [path.suffix for path in tmp_path.rglob("*interrupted*")] == [".json"]
 
@@ -166,12 +170,12 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, st
 
     monkeypatch.setattr(checkpoint.np, "savez", full_from_the_third)
     stop_at(5)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"the 5 finished epochs are in .*; resume continues from epoch 3"):
         run(eventful, 0, tmp_path, verbose=0)
     assert len(calls) == 5
-    said = capsys.readouterr().out
-    assert said.count("cannot write the checkpoint") == 1
-    assert "No space left on device; training goes on" in said
+    printed = capsys.readouterr().out
+    assert printed.count("cannot write the checkpoint") == 1
+    assert "No space left on device; training continues" in printed
     (path,) = tmp_path.rglob("*.checkpoint")
     assert checkpoint.load(path)["meta"]["epochs_done"] == 2
     assert not list(tmp_path.rglob("*.new"))
@@ -179,11 +183,11 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, st
 
 def test_saving_takes_a_small_share_of_the_time(monkeypatch, tmp_path):
     clock = iter([10.0, 10.0, 11.0, 30.0, 211.0, 211.0, 211.0, 212.0])
-    saver = checkpoint.Checkpoint(tmp_path / "a.checkpoint", [])
+    saver = checkpoint.Checkpoint(tmp_path / "a.checkpoint", [], {})
     monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(saver, "_state", lambda epoch: {})
+    monkeypatch.setattr(saver, "_state", lambda epochs: {})
     written = []
-    monkeypatch.setattr(saver, "_write", written.append)
+    monkeypatch.setattr(saver, "_write", lambda epochs, arrays: written.append(epochs))
     for epoch in range(3):
         saver.on_epoch_end(epoch)
         saver.close()
@@ -224,7 +228,7 @@ def test_twenty_kills_leave_no_trace(tmp_path, backend, outcome, same_weights):
         # Every other one comes while a checkpoint is written.
         during_save += _kill(process, out, draws.uniform(0.5, 5), while_saving=kill % 2)
         if list(out.rglob("*seed1.json")):
-            # It had come to its end before the kill: the same must hold, and the next one begins anew.
+            # It had come to its end before the kill: the same must hold, and the next one starts at the beginning.
             (record,) = read_records(out).values()
             assert outcome(record) == outcome(whole)
             for path in out.rglob("*seed1*"):
@@ -240,7 +244,7 @@ def test_twenty_kills_leave_no_trace(tmp_path, backend, outcome, same_weights):
 
 
 def _kill(process, out, seconds, while_saving):
-    """Kills after some seconds, and then `while_saving` as soon as a save begins; returns whether one was under way."""
+    """Kills after some seconds, and then `while_saving` as soon as a save begins; returns whether one was running."""
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         if time.monotonic() > deadline and (_saves(out) or not while_saving):

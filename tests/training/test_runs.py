@@ -7,6 +7,7 @@ import sys
 import time
 import weakref
 from dataclasses import replace
+from importlib import import_module
 
 import keras
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 
 from kmodels import InputError, load_dataset, read_record, read_records, run, run_seeds
 from kmodels.analysis import confusion_matrix, predict_logits
-from kmodels.data.feeds import EpochOrder
-from kmodels.training import one_run
+from kmodels.data.batches import EpochOrder
+from kmodels.training.train import Training
+
+runs = import_module("kmodels.training.run")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def test_the_learning_rate_falls_after_a_plateau_and_only_then(finished):
 
 def test_one_seed_repeats_bit_for_bit_and_another_does_not(tiny, tmp_path):
     # model4 drops out: that draw must follow the seed too.
-    dropping = replace(tiny, model="model4", dropout=0.5)
+    dropping = replace(tiny, model="model4", model_options={"dropout": 0.5})
 
     def outcome(seed, out):
         record = run(dropping, seed, out, verbose=0)
@@ -107,14 +110,14 @@ def test_seeds_make_a_record_each(tiny, tmp_path):
 
 
 def test_a_run_lets_go_of_the_networks_of_those_before(tiny, tmp_path, monkeypatch):
-    built, build = [], one_run.build_model
+    built, build = [], runs.build_model
 
     def remember(*arguments, **options):
         network = build(*arguments, **options)
         built.append(weakref.ref(network))
         return network
 
-    monkeypatch.setattr(one_run, "build_model", remember)
+    monkeypatch.setattr(runs, "build_model", remember)
     for seed in (0, 1, 2):
         run(replace(tiny, epochs=1), seed, tmp_path, verbose=0)
     assert [reference() is None for reference in built[:2]] == [True, True]
@@ -133,7 +136,7 @@ def test_a_nan_loss_ends_the_run_with_a_record_that_says_so(tiny, tmp_path, caps
     assert record.status == "diverged"
     assert record.test is None
     assert record.history["loss"] == (None,)
-    assert "is not a number; training ends here" in capsys.readouterr().out
+    assert "is not a finite number" in capsys.readouterr().out
     assert read_record(tmp_path / f"{record.stem}.json") == record
 
 
@@ -164,7 +167,7 @@ def test_an_interrupted_repeat_leaves_the_completed_record_and_its_network(tiny,
 
     monkeypatch.setattr(EpochOrder, "on_epoch_begin", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, 0, tmp_path, verbose=0)
+        run(tiny, 0, tmp_path, verbose=0, again=True)
     assert {path: path.read_bytes() for path in files} == files
     statuses = [record.status for record in read_records(tmp_path).values()]
     assert sorted(statuses) == ["completed", "interrupted"]
@@ -193,14 +196,14 @@ def test_whatever_else_ends_a_run_is_recorded_and_raised(tiny, tmp_path, monkeyp
 
 
 def test_a_record_that_cannot_be_written_is_kept_elsewhere(tiny, tmp_path, monkeypatch, capsys):
-    original = one_run.write_record
+    original = runs.write_record
 
     def refuse(record, out):
         if out == tmp_path:
             raise InputError("cannot write: no space")
         return original(record, out)
 
-    monkeypatch.setattr(one_run, "write_record", refuse)
+    monkeypatch.setattr(runs, "write_record", refuse)
     record = run(tiny, 0, tmp_path, verbose=0)
     kept = capsys.readouterr().out.split("the record is in ")[1].strip()
     assert read_record(kept) == record
@@ -214,12 +217,12 @@ def test_any_number_is_a_seed(tiny, tmp_path, seed):
 
 
 def test_a_batch_larger_than_the_train_split_is_refused(tiny, tmp_path):
-    with pytest.raises(InputError, match=r"batch_size must be at most 40, the size of the train split. Received: 41"):
+    with pytest.raises(InputError, match=r"batch_size must be at most 40\b.*Received: 41"):
         run(replace(tiny, batch_size=41), 0, tmp_path)
 
 
 def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(one_run.Run, "train", lambda self: pytest.fail("it trained"))
+    monkeypatch.setattr(Training, "fit", lambda self: pytest.fail("it trained"))
     for seed in (-1, True, 0.5, "0"):
         with pytest.raises(InputError, match=r"seed must be an integer of at least 0. Received: "):
             run(tiny, seed, tmp_path)
@@ -280,3 +283,30 @@ def test_balanced_weights_follow_the_training_images(tiny, tmp_path):
     assert first.history["loss"] == pytest.approx(second.history["loss"], rel=1e-6)
     with pytest.raises(InputError, match="class_weight must be 10 numbers, one for each of class 0"):
         run(replace(weighted, class_weight=(1, 2)), 0, tmp_path, verbose=0)
+
+
+def test_a_completed_run_is_not_repeated_unless_asked(tiny, tmp_path, monkeypatch, capsys):
+    first = run(replace(tiny, epochs=1), 0, tmp_path, verbose=0)
+    fits, fit = [], Training.fit
+    monkeypatch.setattr(Training, "fit", lambda self: fits.append(1) or fit(self))
+    assert run(replace(tiny, epochs=1), 0, tmp_path) == first
+    assert "recorded already" in capsys.readouterr().out
+    assert fits == []
+    again = run(replace(tiny, epochs=1), 0, tmp_path, verbose=0, again=True)
+    assert fits == [1]
+    assert again.history["loss"] == first.history["loss"]
+
+
+def test_the_last_weights_are_kept_where_that_is_asked_for(tiny, tmp_path, network_weights, capsys):
+    # So high a rate that val_loss rises after the first epoch.
+    rising = replace(tiny, epochs=3, optimizer="sgd", learning_rate=0.5, patience=None)
+    last = run(replace(rising, keep="last"), 0, tmp_path, verbose=2)
+    assert last.best_epoch == 3
+    assert "the last epoch" in capsys.readouterr().out
+    assert last.val.loss == pytest.approx(last.history["val_loss"][-1], rel=1e-4)
+    best = run(rising, 0, tmp_path, verbose=0)
+    assert best.history["loss"] == last.history["loss"]
+    assert best.val.loss == pytest.approx(min(best.history["val_loss"]), rel=1e-4)
+    by_accuracy = run(replace(rising, monitor="val_accuracy"), 0, tmp_path, verbose=0)
+    assert by_accuracy.val.accuracy == pytest.approx(max(by_accuracy.history["val_accuracy"]))
+    assert by_accuracy.best_epoch == 1 + int(np.argmax(by_accuracy.history["val_accuracy"]))

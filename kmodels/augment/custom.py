@@ -1,0 +1,95 @@
+"""Augmentation of your own: a Keras layer, a function of images, or a list of these and of policies' names."""
+
+import inspect
+
+import keras
+
+from kmodels.errors import InputError, require
+
+
+class TrainingOnly(keras.layers.Layer):
+    """Changes images while training, and leaves them as they are elsewhere.
+
+    Args:
+        change: a Keras layer, or a function from images (batch, height, width, channels) to images of the same shape,
+            written with keras.ops.
+    """
+
+    def __init__(self, change, **kwargs):
+        super().__init__(**kwargs)
+        self.change = change
+        self._takes_training = isinstance(change, keras.layers.Layer) and "training" in _parameters(change.call)
+
+    def build(self, input_shape):
+        if isinstance(self.change, keras.layers.Layer) and not self.change.built:
+            self.change.build(input_shape)
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        changed = self.change(images, training=True) if self._takes_training else self.change(images)
+        require(
+            tuple(changed.shape[1:]) == tuple(images.shape[1:]),
+            f"augmentation {describe(self.change)} must return images of the shape it was given, {images.shape[1:]}",
+            tuple(changed.shape[1:]),
+        )
+        return keras.ops.cast(changed, images.dtype)
+
+
+def custom_layer(change, seed):
+    """The TrainingOnly layer of an augmentation of the user's.
+
+    Args:
+        change: a Keras layer, of which a copy is used, or a function; see TrainingOnly.
+        seed: of the random numbers of a layer; those of a function are its own.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if isinstance(change, keras.layers.Layer):
+        copy = type(change).from_config(change.get_config())
+        layer = TrainingOnly(copy)
+        reseed(copy, seed)
+        return layer
+    if callable(change) and not inspect.isclass(change):
+        return TrainingOnly(change)
+    raise InputError(
+        "augmentation must be the name of a policy, a Keras layer, a function from images to images, or a list of "
+        f"these. Received: {change!r}"
+    )
+
+
+def from_component(reference, function):
+    """What "module:function" stands for, as `build_augmentation` takes it.
+
+    Args:
+        reference: the name, for messages.
+        function: a function of images; or one without required arguments, or a class, that returns a Keras layer, a
+            function of images or a list of these.
+    """
+    required = [p for p in _parameters(function).values() if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    if inspect.isclass(function) or not required:
+        require(not required, f"augmentation {reference} must need no arguments", [p.name for p in required])
+        return function()
+    return function
+
+
+def reseed(layer, seed):
+    """Makes the random numbers of a layer, and of those inside it, follow a seed."""
+    number = 0
+    for variable in layer.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign([(seed + number) % 2**31, 0])
+            number += 1
+
+
+def describe(change):
+    """The name of a layer or function."""
+    return getattr(change, "name", None) or getattr(change, "__name__", repr(change))
+
+
+def _parameters(function):
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -1,0 +1,145 @@
+"""Functions of your own, named as "module:function" wherever an Experiment takes a name.
+
+A string can be hashed, written to JSON, given on a command line and sent to another process; a function can not. It is
+imported when it is used. A digest of its source goes into the name of the run, so that changed code is another run.
+"""
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+from kmodels.errors import InputError, shorten, unknown
+
+# {reference: object} that take precedence over an import: functions of a notebook, in the worker processes of a sweep.
+RECEIVED = {}
+
+
+def is_reference(name):
+    """Whether a name has the form "module:function" (or "module:Class", "module:Class.method")."""
+    return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", name) is not None
+
+
+def check_name(kind, name, known):
+    """Raises InputError unless `name` is one of `known` or has the form "module:function".
+
+    Args:
+        kind: what it names, for the message.
+        name: the value received.
+        known: the registered names.
+    """
+    if name not in known and not is_reference(name):
+        raise unknown(kind, name, known, 'or your own, as "module:function"')
+
+
+def load_component(kind, reference):
+    """The object that "module:function" names.
+
+    Args:
+        kind: what it names, for messages.
+        reference: importable from `sys.path` or the current folder; "__main__:NAME" is of the script or notebook.
+
+    Raises:
+        InputError: if there is no such module or no such name in it, or what is there cannot be called.
+    """
+    if reference in RECEIVED:
+        return RECEIVED[reference]
+    module_name, _, path = reference.partition(":")
+    try:
+        found = _imported(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"{kind} {reference!r}: cannot import {module_name} ({error}); it must be importable from the current "
+            "folder or from PYTHONPATH"
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            names = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
+            raise InputError(f"{kind} {reference!r}: {module_name} has no {path!r}; it has: {shorten(names) or 'none'}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(
+            f"{kind} must be a function or a class. Received: {reference!r}, of type {type(found).__name__}"
+        )
+    return found
+
+
+def _imported(name):
+    folder = str(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        # Console scripts do not look in the current folder; `python script.py` does not either, but in the script's.
+        if folder in sys.path or "" in sys.path:
+            raise
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+
+def source_digest(component):
+    """SHA-256 of the source of a function or class, and of what it uses of the same module, as hex digits.
+
+    Comments and formatting count. What it uses of other modules does not; the record has the versions of packages.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(_sources(component, {}).values()):
+        digest.update(source.encode())
+    return digest.hexdigest()
+
+
+def _sources(component, found):
+    """{qualified name: source} of a function or class and, recursively, of those that its code names in its module."""
+    component = inspect.unwrap(component)
+    name = getattr(component, "__qualname__", repr(component))
+    if name in found:
+        return found
+    found[name] = _source(component)
+    module = sys.modules.get(getattr(component, "__module__", None))
+    for used in _names_used(component):
+        other = getattr(module, used, None)
+        if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__ == module.__name__:
+            _sources(other, found)
+    return found
+
+
+def _source(component):
+    try:
+        return inspect.getsource(component)
+    except (OSError, TypeError):
+        # Typed into a plain interpreter, or compiled: the bytecode changes where the source does.
+        code = getattr(component, "__code__", None)
+        return repr((code.co_code, code.co_consts, code.co_names)) if code else repr(component)
+
+
+def _names_used(component):
+    if inspect.isclass(component):
+        functions = [value for value in vars(component).values() if inspect.isfunction(value)]
+        bases = [base.__name__ for base in component.__bases__]
+        return bases + [name for function in functions for name in _names_in(function.__code__)]
+    code = getattr(component, "__code__", None)
+    return _names_in(code) if code else []
+
+
+def _names_in(code):
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return [*code.co_names, *(name for nested in inner for name in _names_in(nested))]
+
+
+def call_with(kind, reference, function, **arguments):
+    """Calls a function of the user's with those of the arguments that its signature takes.
+
+    Arguments that it does not take and whose value is None are left out; any other is an InputError.
+    """
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    given = {name: value for name, value in arguments.items() if takes_all or name in parameters}
+    refused = [name for name, value in arguments.items() if name not in given and value is not None]
+    if refused:
+        raise InputError(
+            f"{kind} {reference!r} takes no {' or '.join(refused)}; it takes: {', '.join(parameters) or 'none'}"
+        )
+    return function(**given)

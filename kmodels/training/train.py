@@ -1,0 +1,440 @@
+"""`train`: any network, on any dataset. Knows no experiment and writes no record.
+
+It reads from top to bottom: `train` prepares a `Training`, fits it, and returns what came out as a `Fitted`.
+"""
+
+import gc
+import inspect
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+
+from kmodels.analysis.evaluation import evaluate_logits
+from kmodels.analysis.predict import predict_logits
+from kmodels.data import Split
+from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
+from kmodels.data.order import SAMPLERS
+from kmodels.errors import InputError, require, unknown
+from kmodels.models.logits import logits_network, looks_like_probabilities
+from kmodels.training import checkpoint as checkpoints
+from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
+from kmodels.training.compilation import keep_compiled
+from kmodels.training.devices import choose_devices
+from kmodels.training.losses import class_weights
+from kmodels.training.optimizers import resolve_optimizer, set_schedule
+from kmodels.training.precision import LOSS_SCALE
+from kmodels.training.trainer import build_state, build_trainer
+
+EVALUATION_BATCH = 512
+
+
+def train(
+    network,
+    dataset,
+    *,
+    epochs=50,
+    batch_size=128,
+    optimizer="adam",
+    learning_rate=None,
+    momentum=0.0,
+    weight_decay=None,
+    schedule=None,
+    warmup_epochs=0,
+    plateau_patience=None,
+    plateau_factor=0.1,
+    augmentation="none",
+    sampler="shuffle",
+    label_smoothing=0.0,
+    class_weight=None,
+    metrics=(),
+    callbacks=(),
+    keep="best",
+    monitor="val_loss",
+    patience=None,
+    seed=0,
+    checkpoint=None,
+    resume=False,
+    data_loader="arrays",
+    on_device=None,
+    devices=1,
+    verbose=None,
+):
+    """Trains a network on the train split of a dataset, and chooses its weights on the val split.
+
+        fitted = kmodels.train(network, dataset, epochs=30, learning_rate=1e-3, augmentation="flip_crop", patience=5)
+        fitted.best_epoch, fitted.history["val_loss"], fitted.evaluate(dataset.test).accuracy
+
+    Args:
+        network: a keras.Model from images (batch, height, width, channels) to logits (batch, classes). An end in
+            softmax or sigmoid is recognised, and so is one unit for two classes: the loss is computed before it, and
+            the network is left as it is. Its weights are changed in place.
+        dataset: a Dataset: `load_dataset(...)`, `Dataset.from_arrays(...)`, `Dataset.from_batches(...)`.
+        epochs: the largest number of epochs.
+        batch_size: images per training step; the last step of an epoch may have fewer.
+        optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad", with PyTorch's constants and arithmetic; or a
+            keras.optimizers.Optimizer, of which a copy without state is used.
+        learning_rate: initial; None: 0.001, or that of the optimizer given.
+        momentum: of "sgd" and "rmsprop".
+        weight_decay: added to the gradient, decoupled for "adamw"; None: PyTorch's default (adamw 0.01, others 0).
+        schedule: of the learning rate: None (constant), "plateau", "cosine" or "linear" (to 0 at the last epoch), or a
+            keras.optimizers.schedules.LearningRateSchedule.
+        warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins.
+        plateau_patience: multiply the learning rate by plateau_factor after this many epochs in which `monitor` did not
+            improve; None: never, or with schedule "plateau" 5.
+        plateau_factor: above 0 and below 1.
+        augmentation: random changes of training images, computed on the device: the name of a policy (see
+            `kmodels.POLICIES`), a Keras layer, a list of policies, layers and functions, or a function from images
+            (batch, height, width, channels) to images of the same shape, written with keras.ops.
+        sampler: which training images an epoch shows: "shuffle", "oversample" or "sqrt"; see `epoch_order`.
+        label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
+        class_weight: None, "balanced" or a number for each class: its weight in the training loss.
+        metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
+        callbacks: Keras callbacks, called after kmodels' own.
+        keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
+        monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
+        patience: end training after this many epochs in which `monitor` did not improve; None: never.
+        seed: of order and augmentation, at least 0. Initial weights and dropout are the network's: call
+            keras.utils.set_random_seed before building it.
+        checkpoint: a file in which the state is saved after epochs; None: none.
+        resume: continue from `checkpoint`, if it is there, and end exactly as an uninterrupted training would; the
+            network must be built as it was then. A callback with state of its own takes part by get_state and
+            set_state (see checkpoint.py); of any other a line says that it starts afresh.
+        data_loader: "arrays" (batches from arrays), or "stream" (tf.data from the files of tfds).
+        on_device: hold all images on the device and train an epoch in one call (JAX only); None: where that is faster.
+        devices: how many to divide each batch among (JAX only); the outcome differs by rounding only.
+        verbose: as in Keras: 0 silent, 1 a bar, 2 a line per epoch; None: a bar on a terminal, else lines.
+
+    Returns:
+        A Fitted.
+
+    Raises:
+        InputError: for a network, dataset or setting that does not fit; says what is allowed.
+        KeyboardInterrupt: on Ctrl-C. The network has the weights of the moment, the checkpoint those of an epoch.
+    """
+    training = Training(**locals())
+    fitted = training.fit()
+    if training.checkpoint:
+        training.checkpoint.save(len(fitted.history.get("loss", ())))
+    return fitted
+
+
+# The defaults are written once, in the signature of `train`.
+DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(train).parameters.items()
+    if parameter.default is not inspect.Parameter.empty
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What `train` returns.
+
+    Attributes:
+        network: that was given to `train`, with the kept weights.
+        history: {name: values by epoch}: loss, accuracy, val_loss, val_accuracy (fractions of 1), learning_rate,
+            seconds and the metrics given. Where the loss has label smoothing, class weights or mixed images, also
+            cross_entropy and val_cross_entropy, without them.
+        best_epoch: the epoch whose weights were kept, from 1; None where no epoch has ended with a finite value.
+        diverged: whether the loss stopped being a finite number, which ended training.
+        compile_seconds: on JAX tracing and compiling the training step; elsewhere the first step. None before it.
+        train_seconds: all training steps without that; validation excluded.
+        images_per_second: training images over train_seconds; None where that cannot be measured.
+    """
+
+    network: keras.Model
+    history: Mapping[str, list]
+    best_epoch: int | None
+    diverged: bool
+    compile_seconds: float | None
+    train_seconds: float
+    images_per_second: float | None
+    _logits: Any = field(repr=False)
+
+    def evaluate(self, split):
+        """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
+
+        Args:
+            split: a Split, as dataset.test, or a pair (images (n, height, width, channels), labels (n,)).
+        """
+        if not isinstance(split, Split):
+            images, labels = split
+            split = Split(np.asarray(images), np.asarray(labels), np.arange(len(labels)))
+        return evaluate_logits(split.labels, self._logits(split))
+
+
+class Training:
+    """One call of `train`, prepared: data, trainer and callbacks are there, nothing is trained.
+
+    Args:
+        network, dataset, **settings: those of `train`.
+
+    Attributes:
+        settings: all arguments of `train`, by name.
+        trainer: the network with augmentation and loss, as it is compiled.
+        callbacks: in the order in which they are called.
+        checkpoint: the Checkpoint, the last of them; None without one.
+        on_device: whether the images are held on the device.
+    """
+
+    def __init__(self, network, dataset, **settings):
+        self.network, self.dataset = network, dataset
+        self.settings = s = SimpleNamespace(**{**DEFAULTS, **settings})
+        _check(s, dataset)
+        # A network and its optimizer refer to each other: those of an earlier training would stay in memory for long.
+        gc.collect()
+        self.devices = choose_devices(s.devices, s.batch_size)
+        saved = checkpoints.load(s.checkpoint) if s.resume and s.checkpoint else None
+        keep_compiled()
+        classes = len(dataset.class_names)
+        weights = class_weights(s.class_weight, dataset.train.labels, classes)
+        with self.devices.scope() if self.devices else nullcontext():
+            self._trained = _copy_of(network) if self.devices else network
+            logits = logits_network(self._trained, classes)
+            _check_images(self._trained, logits, dataset)
+            self.trainer = build_trainer(
+                logits,
+                self._optimizer(network),
+                augmentation=s.augmentation,
+                seed=s.seed,
+                label_smoothing=s.label_smoothing,
+                class_weight=weights,
+                metrics=[type(metric).from_config(metric.get_config()) for metric in s.metrics],
+            )
+            if self.devices:
+                self.trainer.devices = self.devices
+            build_state(self.trainer, dataset.train.images.dtype.name)
+        self.on_device = self._fits_on_device()
+        self._make_callbacks(saved)
+
+    def _optimizer(self, network):
+        s = self.settings
+        half = network.compute_dtype == "float16"
+        optimizer = resolve_optimizer(
+            s.optimizer,
+            s.learning_rate,
+            momentum=s.momentum,
+            weight_decay=s.weight_decay,
+            loss_scale=LOSS_SCALE if half else None,
+        )
+        steps = -(-len(self.dataset.train) // s.batch_size)
+        set_schedule(optimizer, s.schedule, warmup_steps=s.warmup_epochs * steps, total_steps=max(s.epochs, 1) * steps)
+        return optimizer
+
+    def _make_callbacks(self, saved):
+        s = self.settings
+        self.interrupts, self._clock, self._nan = Interrupts(), Clock(), StopOnNaN()
+        self._history = keras.callbacks.History()
+        self._kept = KeepWeights(s.keep, s.monitor, s.patience, s.epochs)
+        stateful = [self._clock, self._kept, self._nan, self._history]
+        plateau_patience = 5 if s.schedule == "plateau" and s.plateau_patience is None else s.plateau_patience
+        if plateau_patience is not None:
+            stateful.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    monitor=s.monitor,
+                    mode=best_mode(s.monitor),
+                    factor=s.plateau_factor,
+                    patience=plateau_patience,
+                    min_delta=0,
+                )
+            )
+        stateful += s.callbacks
+        self.callbacks, self.checkpoint = [self.interrupts, *stateful], None
+        if s.checkpoint is not None:
+            self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, self._same(), saved)
+            self.checkpoint.restore(self.trainer)
+            self.callbacks.append(self.checkpoint)
+
+    def _same(self):
+        """What a checkpoint must agree in with this training."""
+        s = self.settings
+        names = ("batch_size", "seed", "sampler", "label_smoothing", "keep", "monitor", "data_loader")
+        same = {name: getattr(s, name) for name in names}
+        return {**same, "optimizer": type(self.trainer.optimizer).__name__, "data": self.dataset.source["sha256"]}
+
+    def _fits_on_device(self):
+        s = self.settings
+        if s.on_device is not None or keras.backend.backend() != "jax" or s.data_loader != "arrays":
+            return bool(s.on_device)
+        from kmodels.training.epoch_program import fits_on_device
+
+        return fits_on_device(self.dataset)
+
+    @property
+    def epochs_done(self):
+        """How many epochs were finished before, in the checkpoint from which training resumes."""
+        return self.checkpoint.epochs_done if self.checkpoint else 0
+
+    @property
+    def epochs_run(self):
+        """How many epochs are finished, those before a resume included."""
+        return len(self._history.history.get("loss", ()))
+
+    def batches(self, split, batch_size=EVALUATION_BATCH, seed=None, sampler="shuffle"):
+        """Batches of a split for `fit`, `evaluate` and `predict`; or chunks of steps, where images are on the device.
+
+        Args:
+            split: a Split.
+            batch_size: images per step.
+            seed: of the order; None keeps the order of the split.
+            sampler: see `epoch_order`.
+        """
+        if self.devices:
+            batch_size = self.devices.batch_size(batch_size)
+        if self.on_device:
+            from kmodels.training.epoch_program import DeviceBatches
+
+            return DeviceBatches(split, batch_size, seed, sampler, self.devices)
+        return ArrayBatches(split, batch_size, seed, sampler, self.devices)
+
+    def train_batches(self):
+        """Batches of the train split, in the order of the seed."""
+        s = self.settings
+        return self.batches(self.dataset.train, s.batch_size, s.seed, s.sampler)
+
+    def fit(self):
+        """Trains from the checkpoint's epoch, or from the beginning, to the end; returns the Fitted."""
+        s, first, callbacks, steps = self.settings, self.epochs_done, self.callbacks, None
+        if first and s.verbose != 0:
+            print(f"resuming from epoch {first + 1}, after the {first} of the checkpoint", flush=True)
+        if s.data_loader == "stream":
+            batches, steps = stream_batches(self.dataset, s.batch_size, s.seed, s.epochs, first)
+            batches = divided_stream(self.devices, batches) if self.devices else batches
+        else:
+            batches = self.train_batches()
+            callbacks = [EpochOrder(batches), *callbacks]
+        stopped = self.checkpoint is not None and self.checkpoint.stopped
+        with self.interrupts:
+            try:
+                self.trainer.fit(
+                    batches,
+                    steps_per_epoch=steps,
+                    initial_epoch=first,
+                    # A training that was killed after its last epoch has nothing left to train.
+                    epochs=first if stopped else s.epochs,
+                    validation_data=self.batches(self.dataset.val),
+                    callbacks=callbacks,
+                    # The batches decide the order; Keras would shuffle them once more.
+                    shuffle=False,
+                    verbose=(1 if sys.stdout.isatty() else 2) if s.verbose is None else s.verbose,
+                )
+            finally:
+                if self.checkpoint:
+                    self.checkpoint.close()
+        return self.fitted()
+
+    def fitted(self):
+        """The Fitted of the epochs that are finished."""
+        epochs, clock = self.epochs_run, self._clock
+        if self.devices:
+            _copy_variables(self._trained, self.network)
+        images = len(self.dataset.train) * epochs - (self.settings.batch_size if clock.excludes_first_step else 0)
+        seconds = clock.train_seconds
+        return Fitted(
+            network=self.network,
+            history=self._history.history,
+            best_epoch=self._kept.kept_epoch(epochs),
+            diverged=self._nan.diverged,
+            compile_seconds=clock.compile_seconds,
+            train_seconds=seconds,
+            images_per_second=images / seconds if images > 0 and seconds > 0 else None,
+            _logits=self._logits,
+        )
+
+    def _logits(self, split):
+        if self.on_device or self.devices:
+            return self.trainer.predict(self.batches(split), verbose=0)
+        return predict_logits(self.trainer, split.images, EVALUATION_BATCH)
+
+
+def _copy_of(network):
+    """A network with variables of its own and the same values: those of several devices must be created for them."""
+    try:
+        copy = keras.models.clone_model(network)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"several devices need a network that keras.models.clone_model can copy: {error}") from error
+    _copy_variables(network, copy)
+    return copy
+
+
+def _copy_variables(source, target):
+    for variable, value in zip(target.variables, source.variables, strict=True):
+        variable.assign(keras.ops.convert_to_numpy(value))
+
+
+def _check(s, dataset):
+    """Refuses settings that training would fail on, or ignore."""
+    is_seed = isinstance(s.seed, int | np.integer) and not isinstance(s.seed, bool) and s.seed >= 0
+    require(is_seed, "seed must be an integer of at least 0", s.seed)
+    s.seed = int(s.seed)
+    for name, known in (
+        ("keep", ("best", "last")),
+        ("monitor", ("val_loss", "val_accuracy")),
+        ("sampler", SAMPLERS),
+        ("data_loader", ("arrays", "stream")),
+    ):
+        if getattr(s, name) not in known:
+            raise unknown(name, getattr(s, name), known)
+    for name in ("epochs", "batch_size"):
+        value = getattr(s, name)
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
+        require(whole, f"{name} must be an integer of at least 1", value)
+    require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
+    for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
+        for item in getattr(s, name):
+            require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
+    require(
+        not s.on_device or (keras.backend.backend() == "jax" and s.data_loader == "arrays"),
+        "on_device must be None or False except on JAX with data_loader 'arrays'",
+        s.on_device,
+    )
+    sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
+    require(
+        not empty or s.sampler == "shuffle",
+        f"sampler must be 'shuffle' where a class has no training image ({empty})",
+        s.sampler,
+    )
+    if s.class_weight is not None and not isinstance(s.class_weight, str):
+        rule = f"class_weight must be {len(sizes)} numbers, one for each of {', '.join(dataset.class_names)}"
+        require(len(s.class_weight) == len(sizes), rule, s.class_weight)
+    elif s.class_weight not in (None, "balanced"):
+        raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
+
+
+def _check_images(network, logits, dataset):
+    """Refuses images of another shape or range than the network takes, and outputs that are probabilities."""
+    wanted, shape = network.input_shape[1:], dataset.train.images.shape[1:]
+    if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
+        hint = ""
+        if wanted[-1] == 3 and shape[-1] == 1:
+            hint = "; np.repeat(images, 3, axis=-1) makes grey images ones of three channels"
+        raise InputError(f"the network takes images {wanted}, and those of the dataset are {shape}{hint}")
+    sample = np.asarray(dataset.train.images[:64])
+    if sample.dtype != np.uint8 and sample.max() <= 1 and _divides_by_255(network):
+        raise InputError(
+            "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
+            f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
+        )
+    # Only where the end cannot be seen, since JAX compiles this forward pass operation by operation.
+    ends_in_dense = isinstance(network.layers[-1], keras.layers.Dense)
+    if logits is network and not ends_in_dense and looks_like_probabilities(_outputs(logits, sample)):
+        raise InputError(
+            "the network must end in logits, or in a softmax or sigmoid that can be seen (a Dense layer with that "
+            "activation, or an Activation or Softmax layer). Received: outputs that are probabilities"
+        )
+
+
+def _outputs(network, images):
+    return keras.ops.convert_to_numpy(network(images))
+
+
+def _divides_by_255(network):
+    scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
+    return bool(scales) and scales[0] < 0.1

@@ -1,0 +1,295 @@
+"""train: anyone's network, data, augmentation, optimizer, callbacks and metrics."""
+
+import keras
+import numpy as np
+import pytest
+
+from kmodels import Dataset, InputError, build_model, load_dataset, train
+from kmodels.training import checkpoint
+
+
+def images_and_labels(n, classes=3, side=8, channels=3, seed=0):
+    """Noise with a bright row, whose number is the label: learnt in a few steps."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    images = rng.integers(0, 60, (n, side, side, channels))
+    images[np.arange(n), labels] += 190
+    return images.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return Dataset.from_arrays(
+        train=images_and_labels(96), val=images_and_labels(30, seed=1), test=images_and_labels(30, seed=2)
+    )
+
+
+def tiny(units=3, activation=None, shape=(8, 8, 3), dropout=0.0):
+    keras.utils.set_random_seed(0)
+    image = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Flatten()(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return keras.Model(image, keras.layers.Dense(units, activation=activation, name="end")(x))
+
+
+def test_a_network_learns_and_says_what_came_out(dataset):
+    network = tiny()
+    before = network.get_weights()
+    fitted = train(network, dataset, epochs=20, batch_size=16, learning_rate=0.01, verbose=0)
+    assert fitted.network is network
+    assert not np.array_equal(network.get_weights()[0], before[0])
+    assert set(fitted.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    assert len(fitted.history["loss"]) == 20
+    assert fitted.best_epoch == 1 + int(np.argmin(fitted.history["val_loss"]))
+    evaluation = fitted.evaluate(dataset.val)
+    assert evaluation.loss == pytest.approx(min(fitted.history["val_loss"]), rel=1e-4)
+    assert fitted.evaluate((dataset.test.images, dataset.test.labels)) == fitted.evaluate(dataset.test)
+    predictions = network.predict(dataset.test.images, verbose=0).argmax(axis=1)
+    assert fitted.evaluate(dataset.test).accuracy == pytest.approx(np.mean(predictions == dataset.test.labels))
+    assert fitted.evaluate(dataset.test).accuracy > 0.9
+    assert fitted.train_seconds > 0
+    assert not fitted.diverged
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_an_end_in_probabilities_is_trained_on_its_logits_and_stays(dataset, activation):
+    plain, ended = tiny(), tiny(activation=activation)
+    settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "verbose": 0}
+    expected, fitted = train(plain, dataset, **settings), train(ended, dataset, **settings)
+    assert fitted.history["loss"] == pytest.approx(expected.history["loss"], rel=1e-5)
+    assert fitted.evaluate(dataset.test).loss == pytest.approx(expected.evaluate(dataset.test).loss, rel=1e-5)
+    outputs = ended.predict(dataset.test.images, verbose=0)
+    assert outputs.min() >= 0
+    assert outputs.max() <= 1
+    assert ended.get_layer("end").activation.__name__ == activation
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_one_unit_stands_for_two_classes(activation):
+    dataset = Dataset.from_arrays(train=images_and_labels(80, classes=2), test=images_and_labels(30, 2, seed=1))
+    network = tiny(units=1, activation=activation)
+    fitted = train(network, dataset, epochs=20, batch_size=16, learning_rate=0.01, verbose=0)
+    evaluation = fitted.evaluate(dataset.test)
+    outputs = network.predict(dataset.test.images, verbose=0)[:, 0]
+    threshold = 0.5 if activation else 0
+    assert evaluation.accuracy == pytest.approx(np.mean((outputs > threshold) == dataset.test.labels))
+    assert evaluation.accuracy > 0.9
+
+
+def test_probabilities_whose_end_cannot_be_seen_are_refused(dataset):
+    class Hidden(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.softmax(keras.ops.sum(x, axis=(1, 2)))
+
+    image = keras.Input((8, 8, 3))
+    with pytest.raises(InputError, match="outputs that are probabilities"):
+        train(keras.Model(image, Hidden()(image)), dataset, verbose=0)
+
+
+class Invert(keras.layers.Layer):
+    """A deterministic augmentation layer that knows no `training`."""
+
+    def call(self, images):
+        return 255.0 - images
+
+
+def shift(images):
+    return keras.ops.roll(images, 1, axis=2)
+
+
+def halve(images):
+    return images[:, :4]
+
+
+@pytest.mark.parametrize("augmentation", [Invert(), shift, [Invert(), shift, "flip"], keras.layers.RandomFlip(seed=3)])
+def test_an_augmentation_of_ones_own_changes_training_images_only(dataset, augmentation):
+    settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.001, "verbose": 0}
+    plain = train(tiny(), dataset, **settings)
+    fitted = train(tiny(), dataset, augmentation=augmentation, **settings)
+    assert fitted.history["loss"] != plain.history["loss"]
+    again = train(tiny(), dataset, augmentation=augmentation, **settings)
+    assert again.history["loss"] == fitted.history["loss"]
+    assert fitted.evaluate(dataset.val).loss == pytest.approx(min(fitted.history["val_loss"]), rel=1e-4)
+
+
+def test_random_numbers_of_a_layer_of_ones_own_follow_the_seed(dataset):
+    def losses(seed):
+        augmentation = keras.layers.RandomBrightness(0.5, seed=9)
+        network = tiny()
+        return train(network, dataset, augmentation=augmentation, epochs=1, seed=seed, verbose=0).history["loss"]
+
+    assert losses(0) == losses(0)
+    assert losses(0) != losses(1)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [(halve, "images of the shape"), (3, "Received: 3"), ("flipp", "unknown augmentation 'flipp'; did you mean flip")],
+)
+def test_an_augmentation_that_cannot_be_used_is_refused(dataset, augmentation, message):
+    with pytest.raises(InputError, match=message):
+        train(tiny(), dataset, augmentation=augmentation, verbose=0)
+
+
+def test_a_keras_optimizer_and_schedules(dataset):
+    steps = 96 // 16
+    optimizer = keras.optimizers.Lion(0.001)
+    fitted = train(tiny(), dataset, epochs=4, batch_size=16, optimizer=optimizer, schedule="cosine", verbose=0)
+    cosine = [0.001 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in range(1, 5)]
+    assert fitted.history["learning_rate"] == pytest.approx(cosine, abs=1e-7)
+    assert not optimizer.built
+    warm = train(tiny(), dataset, epochs=3, batch_size=16, learning_rate=0.1, warmup_epochs=1, verbose=0)
+    assert warm.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.1])
+    decay = keras.optimizers.schedules.ExponentialDecay(0.1, steps, 0.5)
+    own = train(tiny(), dataset, epochs=2, batch_size=16, schedule=decay, verbose=0)
+    assert own.history["learning_rate"] == pytest.approx([0.05, 0.025])
+    with pytest.raises(InputError, match="learning_rate must be left out"):
+        train(tiny(), dataset, optimizer=keras.optimizers.Lion(), learning_rate=0.1)
+
+
+def test_further_metrics_and_callbacks(dataset):
+    epochs = []
+
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            epochs.append((epoch, set(logs)))
+
+    metric = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
+    fitted = train(tiny(), dataset, epochs=2, metrics=[metric], callbacks=[Note()], verbose=0)
+    assert [epoch for epoch, _ in epochs] == [0, 1]
+    assert {"val_loss", "learning_rate", "seconds"} <= epochs[0][1]
+    assert fitted.history["val_top2"][-1] >= fitted.history["val_accuracy"][-1]
+    with pytest.raises(InputError, match=r"callbacks must be a list of keras\.callbacks\.Callback\. Received: 'Note'"):
+        train(tiny(), dataset, callbacks=["Note"])
+
+
+class Counter(keras.callbacks.Callback):
+    """Has state of its own: an array and a number."""
+
+    def on_train_begin(self, logs=None):
+        self.seen, self.total = np.zeros(2), 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.total += 1
+        self.seen[epoch % 2] += 1
+        if self.total == 5:
+            self.model.stop_training = True
+
+    def get_state(self):
+        return {"seen": self.seen, "total": self.total}
+
+    def set_state(self, state):
+        self.seen, self.total = state["seen"], state["total"]
+
+
+class StopAt(keras.callbacks.Callback):
+    """Interrupts when an epoch begins; has no state."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for thread in checkpoint.threading.enumerate():
+            if thread.name == "checkpoint":
+                thread.join()
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
+    settings = {"epochs": 9, "batch_size": 16, "augmentation": "flip", "schedule": "cosine", "optimizer": "sgd"}
+    settings |= {"learning_rate": 0.05, "momentum": 0.9, "seed": 4, "verbose": 0, "patience": 6, "monitor": "val_loss"}
+
+    def fit(counter, *others, **changes):
+        network = tiny(dropout=0.3)
+        return train(network, dataset, callbacks=[counter, *others], **{**settings, **changes})
+
+    whole_counter, counter = Counter(), Counter()
+    whole = fit(whole_counter)
+    path = tmp_path / "training.checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fit(Counter(), StopAt(2), checkpoint=path)
+    pieces = fit(counter, StopAt(-1), checkpoint=path, resume=True, verbose=2)
+    printed = capsys.readouterr().out
+    assert "resuming from epoch 3" in printed
+    assert "StopAt; they start afresh" in printed
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert pieces.history[name] == whole.history[name]
+    assert len(whole.history["loss"]) == 5
+    assert (counter.total, list(counter.seen)) == (5, list(whole_counter.seen))
+    pairs = zip(pieces.network.get_weights(), whole.network.get_weights(), strict=True)
+    assert all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+    # What has ended is not trained further.
+    again = fit(Counter(), StopAt(-1), checkpoint=path, resume=True)
+    assert again.history["loss"] == whole.history["loss"]
+    with pytest.raises(InputError, match=r"other settings: seed=4, not 5"):
+        fit(Counter(), checkpoint=path, resume=True, seed=5)
+    with pytest.raises(InputError, match="resume needs a checkpoint"):
+        fit(Counter(), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep": "first"}, "unknown keep 'first'"),
+        ({"monitor": "loss"}, "unknown monitor 'loss'"),
+        ({"sampler": "over"}, "unknown sampler 'over'"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1. Received: 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"class_weight": "equal"}, "unknown class_weight 'equal'"),
+        ({"class_weight": (1, 2)}, "class_weight must be 3 numbers"),
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean adam"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
+        ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(dataset, change, message):
+    with pytest.raises(InputError, match=message):
+        train(tiny(), dataset, **change)
+
+
+def test_images_that_the_network_cannot_take_are_refused():
+    grey = Dataset.from_arrays(train=images_and_labels(30, channels=1))
+    with pytest.raises(InputError, match=r"takes images \(8, 8, 3\), and those of the dataset are \(8, 8, 1\).*repeat"):
+        train(tiny(), grey)
+    assert train(tiny(shape=(8, 8, 1)), grey, epochs=1, batch_size=8, verbose=0).best_epoch == 1
+    images, labels = images_and_labels(30)
+    scaled = Dataset.from_arrays(train=(images / 255, labels))
+    with pytest.raises(InputError, match=r"divides pixels by 255 itself.*Received: float32"):
+        train(tiny(), scaled)
+
+
+def test_float_images_are_taken_as_they_are():
+    images, labels = images_and_labels(60)
+    scaled = Dataset.from_arrays(train=(images / 255, labels))
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    fitted = train(network, scaled, epochs=2, batch_size=8, augmentation="none", verbose=0)
+    assert np.isfinite(fitted.history["loss"]).all()
+
+
+def test_a_training_changes_neither_keras_nor_the_network(dataset):
+    network = tiny(dropout=0.5)
+    layers, config = list(network.layers), network.get_config()
+    for _ in range(2):
+        train(network, dataset, epochs=1, verbose=0)
+    assert (list(network.layers), network.get_config()) == (layers, config)
+    assert not any("call" in vars(layer) for layer in network.layers)
+
+
+def test_a_batch_may_be_larger_than_the_split(dataset):
+    fitted = train(tiny(), dataset, epochs=1, batch_size=1000, verbose=0)
+    assert len(fitted.history["loss"]) == 1
+
+
+def test_registered_networks_and_datasets_are_trained_too():
+    digits = load_dataset("digits", image_size=16).subset(100)
+    network = build_model("model4", (16, 16, 3), 10)
+    fitted = train(network, digits, epochs=1, batch_size=32, class_weight="balanced", label_smoothing=0.1, verbose=0)
+    assert {"cross_entropy", "val_cross_entropy"} <= set(fitted.history)
