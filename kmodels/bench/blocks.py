@@ -1,18 +1,17 @@
-"""What contenders share in their processes: the network, made-up images, and how long a block is."""
+"""What contenders share in their processes: the network, synthetic images, and how long a block is."""
 
 import math
+import time
 from typing import NamedTuple
 
 import numpy as np
 
-from kmodels.data import Split
-from kmodels.experiment import Experiment
+from kmodels.data import Dataset, Split
 from kmodels.models import build_model
 from kmodels.training.precision import computing_in
 
 SEED = 0
-NEVER = 1_000_000
-# Fewer would measure how an epoch begins and ends; those of a run have hundreds.
+# In blocks of fewer steps the start and end of an epoch would count for too much; those of a real run have hundreds.
 LEAST_STEPS = 8
 
 
@@ -24,41 +23,52 @@ class Block(NamedTuple):
 
 
 def build_network(job):
-    """The network of a Job, in its precision, with freshly drawn weights."""
+    """The network of a Job, in its precision, newly initialised."""
     with computing_in(job.precision):
         return build_model(job.model, (job.image_size, job.image_size, 3), job.num_classes)
 
 
-def experiment_of(job):
-    """The Experiment that trains as the Job says."""
-    return Experiment(
-        name="bench/ours",
-        dataset="synthetic",
-        image_size=job.image_size,
-        model=job.model,
-        optimizer=job.optimizer,
-        learning_rate=job.learning_rate,
-        precision=job.precision,
-        batch_size=job.batch_size,
-        epochs=job.epochs,
-        # Random labels cannot be learnt for long; training goes on.
-        patience=NEVER,
-        plateau_patience=NEVER - 1,
-    )
-
-
-def made_up_split(job, steps):
-    """Random pixels and labels for so many whole batches: a Split of `steps * batch_size` images."""
-    examples = steps * job.batch_size
+def synthetic_split(job, examples):
+    """A Split of so many random images and labels, the same every time."""
     rng = np.random.default_rng(SEED)
     images = rng.integers(0, 256, (examples, job.image_size, job.image_size, 3), np.uint8)
     return Split(images, rng.integers(0, job.num_classes, examples).astype(np.int32), np.arange(examples))
 
 
-def epochs_for(steps, most):
-    """(epochs, steps an epoch) for at least `steps` steps in epochs of at most `most`."""
-    epochs = math.ceil(steps / most)
-    return epochs, math.ceil(steps / epochs)
+def synthetic_dataset(job, train, val=None, test=None):
+    """A Dataset of so many random images in each split; None: one batch."""
+    examples = {"train": train, "val": val or job.batch_size, "test": test or job.batch_size}
+    splits = {name: synthetic_split(job, number) for name, number in examples.items()}
+    pairs = {name: (split.images, split.labels) for name, split in splits.items()}
+    return Dataset.from_arrays(**pairs, class_names=[f"class {i}" for i in range(job.num_classes)], name="synthetic")
+
+
+def in_epochs(train, most, *, whole=False):
+    """`block(steps) -> Block` of at least so many steps, divided into epochs of equal length.
+
+    Args:
+        train: `train(epochs, steps_per_epoch) -> seconds`.
+        most: the largest number of steps per epoch.
+        whole: whether every epoch has that number.
+    """
+
+    def block(steps):
+        epochs = math.ceil(steps / most)
+        each = most if whole else math.ceil(steps / epochs)
+        return Block(epochs * each, train(epochs, each))
+
+    return block
+
+
+def timed(train):
+    """A function with the arguments of `train`, which returns the seconds that `train` took."""
+
+    def seconds(*arguments):
+        start = time.perf_counter()
+        train(*arguments)
+        return time.perf_counter() - start
+
+    return seconds
 
 
 def calibrate(block, seconds):

@@ -5,7 +5,7 @@ from kmodels.plots.bench import Bar, Panel, bench_bars
 
 
 def chart(results):
-    """A Figure of the images a second of every contender, a panel for each model and batch size.
+    """A Figure of the images/s of every contender, a panel for each model and batch size.
 
     Args:
         results: what `kmodels bench` writes as JSON.
@@ -25,16 +25,15 @@ def chart(results):
 
 
 def _panel(row):
-    contenders = row["contenders"]
+    contenders, bars = row["contenders"], []
     reference = reference_of(contenders)
     measured = {name: one["images_per_second"] for name, one in contenders.items() if one["images_per_second"]}
     # It trains nothing, and as a bar it would make all others short.
     alone = measured.pop("input", None)
-    bars = []
     for name, rates in measured.items():
         compared = median(ratios(contenders[reference], contenders[name]))
         note = "" if name == reference else f"{reference} / it {compared:.2f}"
         kind = "ours" if name in OURS else "backend" if name.startswith("keras-") else "other"
         bars.append(Bar(name, min(rates), median(rates), max(rates), note, kind))
     note = f" (our input pipeline alone: {median(alone):,.0f})" if alone else ""
-    return Panel(f"{row['model']}, batch {row['batch_size']}", f"images a second{note}", bars)
+    return Panel(f"{row['model']}, batch {row['batch_size']}", f"images/s{note}", bars)

@@ -1,4 +1,4 @@
-"""Compiling for a GPU that need not be there: JAX's CUDA plugin knows the chip from a description."""
+"""Compiles for a GPU that need not be there: JAX's CUDA plugin takes a description of the chip."""
 
 import importlib.metadata
 import importlib.util
@@ -11,51 +11,40 @@ NAME = "NVIDIA H100 80GB HBM3"
 # The published figures of the chip, under the names of XLA's GpuTargetConfigProto.
 _DESCRIPTION = f"""
 gpu_device_info {{
-  threads_per_block_limit: 1024
-  threads_per_warp: 32
-  shared_memory_per_block: 49152
-  shared_memory_per_core: 233472
-  threads_per_core_limit: 2048
-  core_count: 132
-  fpus_per_core: 128
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000
-  l2_cache_size: 52428800
-  clock_rate_ghz: 1.98
-  device_memory_size: 84929347584
-  shared_memory_per_block_optin: 232448
-  cuda_compute_capability {{ major: 9 }}
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472 shared_memory_per_block_optin: 232448
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: 84929347584
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536 cuda_compute_capability {{ major: 9 }}
 }}
-platform_name: "CUDA"
-dnn_version_info {{ major: 9 minor: 12 }}
-runtime_version {{ major: 12 minor: 9 }}
-device_description_str: "{NAME}"
+platform_name: "CUDA" device_description_str: "{NAME}"
+dnn_version_info {{ major: 9 minor: 12 }} runtime_version {{ major: 12 minor: 9 }}
 """
-# Computing stays on the processor; products of matrices are cuBLAS' (XLA's own kernels are chosen by trying them); what
-# was compiled for no device cannot be kept.
+# Computing stays on the CPU. Matrix products are left to cuBLAS, because XLA chooses among its own kernels by running
+# them. What was compiled for no device cannot be cached.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false",
     "JAX_ENABLE_COMPILATION_CACHE": "false",
 }
-DETERMINISTIC_ENVIRONMENT = {
-    **ENVIRONMENT,
-    "XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} {XLA_DETERMINISTIC}",
+DETERMINISTIC_ENVIRONMENT = {**ENVIRONMENT, "XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} {XLA_DETERMINISTIC}"}
+# What `kernels.count` compiles, and the environment that it is compiled in.
+PROGRAMS = {
+    "ours-epoch": ENVIRONMENT,
+    "jax-epoch": ENVIRONMENT,
+    "stock-fit": ENVIRONMENT,
+    "deterministic": DETERMINISTIC_ENVIRONMENT,
 }
 
 
 def has_plugin():
     """Whether JAX's CUDA plugin is installed."""
-    place = importlib.util.find_spec("jax_plugins")
-    return place is not None and any(importlib.util.find_spec(f"jax_plugins.{name}") for name in PLUGINS)
+    has_any = importlib.util.find_spec("jax_plugins") is not None
+    return has_any and any(importlib.util.find_spec(f"jax_plugins.{name}") for name in PLUGINS)
 
 
 def require_plugin():
-    """Checks that this can be done here.
+    """Checks that programs can be compiled here.
 
     Raises:
         InputError: without JAX's CUDA plugin.
@@ -68,7 +57,7 @@ def require_plugin():
 
 
 def sharding():
-    """Where arguments are to lie for a program to be compiled for one such GPU; in a process with ENVIRONMENT.
+    """The sharding of arguments with which a program is compiled for one such GPU; in a process with ENVIRONMENT.
 
     Raises:
         RuntimeError: if this version of JAX needs more than its plugin for it.

@@ -1,10 +1,31 @@
-"""A Keras network as the list of its layers, each with those it reads: what a network is rebuilt from elsewhere."""
+"""A Keras network as the list of its layers: what the hand-written networks are made from."""
 
+import math
 from typing import NamedTuple
 
 import keras
+from keras import layers
 
 from kmodels.errors import InputError
+
+# The layers that hand-written networks know, and the settings that they must have: {layer: {setting: values}}.
+LINEAR, LAST = {"activation": ["linear"]}, {"data_format": ["channels_last"]}
+KNOWN = {
+    layers.InputLayer: {},
+    layers.Rescaling: {},
+    layers.Conv2D: {**LINEAR, **LAST, "groups": [1], "dilation_rate": [(1, 1)]},
+    layers.Dense: LINEAR,
+    layers.BatchNormalization: {"axis": [-1], "scale": [True], "center": [True]},
+    layers.ReLU: {"max_value": [None], "negative_slope": [0], "threshold": [0]},
+    layers.MaxPooling2D: {**LAST, "padding": ["valid"]},
+    layers.AveragePooling2D: {**LAST, "padding": ["valid"]},
+    layers.GlobalAveragePooling2D: {**LAST, "keepdims": [False]},
+    layers.ZeroPadding2D: LAST,
+    layers.Flatten: LAST,
+    layers.Dropout: {"noise_shape": [None]},
+    layers.Add: {},
+    layers.Concatenate: {"axis": [-1]},
+}
 
 
 class Node(NamedTuple):
@@ -15,64 +36,54 @@ class Node(NamedTuple):
 
 
 def nodes(network):
-    """The layers of a flat functional network in the order of computation, its input layer first.
+    """The layers of a network in the order of computation, its input layer first.
+
+    Args:
+        network: a functional keras.Model.
 
     Raises:
-        InputError: if a layer is used more than once, or has weights that are neither trained nor moving statistics.
+        InputError: for a layer that is not in KNOWN, has other settings, is used more than once or is frozen.
     """
-    makers = {id(layer.output): layer.name for layer in network.layers}
+    makers = {id(layer.output): layer.name for layer in network.layers if type(layer) in KNOWN}
     found = []
     for layer in network.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            found.append(Node(layer, ()))
-            continue
+        _check(layer)
         tensors = layer.input if isinstance(layer.input, list) else [layer.input]
         if any(id(tensor) not in makers for tensor in tensors):
-            raise InputError(f"layer {layer.name!r} of {network.name} reads a layer that is used more than once")
-        if layer.weights and not layer.trainable:
-            raise InputError(f"layer {layer.name!r} of {network.name} is frozen; a comparison trains all layers")
-        found.append(Node(layer, tuple(makers[id(tensor)] for tensor in tensors)))
+            raise InputError(f"layer {layer.name!r} takes the output of a layer that is used more than once")
+        is_input = isinstance(layer, layers.InputLayer)
+        found.append(Node(layer, () if is_input else tuple(makers[id(tensor)] for tensor in tensors)))
     return found
 
 
-def handler_of(layer, handlers, where):
-    """The entry of the first class in `handlers`, {class: entry}, that the layer is an instance of.
-
-    Raises:
-        InputError: if there is none; names the layer and what is known.
-    """
-    for kind, entry in handlers.items():
-        if isinstance(layer, kind):
-            return entry
-    known = ", ".join(kind.__name__ for kind in handlers)
-    raise InputError(f"layer {layer.name!r}, a {type(layer).__name__}, has no counterpart in {where}; known: {known}")
-
-
-def refuse(layer, what):
-    """The InputError for a layer of a known class with a setting that its counterpart lacks."""
-    return InputError(f"layer {layer.name!r}, a {type(layer).__name__}, has no counterpart with {what}")
+def _check(layer):
+    what = f"layer {layer.name!r}, a {type(layer).__name__}"
+    if type(layer) not in KNOWN:
+        raise InputError(f"{what}, is not one that the hand-written networks know")
+    config = layer.get_config()
+    for name, values in KNOWN[type(layer)].items():
+        if config[name] not in values:
+            raise InputError(f"{what}, has {name}={config[name]!r}, not {values[0]!r}")
+    if config.get("padding") == "same" and config["strides"] != (1, 1):
+        raise InputError(f"{what}, has strides and padding 'same', which differ between libraries")
+    if layer.weights and not layer.trainable:
+        raise InputError(f"{what}, is frozen; a comparison trains all layers")
 
 
-def activation_name(layer):
-    """ "relu", "linear" and so on: what a layer does to its result."""
-    return layer.activation.__name__
-
-
-def hand_count(network):
-    """Floating-point operations of one training step for one image: three times the products and sums of the layers
-    with a kernel, since the backward pass computes two tensors where the forward pass computes one."""
-    total = 0
+def all_layers(network):
+    """The layers of a network that contain no others, those of nested networks included."""
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            height, width = layer.output.shape[1:3]
-            total += height * width * _size(layer.kernel)
-        elif isinstance(layer, keras.layers.Dense):
-            total += _size(layer.kernel)
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
+
+
+def training_flops(network):
+    """Floating-point operations of one training step for one image: three times those of the forward pass, in which
+    the layers with a kernel count, since the backward pass computes two tensors where the forward pass computes one."""
+    total = 0
+    for layer in all_layers(network):
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
+            total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
     return 3 * 2 * total
-
-
-def _size(kernel):
-    count = 1
-    for side in kernel.shape:
-        count *= side
-    return count

@@ -1,17 +1,20 @@
-"""Contenders that train through Keras' `fit`: ours as a run trains, and the stock way."""
+"""Contenders that train through Keras' `fit`: kmodels as `train` prepares it, and the stock way."""
 
 import time
 
 import keras
 
-from kmodels.bench.blocks import SEED, Block, build_network, epochs_for, experiment_of, made_up_split
+from kmodels.bench.blocks import SEED, build_network, in_epochs, synthetic_dataset, synthetic_split, timed
 from kmodels.data import Split
-from kmodels.data.feeds import ArraysFeed, EpochOrder
-from kmodels.training.trainer import build_state, build_trainer
+from kmodels.data.batches import ArrayBatches, EpochOrder
+from kmodels.training.train import Training
+
+# Random labels cannot be learnt for long, and training must not stop early.
+NEVER = 1_000_000
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Times the epochs of a `fit`, from the start of the first until the device has finished the last.
+    """Times a `fit` from the start of its first epoch until the device has finished the last.
 
     Attributes:
         seconds: so far.
@@ -22,86 +25,71 @@ class Stopwatch(keras.callbacks.Callback):
             self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        # Reading a variable waits for the steps that are still under way on the device.
+        # Reading a variable waits for the steps that are still running on the device.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         self.seconds = time.perf_counter() - self._start
 
 
 def ours(job):
-    """The trainer of a run, fed from memory a batch at a time."""
-    return fit_blocks(job, new_trainer(job), arrays(job))
+    """kmodels, with batches from memory, a step at a time."""
+    return fit_blocks(job, training_of(job, on_device=False))
 
 
 def ours_epoch(job):
-    """The trainer of a run, whose epochs are one program over images that lie on the device."""
-    return fit_blocks(job, new_trainer(job), resident(job), job.program_steps)
+    """kmodels, with the images on the device, an epoch as one program."""
+    return fit_blocks(job, training_of(job, steps=job.program_steps, on_device=True))
 
 
-def validated(job):
-    """Ours, fed as a run is on this device and validated after every epoch; blocks take callbacks."""
-    trainer, validation = new_trainer(job), ArraysFeed(made_up_split(job, 1), job.batch_size)
-    if on_gpu_with_jax():
-        return fit_blocks(job, trainer, resident(job), job.program_steps, validation_data=validation)
-    return fit_blocks(job, trainer, arrays(job), validation_data=validation)
+def training_of(job, *, steps=None, dataset=None, **settings):
+    """A Training of the Job's network on synthetic images, prepared as `kmodels.train` prepares it.
+
+    Args:
+        job: a Job.
+        steps: per epoch, at most; None: those of the Job.
+        dataset: the Dataset; None: one of so many steps.
+        **settings: of `train`, in addition to those of the Job.
+    """
+    settings = {
+        "epochs": NEVER,
+        "batch_size": job.batch_size,
+        "optimizer": job.optimizer,
+        "learning_rate": job.learning_rate,
+        "seed": SEED,
+        "verbose": 0,
+        **settings,
+    }
+    dataset = dataset or synthetic_dataset(job, (steps or job.epoch_steps) * job.batch_size)
+    return Training(build_network(job), dataset, **settings)
 
 
-def on_gpu_with_jax():
-    """Whether an epoch is one program here."""
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
+def fit_blocks(job, training, *, callbacks=(), validated=False):
+    """`block(steps)` that fits the trainer of a Training; epochs on the device always have all steps.
 
-    return jax.devices()[0].platform != "cpu"
+    Args:
+        job: a Job.
+        training: from `training_of`.
+        callbacks: of every fit.
+        validated: whether the val split is evaluated after every epoch.
+    """
+    split = training.dataset.train
+    most = len(split) // job.batch_size
+    on_device = training.train_batches() if training.on_device else None
+    validation = training.batches(training.dataset.val) if validated else None
 
-
-def new_trainer(job):
-    """The trainer of a run with the Job's network, in its first state."""
-    trainer = build_trainer(experiment_of(job), build_network(job), SEED)
-    build_state(trainer)
-    return trainer
-
-
-def arrays(job):
-    """A function from steps an epoch to the feed that hands them out a batch at a time."""
-    split = made_up_split(job, job.epoch_steps)
-    return lambda steps: ArraysFeed(_first(split, steps * job.batch_size), job.batch_size, SEED)
-
-
-def resident(job):
-    """A function from steps an epoch, of which there is one number, to the feed that hands out the epoch as a whole."""
-    import jax
-
-    from kmodels.training.epoch_program import ResidentFeed
-
-    split = made_up_split(job, job.program_steps)
-    feed = ResidentFeed(*jax.device_put((split.images, split.labels)), job.batch_size, SEED)
-    return lambda steps: feed
-
-
-def fit_blocks(job, trainer, feed_of, program_steps=None, *, validation_data=None):
-    """Blocks that are a `fit` each; where an epoch is a program, all epochs have `program_steps` steps."""
-
-    def block(steps, callbacks=()):
-        epochs, each = epochs_for(steps, program_steps or job.epoch_steps)
-        each = program_steps or each
-        feed, watch = feed_of(each), Stopwatch()
-        trainer.fit(
-            feed,
+    def train(epochs, steps):
+        batches = on_device or training.batches(_first(split, steps * job.batch_size), job.batch_size, SEED)
+        watch = Stopwatch()
+        training.trainer.fit(
+            batches,
             epochs=epochs,
-            validation_data=validation_data,
-            callbacks=[EpochOrder(feed), *callbacks, watch],
+            validation_data=validation,
+            callbacks=[EpochOrder(batches), *callbacks, watch],
             shuffle=False,
             verbose=0,
         )
-        return Block(epochs * each, watch.seconds)
+        return watch.seconds
 
-    return block
-
-
-def state_of(model):
-    """What Keras on JAX hands to a step of a built model: the values of its variables, in four tuples."""
-    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
-    return tuple([variable.value for variable in group] for group in (*groups, model.metrics_variables))
+    return in_epochs(train, most, whole=training.on_device)
 
 
 def stock_network(job):
@@ -117,36 +105,37 @@ def stock_network(job):
 
 
 def stock_fit(job):
-    """The stock network, fed with NumPy arrays."""
-    network = stock_network(job)
-    split = made_up_split(job, job.epoch_steps)
+    """The stock network, trained on NumPy arrays."""
+    network, split = stock_network(job), synthetic_split(job, job.epoch_steps * job.batch_size)
 
-    def block(steps):
-        epochs, each = epochs_for(steps, job.epoch_steps)
-        part, watch = _first(split, each * job.batch_size), Stopwatch()
+    def train(epochs, steps):
+        part, watch = _first(split, steps * job.batch_size), Stopwatch()
         network.fit(part.images, part.labels, batch_size=job.batch_size, epochs=epochs, callbacks=[watch], verbose=0)
-        return Block(epochs * each, watch.seconds)
+        return watch.seconds
 
-    return block
+    return in_epochs(train, job.epoch_steps)
 
 
 def input_alone(job):
     """Our batches from memory to the device, and nothing done with them."""
     import jax
 
-    feed = ArraysFeed(made_up_split(job, job.epoch_steps), job.batch_size, SEED)
+    batches = ArrayBatches(synthetic_split(job, job.epoch_steps * job.batch_size), job.batch_size, SEED)
 
-    def block(steps):
-        epochs, each = epochs_for(steps, job.epoch_steps)
-        start = time.perf_counter()
+    def train(epochs, steps):
         for epoch in range(epochs):
-            feed.start_epoch(epoch)
-            for index in range(each):
-                batch = jax.device_put(feed[index])
+            batches.start_epoch(epoch)
+            for index in range(steps):
+                batch = jax.device_put(batches[index])
         jax.block_until_ready(batch)
-        return Block(epochs * each, time.perf_counter() - start)
 
-    return block
+    return in_epochs(timed(train), job.epoch_steps)
+
+
+def state_of(model):
+    """What Keras on JAX hands to a step of a built model: the values of its variables, in four tuples."""
+    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    return tuple([variable.value for variable in group] for group in (*groups, model.metrics_variables))
 
 
 def _first(split, examples):

@@ -1,42 +1,24 @@
-"""Where the time of a training step goes, by kind of layer, and how much of it the device is at work (JAX).
+"""Where the time of a training step goes, by kind of layer, and how much of it the device is busy (JAX).
 
-JAX' profiler tells when each operation of the compiled program ran, program_text.py what the operation is for. On a GPU
-the operations run one by one under the profiler, which otherwise start as one graph: a step takes longer than without.
+JAX' profiler tells when each operation of the compiled program ran, `program_text.py` what the operation is for. On a
+GPU operations start as one graph, but one by one under the profiler: a step takes longer than without it.
 """
 
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
-from kmodels.bench.contenders import CONTENDERS
-from kmodels.bench.workers import Worker, WorkerError
+import jax
 
-# A program that comes from a cache may bear the names of another one that computes the same.
-UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-
-
-def measure(settings, gpu, say):
-    """Arguments as in `throughput.measure`.
-
-    Yields:
-        Dicts of model, batch_size, error, and `taken` as `take` returns it.
-    """
-    contender = CONTENDERS["ours-epoch" if gpu else "ours"]
-    for job in settings.jobs(gpu):
-        say(f"{job.model}, batch {job.batch_size}: profile of training steps")
-        row = {"model": job.model, "batch_size": job.batch_size, "taken": None, "error": None}
-        with Worker(contender, UNCACHED, say) as worker:
-            try:
-                row["taken"] = worker.ask("call", function="kmodels.bench.profile:take", job=job.as_dict())
-            except WorkerError as error:
-                row["error"] = str(error)
-                say(f"  failed: {error}")
-        yield row
+from kmodels.bench.blocks import LEAST_STEPS
+from kmodels.bench.graph import all_layers
+from kmodels.bench.ours import fit_blocks, state_of, training_of
+from kmodels.bench.program_text import paths, purpose
+from kmodels.training.epoch_program import CHUNK_STEPS
 
 
 def take(job, report):
-    """Trains as a run does, under the profiler; in a worker.
+    """Trains as `kmodels.train` does, under the profiler; in a worker.
 
     Args:
         job: a Job.
@@ -44,25 +26,16 @@ def take(job, report):
 
     Returns:
         {"steps", "seconds": of all, "busy_seconds": in which at least one operation ran, "parts": [{"part": name of a
-        layer or as in `Purpose`, "kind": class of the layer, "direction", "seconds": that its operations were under
-        way}]}, longest first. On a processor operations run side by side: parts may take longer than all.
+        layer or as in `Purpose`, "kind": class of the layer, "direction", "seconds": of its operations}]}, longest
+        first. On a CPU operations run side by side: parts may take longer than all.
     """
-    import jax
-
-    from kmodels.bench import ours
-    from kmodels.bench.blocks import LEAST_STEPS
-
-    trainer, resident = ours.new_trainer(job), ours.on_gpu_with_jax()
-    if resident:
-        from kmodels.training.epoch_program import CHUNK_STEPS
-
-        # One program: a second, for the rest of a longer epoch, would name its operations otherwise.
-        job = replace(job, program_steps=min(job.program_steps, CHUNK_STEPS))
-    feed_of = ours.resident(job) if resident else ours.arrays(job)
-    block = ours.fit_blocks(job, trainer, feed_of, job.program_steps if resident else None)
-    text = _program_text(trainer, feed_of(LEAST_STEPS)[0])
+    # One program: a second one, for the rest of a longer epoch, would have other names of operations.
+    training = training_of(job, steps=min(job.epoch_steps, CHUNK_STEPS))
+    trainer, block = training.trainer, fit_blocks(job, training)
+    step = jax.jit(trainer.train_step, donate_argnums=0)
+    text = step.lower(state_of(trainer), training.train_batches()[0]).compile().as_text()
     report("  compiled")
-    # Keras traces anew where an epoch has another number of steps.
+    # Keras traces again where an epoch has another number of steps.
     block(LEAST_STEPS)
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
@@ -78,21 +51,12 @@ def take(job, report):
         "steps": steps,
         "seconds": seconds,
         "busy_seconds": busy(spans) / 1e9,
-        "parts": _parts(spans, text, trainer),
+        "parts": _parts(spans, paths(text), trainer),
     }
 
 
-def _program_text(trainer, data):
-    """The text of the compiled step, by the trace that `fit` makes of it."""
-    import jax
-
-    from kmodels.bench import ours
-
-    return jax.jit(trainer.train_step, donate_argnums=0).lower(ours.state_of(trainer), data).compile().as_text()
-
-
 def _spans(profile):
-    """[(operation, start, end)] of the training program, in nanoseconds; what only waits for others is left out."""
+    """[(operation, start, end)] of the training program, in nanoseconds; without operations that wait for others."""
     found = []
     for event in (event for line in _lines(profile) for event in line.events):
         stats = dict(event.stats)
@@ -103,7 +67,7 @@ def _spans(profile):
 
 
 def _lines(profile):
-    """The lines on which operations stand: of a GPU its own, of these only the summary if there is one; else all."""
+    """The lines that list operations: those of the GPU if there is one, and of these only the summary."""
     planes = list(profile.planes)
     for plane in [plane for plane in planes if plane.name.startswith("/device:")] or planes:
         lines = list(plane.lines)
@@ -119,10 +83,8 @@ def busy(spans):
     return total
 
 
-def _parts(spans, text, trainer):
-    from kmodels.bench.program_text import paths, purpose
-
-    named, kinds = paths(text), _kinds(trainer)
+def _parts(spans, named, trainer):
+    kinds = {layer.name: type(layer).__name__.removeprefix("Fast") for layer in all_layers(trainer)}
     seconds = Counter()
     for name, start, end in spans:
         seconds[purpose(named.get(name, ""), kinds, trainer.optimizer.name)] += (end - start) / 1e9
@@ -130,13 +92,3 @@ def _parts(spans, text, trainer):
         {"part": part or "other", "kind": kinds.get(part, part or "other"), "direction": direction, "seconds": spent}
         for (part, direction), spent in seconds.most_common()
     ]
-
-
-def _kinds(model):
-    """{name: class name} of all layers that contain no others."""
-    import keras
-
-    found = {}
-    for layer in model.layers:
-        found |= _kinds(layer) if isinstance(layer, keras.Model) else {layer.name: type(layer).__name__}
-    return found

@@ -1,4 +1,4 @@
-"""What each operation of a compiled JAX program is for, and the kernels of a GPU's, read from the program's text.
+"""Reads the text of a compiled JAX program: what each operation is for, and the kernels of a program for a GPU.
 
 XLA fuses and renames what a program computes, and keeps beside an operation the path of names that it was traced under:
 `jit(train_step)/transpose(jvp(model4))/conv2/conv_general_dilated` belongs to the gradient of the layer conv2.
@@ -9,78 +9,84 @@ import re
 from typing import NamedTuple
 
 FORWARD, BACKWARD = "forward", "backward"
-# On a processor XLA turns the gradient of a kernel into another convolution and forgets where it came from.
+# On a CPU XLA turns the gradient of a kernel into another convolution and forgets where it came from.
 KERNEL_GRADIENT = "convolution kernel"
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.-]+) = (.*)$")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.-]+) = ((\(.*?\)|\S+) ([\w-]+)\((.*?)\).*)$")
 _PATH = re.compile(r'op_name="([^"]*)"')
 _CALLED = re.compile(r"(?:calls|to_apply)=%?([\w.-]+)")
-_NAME = re.compile(r"%([\w.-]+)")
-_ARRAY = re.compile(r"([a-z]+)(\d*)\w*\[([\d,]*)\]")
-_OPERATION = re.compile(r"^(\(.*?\)|\S+) ([\w-]+)\((.*?)\)")
-_BODY = re.compile(r"body=%?([\w.-]+)")
-# What a GPU is not asked to do anything for.
+_LOOP_OR_ENTRY = re.compile(r"(?:body=|^ENTRY )%?([\w.-]+)", re.MULTILINE)
+_ARRAY = re.compile(r"[a-z]+(\d*)\w*\[([\d,]*)\]")
+# These launch nothing on a GPU.
 _NO_KERNEL = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all")
 _PARTIAL = ("gather", "slice", "dynamic-slice")
-# What a library call returns beside its result: memory that it may use meanwhile.
+# Scratch memory, which a library call returns beside its result.
 _SCRATCH = re.compile(r", [su]8\[\d+\]\{0\}(?=\)$)")
 
 
-class Purpose(NamedTuple):
-    """What an operation is for.
+class Operation(NamedTuple):
+    """One line of a program: its name, what it computes (`kind`) of which arguments, and the line itself."""
 
-    Attributes:
-        part: the name of a layer, "loss", "optimizer" or KERNEL_GRADIENT; "" for anything else, as metrics.
-        direction: FORWARD or BACKWARD.
+    computation: str
+    name: str
+    type: str
+    kind: str
+    arguments: tuple[str, ...]
+    line: str
+
+    @property
+    def called(self):
+        """The name of the computation that a fusion consists of; ""."""
+        found = _CALLED.search(self.line)
+        return found[1] if found else ""
+
+
+def operations(text):
+    """All Operations of a program, as `jax.stages.Compiled.as_text` writes it."""
+    computation, found = "", []
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            computation = match[1]
+        elif match := _INSTRUCTION.match(line):
+            name, rest, type_, kind, arguments = match.groups()
+            arguments = tuple(word.strip().rpartition("%")[2] for word in arguments.split(","))
+            found.append(Operation(computation, name, type_, kind, arguments, rest))
+    return found
+
+
+def paths(text):
+    """{operation: the path it was traced under, "" where none is known} of a program.
+
+    An operation that XLA made itself, a copy or a layout, has no path of its own: it gets that of what it is made of,
+    or else of the first operation that reads it.
     """
+    found, inside, every = {}, {}, operations(text)
+    for operation in every:
+        path = _PATH.search(operation.line)
+        found[operation.name] = path[1] if path else KERNEL_GRADIENT if operation.kind == "convolution" else ""
+        inside[operation.computation] = inside.get(operation.computation) or found[operation.name]
+    for operation in every:
+        found[operation.name] = found[operation.name] or inside.get(operation.called, "")
+    nameless = {name for name, path in found.items() if not path}
+    # An operation comes after those that it reads: going backwards, its own path is known, and the first reader wins.
+    for operation in reversed(every):
+        for read in nameless.intersection(operation.arguments):
+            found[read] = found[operation.name] or found[read]
+    return found
+
+
+class Purpose(NamedTuple):
+    """What an operation is for: the name of a layer, "loss", "optimizer", KERNEL_GRADIENT or, for the rest, ""."""
 
     part: str
     direction: str
 
 
-def paths(text):
-    """{operation: the path it was traced under, "" where none is known} of a compiled program.
-
-    An operation that XLA made itself, a copy or a layout, has no path of its own: it gets that of what it is made of,
-    or else of the first operation that reads it.
-
-    Args:
-        text: of the optimised program, as `jax.stages.Compiled.as_text` gives it.
-    """
-    found, inside, lines = {}, {}, []
-    for computation, name, rest in _instructions(text):
-        path = _PATH.search(rest)
-        found[name] = path[1] if path else KERNEL_GRADIENT if " convolution(" in rest else ""
-        inside[computation] = inside.get(computation) or found[name]
-        lines.append((name, rest))
-    for name, rest in lines:
-        called = _CALLED.search(rest)
-        if not found[name] and called:
-            found[name] = inside.get(called[1], "")
-    nameless = {name for name, path in found.items() if not path}
-    # An operation stands behind those that it reads: going backwards, its own path is known, and the first reader wins.
-    for name, rest in reversed(lines):
-        for read in _NAME.findall(rest.partition(", metadata=")[0]):
-            if read in nameless and found[name]:
-                found[read] = found[name]
-    return found
-
-
-def _instructions(text):
-    """(computation, name, what stands behind the equals sign) of every instruction."""
-    computation = ""
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            computation = match[1]
-        elif match := _INSTRUCTION.match(line):
-            yield computation, match[1], match[2]
-
-
 def purpose(path, layers, optimizer):
-    """The Purpose of an operation that was traced under this path.
+    """The Purpose of an operation.
 
     Args:
-        path: as from `paths`.
+        path: from `paths`.
         layers: names of layers; of several in the path the last one counts.
         optimizer: the optimizer's name.
     """
@@ -98,13 +104,7 @@ def purpose(path, layers, optimizer):
 
 
 class Kernel(NamedTuple):
-    """One call of a GPU: a kernel of XLA's own, or a call of a library, which may launch several.
-
-    Attributes:
-        name: of the operation.
-        library: whether it is one of cuDNN's or cuBLAS'.
-        bytes: that it reads and writes, scratch memory aside; of an array of which it takes a part, that part.
-    """
+    """A kernel of XLA's own, or a call of cuDNN or cuBLAS (`library`), and the bytes that it reads and writes."""
 
     name: str
     library: bool
@@ -112,53 +112,33 @@ class Kernel(NamedTuple):
 
 
 def kernels(text):
-    """The Kernels of a program for a GPU; of one that is a loop, those of one turn.
+    """The Kernels of a program for a GPU; of one that is a loop, those of one iteration.
 
-    A loop within a turn counts as one kernel that moves its arguments.
-
-    Args:
-        text: as for `paths`.
+    A loop within an iteration counts as one kernel that moves its arguments. Where a kernel takes a part of an array,
+    that part counts; scratch memory does not.
     """
     computations = {}
-    for name, operation in _operations(text):
-        computations.setdefault(name, []).append(operation)
-    bodies = set(_BODY.findall(text)) | {match[1] for match in re.finditer(r"^ENTRY %?([\w.-]+)", text, re.MULTILINE)}
-    return max((_launched(computations[name], computations) for name in bodies if name in computations), key=len)
+    for operation in operations(text):
+        computations.setdefault(operation.computation, []).append(operation)
+    bodies = set(_LOOP_OR_ENTRY.findall(text)) & set(computations)
+    return max((_launched(computations[name], computations) for name in bodies), key=len)
 
 
-class _Operation(NamedTuple):
-    name: str
-    type: str
-    kind: str
-    arguments: tuple[str, ...]
-    rest: str
-
-
-def _operations(text):
-    """(computation, _Operation) of every instruction."""
-    for computation, name, rest in _instructions(text):
-        if parts := _OPERATION.match(rest):
-            arguments = tuple(word.strip().rpartition("%")[2] for word in parts[3].split(","))
-            yield computation, _Operation(name, parts[1], parts[2], arguments, rest)
-
-
-def _launched(operations, computations):
-    types = {operation.name: operation.type for operation in operations}
-    found = []
-    for operation in operations:
-        if operation.kind in _NO_KERNEL or operation.kind.endswith("-done"):
+def _launched(body, computations):
+    types, found = {operation.name: operation.type for operation in body}, []
+    for op in body:
+        if op.kind in _NO_KERNEL or op.kind.endswith("-done"):
             continue
-        called = _CALLED.search(operation.rest)
-        inside = computations.get(called[1], ()) if operation.kind == "fusion" and called else ()
-        read = sum(_read(number, types.get(name, ""), inside) for number, name in enumerate(operation.arguments))
-        library = operation.kind == "custom-call"
-        written = _size(_SCRATCH.sub("", operation.type) if library else operation.type)
-        found.append(Kernel(operation.name, library, read + written))
+        inside = computations.get(op.called, ()) if op.kind == "fusion" else ()
+        read = sum(_read(number, types.get(name, ""), inside) for number, name in enumerate(op.arguments))
+        library = op.kind == "custom-call"
+        written = _size(_SCRATCH.sub("", op.type) if library else op.type)
+        found.append(Kernel(op.name, library, read + written))
     return found
 
 
 def _read(number, type_, inside):
-    """The bytes of one argument that a fusion reads: of one of which it only takes parts, theirs."""
+    """The bytes that a fusion reads of one argument: of its parts where only these are used."""
     names = {op.name for op in inside if op.kind == "parameter" and op.arguments == (str(number),)}
     users = [op for op in inside if names & set(op.arguments)]
     partial = [op for op in users if op.kind in _PARTIAL and op.arguments[0] in names]
@@ -169,5 +149,5 @@ def _size(type_):
     """Bytes of an array, or of all arrays of a tuple."""
     return sum(
         int(bits or 8) // 8 * math.prod(int(side) for side in shape.split(",") if side)
-        for _, bits, shape in _ARRAY.findall(type_)
+        for bits, shape in _ARRAY.findall(type_)
     )
