@@ -1,7 +1,7 @@
-"""Named augmentation policies: Keras models that stand in front of a network while it trains.
+"""Named augmentation policies: Keras models in front of a network while it trains.
 
-They run on the device inside the compiled step, draw anew for every image of every batch, leave evaluation alone and
-are no part of the saved network. `kmodels augment POLICY` draws what one does.
+They run on the device inside the compiled step, are random for every image of every batch, leave evaluation alone and
+are no part of the saved network. `kmodels augment POLICY` shows what one does.
 
 A policy that mixes images mixes their labels too, in the loss (kmodels/augment/mixing.py). The loss of training is then
 the mixed one; the accuracy of training counts the label of the image itself, even where most of what is seen is
@@ -44,7 +44,7 @@ POLICIES = {
     "flip_crop": Policy("mirrored left to right, moved by up to 4 pixels each way", (_FLIP, _CROP)),
     "flips": Policy("mirrored left to right and upside down, a coin for each", _FLIPS),
     "rotate": Policy("turned by up to 15 degrees", (_ROTATE,)),
-    # The one that blends pixels as it turns; records were made with it.
+    # The one that blends pixels as it turns; it has records.
     "rotate_flip": Policy(
         "turned by up to 15 degrees, pixels blended, mirrored left to right", (("RandomTurn", {"degrees": 15}), _FLIP)
     ),

@@ -60,7 +60,7 @@ def custom_layer(change, seed):
 
 
 def from_component(reference, function):
-    """What "module:function" stands for, as `build_augmentation` takes it.
+    """The augmentation that "module:function" names, as an argument of `build_augmentation`.
 
     Args:
         reference: the name, for messages.
