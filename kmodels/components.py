@@ -136,7 +136,7 @@ def call_with(kind, reference, function, **arguments):
     """
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    given = {name: value for name, value in arguments.items() if takes_all or name in parameters}
+    given = {n: value for n, value in arguments.items() if n in parameters or (takes_all and value is not None)}
     refused = [name for name, value in arguments.items() if name not in given and value is not None]
     if refused:
         raise InputError(

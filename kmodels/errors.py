@@ -30,9 +30,6 @@ def shorten(names, limit=5):
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-few = shorten
-
-
 def describe_error(error):
     """An error in words: a user's mistake as it is, any other with its type."""
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"

@@ -105,4 +105,7 @@ def test_only_what_a_function_takes_is_given_to_it():
     assert call_with("optimizer", "a:b", optimizer, **given) == (0.1, 0.2)
     with pytest.raises(InputError, match="optimizer 'a:b' takes no momentum; it takes: learning_rate, weight_decay"):
         call_with("optimizer", "a:b", optimizer, **{**given, "momentum": 0.9})
-    assert call_with("optimizer", "a:b", lambda **options: options, **given) == given
+    assert call_with("optimizer", "a:b", lambda **options: options, **given) == {
+        "learning_rate": 0.1,
+        "weight_decay": 0.2,
+    }

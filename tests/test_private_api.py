@@ -21,7 +21,10 @@ PRIVATE = {
         lambda: __import__("tensorflow.python.framework.config", fromlist=["config"]),
         "tells whether TensorFlow's operations are deterministic, which its public API can only switch on",
     ),
-    "_momentums": (lambda: _built(keras.optimizers.Adam()), "the moments of Adam and RMSprop, which have no public name"),
+    "_momentums": (
+        lambda: _built(keras.optimizers.Adam()),
+        "the moments of Adam, which have no public name",
+    ),
     "_velocities": (lambda: _built(keras.optimizers.Adam()), "as _momentums"),
     "_accumulators": (lambda: _built(keras.optimizers.Adagrad()), "the sums of Adagrad, which have no public name"),
     "_get_variable_index": (lambda: keras.optimizers.Adam(), "finds the slots of a variable in an optimizer's update"),
@@ -36,7 +39,7 @@ def _built(optimizer):
 
 
 def uses():
-    """{private name: files that use it}: attributes with "_" that kmodels does not define itself, and private modules."""
+    """{private name: files that use it}: attributes with "_" that are not kmodels' own, and private modules."""
     trees = {path: ast.parse(path.read_text()) for path in Path(kmodels.__file__).parent.rglob("*.py")}
     own = set()
     for tree in trees.values():

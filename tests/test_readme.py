@@ -1,26 +1,69 @@
-"""What the README shows works as it stands."""
+"""Every Python example of the README runs as it stands there, with train and with run, on whichever backend is set."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
-from conftest import ROOT
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
 
-README = (ROOT / "README.md").read_text()
+from kmodels import read_records
 
-
-def test_the_python_example_runs(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert "epochs=10" in code
-    assert "seeds=[0, 1, 2]" in code
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(code.replace("epochs=10", "epochs=1").replace("seeds=[0, 1, 2]", "seeds=[5]"), names)
-    assert names["heat_maps"].shape == (8, 32, 32)
-    assert [record.seed for record in names["records"]] == [5]
+README = (Path(__file__).parents[1] / "README.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)[^\n]*\n(.*?)```", README, re.DOTALL))
 
 
-def test_every_file_it_names_is_there():
-    named = re.findall(r"`((?:kmodels|experiments|results)/[\w./]*)`|\]\((results/[^)#]+)", README)
-    paths = [path for pair in named for path in pair if path]
-    assert len(paths) > 10
-    for path in paths:
-        assert (ROOT / path).exists(), path
+class Beans(tfds.core.GeneratorBasedBuilder):
+    """A set of the same name, version and form as that of tfds, a few images large."""
+
+    name = "beans"
+    VERSION = tfds.core.Version("0.1.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(500, 500, 3)),
+                "label": tfds.features.ClassLabel(names=["angular_leaf_spot", "bean_rust", "healthy"]),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+
+    def _split_generators(self, dl_manager):
+        sizes = {"train": 60, "validation": 15, "test": 15}
+        return {name: self._generate_examples(size) for name, size in sizes.items()}
+
+    def _generate_examples(self, number):
+        rng = np.random.default_rng(number)
+        for i in range(number):
+            yield i, {"image": np.full((500, 500, 3), rng.integers(0, 256, 3), np.uint8), "label": i % 3}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The environment of a user who has tfds' beans already."""
+    folder = tmp_path_factory.mktemp("tfds")
+    Beans(data_dir=folder).download_and_prepare()
+    return {"TFDS_DATA_DIR": str(folder)}
+
+
+def test_the_examples_are_there_and_short():
+    assert {"network.py", "arrays.py", "tfds_set.py", "augmentation.py", "lion.py", "tensorboard.py"} <= set(EXAMPLES)
+    assert max(source.count("\n") for source in EXAMPLES.values()) < 25
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_the_readme_runs(name, tmp_path, environment):
+    if name == "tensorboard.py":
+        pytest.importorskip("tensorboard")
+    (tmp_path / name).write_text(EXAMPLES[name])
+    done = subprocess.run(
+        [sys.executable, name], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = read_records(tmp_path / "results").values()
+    assert record.status == "completed"
+    # Both ways ended with an accuracy, and the last line has that of the record.
+    assert done.stdout.splitlines()[-1].endswith(f"{record.test.accuracy:.3f}")

@@ -5,7 +5,7 @@ import numpy as np
 from kmodels.data.cache import SPLITS, checksum
 from kmodels.data.dataset import Split
 from kmodels.data.splits import cut_missing_splits
-from kmodels.errors import InputError, few, require
+from kmodels.errors import InputError, require, shorten
 
 # tf.data's value for the cardinality of an endless dataset.
 INFINITE = -1
@@ -224,7 +224,7 @@ def _with_class_names(labels, class_names):
     if "strings" in kinds.values():
         found = sorted(set().union(*(array.tolist() for array in labels.values())))
         class_names = class_names or tuple(found)
-        missing = few(sorted(set(found) - set(class_names)))
+        missing = shorten(sorted(set(found) - set(class_names)))
         require(not missing, f"class_names must have every label; missing: {missing}", class_names)
         number = {label: i for i, label in enumerate(class_names)}
         labels = {split: np.array([number[label] for label in array.tolist()]) for split, array in labels.items()}
@@ -268,7 +268,7 @@ def _empty_class_notes(splits, class_names):
     for split, arrays in splits.items():
         empty = np.setdiff1d(np.arange(len(class_names)), arrays.labels)
         if len(empty):
-            yield f"{split} has no image of {few(class_names[i] for i in empty)}"
+            yield f"{split} has no image of {shorten(class_names[i] for i in empty)}"
 
 
 def _require_equal(what, values):

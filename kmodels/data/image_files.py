@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
-from kmodels.errors import InputError, few
+from kmodels.errors import InputError, shorten
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
@@ -80,7 +80,7 @@ def class_folder(files, path):
     )
     if not images:
         inner = files.folders(path)
-        hint = f" (only the folders {few(inner)}: did you mean {files.where(path)}?)" if inner else ""
+        hint = f" (only the folders {shorten(inner)}: did you mean {files.where(path)}?)" if inner else ""
         raise InputError(f"class folder {files.where(path)} has no image{hint}")
     return ClassFolder(path, images)
 
@@ -104,7 +104,7 @@ def class_folders(files, top, class_names, title, hint):
     if missing or others:
         differences = [f"missing: {', '.join(missing)}"] if missing else []
         if others:
-            differences.append(f"unexpected: {few(others)}")
+            differences.append(f"unexpected: {shorten(others)}")
         raise InputError(
             f"{files.where(top)} does not have the class folders of {title}: {'; '.join(differences)}. {hint}"
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kmodels.errors import InputError, few, require
+from kmodels.errors import InputError, require, shorten
 
 # Published with the splits. Changing it changes every split, and with them the data of every record.
 SPLIT_SEED = 2020
@@ -49,7 +49,7 @@ def check_class_sizes(labels, fractions, class_names):
     small = [f"{class_names[i]} ({size})" for i, size in enumerate(sizes) if 0 < size < needed]
     if small:
         raise InputError(
-            f"too few images to divide {_percentages(fractions)}: {few(small)}; a class needs at least {needed}"
+            f"too few images to divide {_percentages(fractions)}: {shorten(small)}; a class needs at least {needed}"
         )
 
 

@@ -93,7 +93,3 @@ def _names(network):
 
 def _settings(layer):
     return {name: value for name, value in layer.get_config().items() if name in SETTINGS}
-
-
-# Old names.
-inherit, take_over = transfer_weights, copy_weights

@@ -13,13 +13,13 @@ from kmodels.errors import InputError, describe_error, require, shorten
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
 from kmodels.models.saving import load_network, save_network, weights_checksum
-from kmodels.models.transfer import freeze, inherit
+from kmodels.models.transfer import freeze, transfer_weights
 from kmodels.records import Record, finite, read_record, record_stem, write_record
 from kmodels.training import heads
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import computing_in, resolve
-from kmodels.training.train import Training
+from kmodels.training.train import Training, check_on_device
 
 SPLITS = ("train", "val", "test")
 
@@ -63,6 +63,7 @@ def run(
         KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
         Exception: whatever else ended the training (memory, for example), after a record marked "failed".
     """
+    check_on_device(on_device, experiment.data_loader)
     job = Job(experiment, seed, out, data_dir)
     if not again and (record := job.recorded()):
         if verbose != 0:
@@ -127,7 +128,7 @@ def first_network(job, verbose=None):
         network = build_model(experiment.model, job.dataset.image_shape, classes, **experiment.model_options)
     initialised = ()
     if job.parent:
-        transferred, initialised = inherit(network, load_network(job.parent))
+        transferred, initialised = transfer_weights(network, load_network(job.parent))
         job.started_from = {"network": job.parent.name, "taken": transferred, "drawn": initialised}
         if verbose != 0:
             new = shorten(initialised) or "none"

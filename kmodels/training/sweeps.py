@@ -40,8 +40,8 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
         together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
-        **options: data_dir, verbose, resume, on_device, devices and callbacks, as in `run`; and split: what several devices
-            divide, the "batch" of each run or the "runs", one at a time for each device (on any backend).
+        **options: data_dir, verbose, resume, on_device, devices and callbacks, as in `run`; and split: what several
+            devices divide, the "batch" of each run or the "runs", one at a time for each device (on any backend).
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.

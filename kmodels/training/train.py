@@ -389,11 +389,7 @@ def _check(s, dataset):
     for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
-    require(
-        not s.on_device or (keras.backend.backend() == "jax" and s.data_loader == "arrays"),
-        "on_device must be None or False except on JAX with data_loader 'arrays'",
-        s.on_device,
-    )
+    check_on_device(s.on_device, s.data_loader)
     sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
     require(
@@ -406,6 +402,15 @@ def _check(s, dataset):
         require(len(s.class_weight) == len(sizes), rule, s.class_weight)
     elif s.class_weight not in (None, "balanced"):
         raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
+
+
+def check_on_device(on_device, data_loader):
+    """Raises InputError if images are to be held on the device where they cannot be; arguments as in `train`."""
+    require(
+        not on_device or (keras.backend.backend() == "jax" and data_loader == "arrays"),
+        "on_device must be None or False except on JAX with data_loader 'arrays'",
+        on_device,
+    )
 
 
 def _check_images(network, logits, dataset):

@@ -116,7 +116,7 @@ def test_what_cannot_be_is_refused(trained):
     out, backbone = trained
     file = f"{out / backbone.stem}.keras"
     alone = on_features("svm", class_counts=(9,) + 9 * (0,), long_tail=None)
-    with pytest.raises(InputError, match="at least two classes"):
+    with pytest.raises(InputError, match="only one class"):
         run(replace(alone, init_from=file), 0, out, verbose=0)
     larger = on_features("svm", image_size=16)
     with pytest.raises(InputError, match=r"give classes \(16, 16, 3, 10\).*Received: \(8, 8, 3, 10\)"):
