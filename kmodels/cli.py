@@ -31,12 +31,11 @@ def main():
     }
     leave(
         run_command(
-            lambda: tyro.extras.subcommand_cli_from_dict(
-                commands,
-                prog="kmodels",
-                description="Train, compare and explain image classifiers in Keras 3.",
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
+            tyro.extras.subcommand_cli_from_dict,
+            commands,
+            prog="kmodels",
+            description="Train, compare and explain image classifiers in Keras 3.",
+            config=(tyro.conf.FlagCreatePairsOff,),
         )
     )
 
@@ -329,8 +328,8 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
 
     stale = write(read_records(out).values(), markdown(read_benchmarks(out / "bench")), out, readme, check)
     for path in (readme, out / PAGE):
-        said = "stale: run kmodels report" if check else "written"
-        print(f"{path}: {said if path in stale else 'up to date'}")
+        changed = "stale: run kmodels report" if check else "written"
+        print(f"{path}: {changed if path in stale else 'up to date'}")
     return 1 if check and stale else 0
 
 
@@ -357,8 +356,8 @@ def bench(
         batch_sizes: images a training step; each network is measured with each.
         image_size: height and width of the images.
         repeats: turns of each contender.
-        contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, torch, keras-tensorflow, keras-torch, input; left out:
-            those usual for the device.
+        contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, stock-fit-tensorflow, stock-fit-torch, torch,
+            keras-tensorflow, keras-torch, input; left out: those usual for the device.
         sections: throughput; callbacks (what those of a run cost); startup (first step, cold and warm compile cache);
             memory (of a whole run); deterministic (what it costs on a GPU); profile (where the time of a step goes);
             kernels (how many a step asks of a GPU and what they move; needs no GPU, only JAX's plugin for them).

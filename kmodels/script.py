@@ -35,7 +35,7 @@ def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
         draw: draw the figures after every run, not only for --figures.
         closing: printed at the end of a run.
     """
-    leave(run_command(lambda: _main(experiments, doc, figures, claims, draw, closing)))
+    leave(run_command(_main, experiments, doc, figures, claims, draw, closing))
 
 
 def leave(status):
@@ -48,10 +48,10 @@ def leave(status):
     sys.exit(status)
 
 
-def run_command(command):
-    """Calls `command` and returns an exit status; a user's mistake becomes one line instead of a traceback."""
+def run_command(command, *arguments, **options):
+    """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
     try:
-        status = command()
+        status = command(*arguments, **options)
         sys.stdout.flush()
         return status
     except InputError as error:

@@ -1,7 +1,7 @@
 """The runs of a sweep, spread over processes by joblib, each with a GPU of its own where there are GPUs.
 
 `joblib.parallel_config` decides where: by default in processes of this machine (loky), or on a Dask or Ray cluster. A
-process that dies costs its run; the others go on. On a CPU, the processes share the cores.
+process that dies costs its run; the others continue. On a CPU, the processes share the cores.
 
 Nothing here imports Keras before the environment of a worker is set.
 """

@@ -1,7 +1,7 @@
 """The features that a trained network gives to a dataset: computed once, kept beside the network.
 
 A file of features holds a digest of the network's weights, of the pixels and of which of them were taken. Where one of
-these has changed since, the features are another network's or another set's: they are computed anew, and never used.
+these has changed since, the features are those of another network or other images: they are computed again.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from kmodels.models.saving import weights_checksum
 
 
 def embedded(network, file, dataset, say=print):
-    """The dataset with features in place of images: float32 (n, d), the network's "embedding" of each.
+    """The dataset with features instead of images: float32 (n, d), the network's "embedding" of each.
 
     Args:
         network: a network whose layer "embedding" is 2-D.
@@ -65,7 +65,7 @@ def _kept(path, digest, say):
             say(f"{path.name} holds the features of other weights or images; not used")
     except Exception:
         # Whatever is wrong with bytes that a crash or a disk left: zip, zlib and NumPy have their own errors.
-        say(f"{path.name} is damaged; not used")
+        say(f"{path.name} is corrupt; not used")
     return None
 
 

@@ -71,11 +71,7 @@ def resolve_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_dec
     config = optimizer.get_config()
     if config.get("loss_scale_factor") is None:
         config["loss_scale_factor"] = loss_scale
-    copy = type(optimizer).from_config(config)
-    if not isinstance(config["learning_rate"], dict):
-        # Keras rounds it to single precision in a config.
-        copy.learning_rate = optimizer.learning_rate
-    return copy
+    return type(optimizer).from_config(config)
 
 
 def set_schedule(optimizer, schedule, *, warmup_steps, total_steps):

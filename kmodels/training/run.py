@@ -152,6 +152,7 @@ def finish(job, training, seeds_at_once=1):
         network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
     # Before the record: a record that says completed always has its own network beside it.
     save_network(network, job.path(".keras"))
+    job.remember_network()
     record, _ = job.write("completed", training, seeds_at_once=seeds_at_once, **evaluations)
     job.clean_up(training)
     if training.settings.verbose != 0:
@@ -170,7 +171,8 @@ class Job:
 
     Args:
         experiment, seed, out, data_dir: as in `run`.
-        parents: {(name of an experiment, seed): .keras file}, the networks that `init_from` means before any other.
+        parents: {(name of an experiment, seed): .keras file}, the networks that `init_from` means before any other;
+            this job's own is added once it is there.
         opened: {(dataset, image_size, data_dir): Dataset or InputError} of jobs before; filled.
 
     Attributes:
@@ -193,7 +195,8 @@ class Job:
         images, batch_size = len(self.dataset.train), experiment.batch_size
         rule = f"batch_size must be at most {images}, the size of the train split"
         require(experiment.is_fitted or batch_size <= images, rule, batch_size)
-        known = (parents or {}).get((experiment.init_from, self.seed))
+        self._parents = {} if parents is None else parents
+        known = self._parents.get((experiment.init_from, self.seed))
         self.parent = known or parent_network(experiment, self.seed, self.out, self.dataset.source)
         self.weights_sha256 = weights_checksum(self.parent or experiment.model_options.get("weights"))
         self.precision = "float32" if experiment.head else resolve(experiment.precision)
@@ -238,7 +241,15 @@ class Job:
 
     def recorded(self):
         """The record of an earlier run of the same, if that was completed; None otherwise."""
-        return read_record(self.path(".json")) if self.path(".json").exists() else None
+        if not self.path(".json").exists():
+            return None
+        self.remember_network()
+        return read_record(self.path(".json"))
+
+    def remember_network(self):
+        """Lets later jobs that start from this one's network have this and no other of its name."""
+        if self.path(".keras").exists():
+            self._parents[self.experiment.name, self.seed] = self.path(".keras")
 
     def optimizer(self):
         """What `train` takes: the name, or the optimizer that the experiment's own function returns."""

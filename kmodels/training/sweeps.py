@@ -1,5 +1,6 @@
 """Many runs in a row, over experiments and seeds: what is recorded is skipped, what fails is reported at the end."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -106,23 +107,42 @@ def sweep(
     progress = _Progress(len(experiments) * len(seeds), silent=options.get("verbose") == 0)
     parents, opened = {}, {}
     for experiment in experiments:
-        waiting, limit = [], _number_together(experiment, seeds, together)
-        for seed in seeds:
-            try:
-                job = Job(experiment, seed, out, data_dir, parents, opened)
-                record = None if again else job.recorded()
-            except Exception as error:
-                yield progress.end(Outcome(experiment=experiment, seed=seed, error=error))
-                continue
-            if record:
-                _remember_network(job, parents)
-                yield progress.end(Outcome(experiment=experiment, seed=seed, record=record, recorded=True))
-                continue
-            waiting.append(job)
-            if len(waiting) == limit:
-                yield from _run_all(waiting, together, parents, progress, options)
-                waiting = []
-        yield from _run_all(waiting, together, parents, progress, options)
+        limit = _number_together(experiment, seeds, together)
+        for group in _groups(experiment, seeds, limit, again, lambda e, s: Job(e, s, out, data_dir, parents, opened)):
+            if isinstance(group, Outcome):
+                yield progress.end(group)
+            elif trainings := _prepared_together(group, together, options):
+                progress.begin(group)
+                yield from map(progress.end, _outcomes_together(group, trainings, together, options))
+            else:
+                for job in group:
+                    progress.begin([job])
+                    try:
+                        outcome = Outcome(experiment=experiment, seed=job.seed, record=execute(job, **options))
+                    except Exception as error:
+                        outcome = Outcome(experiment=experiment, seed=job.seed, error=error)
+                    yield progress.end(outcome)
+
+
+def _groups(experiment, seeds, limit, again, make_job):
+    """Yields lists of up to `limit` Jobs to be trained; and the Outcomes of those that failed early or are recorded."""
+    group = []
+    for seed in seeds:
+        try:
+            job = make_job(experiment, seed)
+            record = None if again else job.recorded()
+        except Exception as error:
+            yield Outcome(experiment=experiment, seed=seed, error=error)
+            continue
+        if record:
+            yield Outcome(experiment=experiment, seed=seed, record=record, recorded=True)
+            continue
+        group.append(job)
+        if len(group) == limit:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def failures(outcomes):
@@ -148,30 +168,13 @@ def _number_together(experiment, seeds, together):
     return min(len(seeds), MAX_TOGETHER) if possible and together is not False else 1
 
 
-def _run_all(jobs, together, parents, progress, options):
-    """Runs the jobs of one experiment, in one program where that is asked for or faster; yields their Outcomes."""
-    trainings = _prepared_together(jobs, together, options) if len(jobs) > 1 else None
-    if trainings:
-        progress.begin(jobs)
-        outcomes = _outcomes_together(jobs, trainings, together, options)
-    else:
-        outcomes = (_outcome(job, lambda job=job: execute(job, **options), progress) for job in jobs)
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        _remember_network(job, parents)
-        yield progress.end(outcome)
-
-
-def _remember_network(job, parents):
-    """Lets later runs of a sweep that start from this one's network have this and no other of its name."""
-    if job.path(".keras").exists():
-        parents[job.experiment.name, job.seed] = job.path(".keras")
-
-
 def _prepared_together(jobs, together, options):
     """The Trainings of the jobs, where they are to share a program; None where not.
 
     What goes wrong here goes wrong again when each is run alone, and is reported then.
     """
+    if len(jobs) == 1:
+        return None
     try:
         trainings = [prepare(jobs[0], **options)]
         if not trainings[0].on_device:
@@ -189,41 +192,33 @@ def _prepared_together(jobs, together, options):
 
 
 def _outcomes_together(jobs, trainings, together, options):
+    """Trains in one program; yields the Outcome of each job."""
     from kmodels.training.together import train_together
 
+    error, rest = None, list(zip(jobs, trainings, strict=True))
     try:
         train_together(trainings)
-    except Exception as error:
+    except Exception as raised:
+        error = raised
         if not together:
             print(f"cannot train together: {describe_error(error)}; training one seed after the other", flush=True)
-            return [_outcome(job, lambda job=job: execute(job, **options)) for job in jobs]
-        return [_failed_together(job, training, error) for job, training in zip(jobs, trainings, strict=True)]
     except BaseException as interrupt:
-        for job, training in zip(jobs, trainings, strict=True):
-            with job.recording_failure(training):
+        for job, training in rest:
+            with contextlib.suppress(BaseException), job.recording_failure(training):
                 raise interrupt
-    pairs = zip(jobs, trainings, strict=True)
-    return [
-        _outcome(job, lambda job=job, training=training: finish(job, training, len(jobs))) for job, training in pairs
-    ]
-
-
-def _failed_together(job, training, error):
-    def fail():
-        with job.recording_failure(training):
-            raise error
-
-    return _outcome(job, fail)
-
-
-def _outcome(job, execute_job, progress=None):
-    """The Outcome of a job that `execute_job()` brings to its record."""
-    if progress:
-        progress.begin([job])
-    try:
-        return Outcome(experiment=job.experiment, seed=job.seed, record=execute_job())
-    except Exception as error:
-        return Outcome(experiment=job.experiment, seed=job.seed, error=error)
+        raise
+    for job, training in rest:
+        try:
+            if error and not together:
+                record = execute(job, **options)
+            else:
+                with job.recording_failure(training):
+                    if error:
+                        raise error
+                record = finish(job, training, len(jobs))
+            yield Outcome(experiment=job.experiment, seed=job.seed, record=record)
+        except Exception as failure:
+            yield Outcome(experiment=job.experiment, seed=job.seed, error=failure)
 
 
 class _Progress:

@@ -77,8 +77,8 @@ def test_fine_tuned_starts_from_the_file_and_trains_everything(file):
 
 def test_a_record_names_the_content_of_the_weights_file_and_its_page_needs_it_no_more(file, tmp_path):
     experiment = Experiment(
-        name="tests/frozen", dataset="synthetic", image_size=32, model="resnet50", model_options={"weights": str(file)}, frozen=True,
-        batch_size=20, epochs=1,
+        name="tests/frozen", dataset="synthetic", image_size=32, model="resnet50",
+        model_options={"weights": str(file)}, frozen=True, batch_size=20, epochs=1,
     )  # fmt: skip
     record = run(experiment, 0, tmp_path, verbose=0)
     assert record.parameters == 20_490

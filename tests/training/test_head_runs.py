@@ -109,7 +109,7 @@ def test_features_are_computed_once_and_never_those_of_other_weights_or_images(t
     assert not np.allclose(doubled.test.images, first.test.images)
     features_path(file).write_bytes(features_path(file).read_bytes()[:-100])
     embedded(network, file, dataset, lines.append)
-    assert lines[-2] == "network_features.npz is damaged; not used"
+    assert lines[-2] == "network_features.npz is corrupt; not used"
 
 
 def test_what_cannot_be_is_refused(trained):

@@ -149,6 +149,11 @@ def test_a_keras_optimizer_and_schedules(dataset):
         train(tiny(), dataset, optimizer=keras.optimizers.Lion(), learning_rate=0.1)
 
 
+def test_a_keras_optimizer_without_a_schedule(dataset):
+    fitted = train(tiny(), dataset, epochs=2, batch_size=16, optimizer=keras.optimizers.AdamW(0.01), verbose=0)
+    assert fitted.history["learning_rate"] == pytest.approx([0.01, 0.01])
+
+
 def test_further_metrics_and_callbacks(dataset):
     epochs = []
 

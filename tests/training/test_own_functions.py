@@ -1,0 +1,156 @@
+"""An experiment that names functions of one's own: model, dataset, augmentation, optimizer and head."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from kmodels import Experiment, InputError, read_record, run, run_seeds
+
+MODULE = """
+import keras
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+
+from kmodels import Dataset
+
+
+def network(input_shape, num_classes, *, width=4):
+    image = keras.Input(input_shape)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.Dense(width, activation="relu", name="embedding")(x)
+    return keras.Model(image, keras.layers.Dense(num_classes, activation="softmax", name="logits")(x))
+
+
+def images(image_size=8):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    pixels = rng.integers(0, 60, (60, image_size, image_size, 3))
+    pixels[np.arange(60), labels] += 190
+    return Dataset.from_arrays(train=(pixels, labels), class_names=["a", "b", "c"])
+
+
+def invert(images):
+    return 255.0 - images
+
+
+def optimizer(learning_rate, weight_decay=0.1):
+    return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
+
+
+def neighbours():
+    return KNeighborsClassifier(3)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes the module, in a version where `change` is replaced; returns the experiment that uses it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def own(*change, name="own_functions"):
+        (tmp_path / f"{name}.py").write_text(MODULE.replace(*change) if change else MODULE)
+        sys.modules.pop(name, None)
+        return Experiment(
+            name="tests/own",
+            dataset=f"{name}:images",
+            image_size=8,
+            model=f"{name}:network",
+            model_options={"width": 6},
+            augmentation=f"{name}:invert",
+            optimizer=f"{name}:optimizer",
+            learning_rate=0.01,
+            weight_decay=0.01,
+            epochs=2,
+            batch_size=12,
+        )
+
+    yield own
+    sys.modules.pop("own_functions", None)
+
+
+def test_a_run_of_own_functions_has_a_record_like_any_other(own, tmp_path):
+    experiment = own()
+    record = run(experiment, 0, tmp_path, verbose=0)
+    assert record.status == "completed"
+    assert (record.class_names, record.parameters) == (("a", "b", "c"), 8 * 8 * 3 * 6 + 6 + 6 * 3 + 3)
+    assert set(record.code_sha256) == {"dataset", "model", "augmentation", "optimizer"}
+    assert read_record(tmp_path / f"{record.stem}.json") == record
+    # The augmentation and the optimizer did act.
+    for change in ({"augmentation": "none"}, {"optimizer": "adam", "weight_decay": None}):
+        assert run(replace(experiment, **change), 0, tmp_path, verbose=0).history["loss"] != record.history["loss"]
+
+
+def test_changed_code_is_another_run(own, tmp_path, capsys):
+    first = run(own(), 0, tmp_path, verbose=0)
+    assert run(own(), 0, tmp_path, verbose=2).stem == first.stem
+    assert "recorded already" in capsys.readouterr().out
+    changed = run(own('activation="relu"', 'activation="tanh"'), 0, tmp_path, verbose=0)
+    assert changed.stem != first.stem
+    assert changed.history["loss"] != first.history["loss"]
+
+
+def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
+    parent = own()
+    run(parent, 0, tmp_path, verbose=0)
+    head = replace(
+        parent, name="tests/head", init_from="tests/own", head="own_functions:neighbours", augmentation="none"
+    )
+    record = run(head, 0, tmp_path, verbose=0)
+    assert record.status == "completed"
+    assert set(record.code_sha256) == {"dataset", "model", "optimizer", "head"}
+    assert record.train.accuracy > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "own_functions:netwrk"}, "own_functions has no 'netwrk'; it has: "),
+        ({"model_options": {"widht": 1}}, "model 'own_functions:network' has no option 'widht'; it has: width"),
+        ({"model": "own_functions:neighbours", "model_options": {"depth": 1}}, "has no option 'depth'; it has: none"),
+        ({"dataset": "own_functions:neighbours", "image_size": None}, "must return a kmodels.Dataset"),
+        ({"optimizer": "own_functions:optimizer", "momentum": 0.9}, "takes no momentum; it takes: learning_rate"),
+        ({"augmentation": "own_functions:images"}, "augmentation must be the name of a policy, a Keras layer"),
+        ({"optimizer": "own_functions:invert"}, "takes no learning_rate"),
+    ],
+)
+def test_what_an_own_function_cannot_do_is_named(own, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(replace(own(), **changes), 0, tmp_path, verbose=0)
+
+
+SCRIPT = """
+import sys
+
+import keras
+
+import kmodels
+
+
+def tiny(input_shape, num_classes):
+    image = keras.Input(input_shape)
+    return keras.Model(image, keras.layers.Dense(num_classes)(keras.layers.Flatten()(image)))
+
+
+if __name__ == "__main__":
+    experiment = kmodels.Experiment(
+        name="tests/main", dataset="digits", image_size=8, model="__main__:tiny", epochs=1, batch_size=64
+    )
+    records = kmodels.run_seeds(experiment, [0, 1], sys.argv[1], devices=2, split="runs", verbose=0)
+    print([record.status for record in records])
+"""
+
+
+def test_functions_of_a_script_reach_the_processes_of_a_sweep(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py", "out"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "['completed', 'completed']", done.stdout + done.stderr
+
+
+def test_seeds_of_own_functions_are_kept_apart_from_those_of_other_code(own, tmp_path):
+    from kmodels.records import summarise
+
+    records = run_seeds(own(), [0, 1], tmp_path, verbose=0)
+    records += run_seeds(own("60, (60", "50, (60"), [0], tmp_path, verbose=0)
+    assert [len(summary.records) for summary in summarise(records)] == [2, 1]
