@@ -50,13 +50,13 @@ def environment(tmp_path_factory):
 
 
 def test_the_examples_are_there_and_short():
-    assert {"network.py", "arrays.py", "tfds_set.py", "augmentation.py", "lion.py", "tensorboard.py"} <= set(EXAMPLES)
+    assert {"network.py", "arrays.py", "tfds_set.py", "augmentation.py", "lion.py", "logs.py"} <= set(EXAMPLES)
     assert max(source.count("\n") for source in EXAMPLES.values()) < 25
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_of_the_readme_runs(name, tmp_path, environment):
-    if name == "tensorboard.py":
+    if name == "logs.py":
         pytest.importorskip("tensorboard")
     (tmp_path / name).write_text(EXAMPLES[name])
     done = subprocess.run(
