@@ -90,7 +90,7 @@ class StopOnNaN(keras.callbacks.Callback):
         if bad:
             self.diverged = True
             self.model.stop_training = True
-            print(f"epoch {epoch + 1}: {' and '.join(bad)} is not a finite number; training ends here")
+            print(f"epoch {epoch + 1}: {' and '.join(bad)} {'are' if bad[1:] else 'is'} not finite; training ends here")
 
 
 class Clock(keras.callbacks.Callback):

@@ -21,6 +21,7 @@ import numpy as np
 from kmodels.analysis import NearestClassMean, SVMHead, choose_tau, tau_normalised
 from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
 from kmodels.components import call_with
+from kmodels.data.cache import SPLITS
 from kmodels.errors import require
 from kmodels.models.blocks import logits
 from kmodels.models.saving import load_network, save_network
@@ -28,7 +29,6 @@ from kmodels.training.embeddings import embedded
 
 # The penalties that an SVM chooses from.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-SPLITS = ("train", "val", "test")
 
 
 def fit_head(job, verbose=None):

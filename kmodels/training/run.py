@@ -9,6 +9,7 @@ import numpy as np
 
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
+from kmodels.data.cache import SPLITS
 from kmodels.errors import InputError, describe_error, require, shorten
 from kmodels.files import writable_folder
 from kmodels.models import build_model, trainable_parameters
@@ -21,7 +22,12 @@ from kmodels.training.parents import parent_network
 from kmodels.training.precision import computing_in, resolve
 from kmodels.training.train import Training, check_on_device
 
-SPLITS = ("train", "val", "test")
+# The fields of an Experiment that are arguments of `train`.
+OF_TRAIN = (
+    "epochs", "batch_size", "schedule", "warmup_epochs", "plateau_patience", "plateau_factor", "sampler",
+    "label_smoothing", "class_weight", "keep", "monitor", "patience", "data_loader",
+)  # fmt: skip
+OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
 
 
 def run(
@@ -92,28 +98,17 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
         network, dataset = heads.classifier_on_features(job, verbose)
     else:
         network, dataset = first_network(job, verbose), job.dataset
+    # An optimizer of the user's has these settings itself.
+    settings = OF_TRAIN if "optimizer" in job.components else (*OF_TRAIN, *OF_OPTIMIZER)
     return Training(
         network,
         dataset,
-        epochs=experiment.epochs,
-        batch_size=experiment.batch_size,
+        **{name: getattr(experiment, name) for name in settings},
         optimizer=job.optimizer(),
-        **({} if "optimizer" in job.components else _settings_of_optimizer(experiment)),
-        schedule=experiment.schedule,
-        warmup_epochs=experiment.warmup_epochs,
-        plateau_patience=experiment.plateau_patience,
-        plateau_factor=experiment.plateau_factor,
         augmentation=job.augmentation(),
-        sampler=experiment.sampler,
-        label_smoothing=experiment.label_smoothing,
-        class_weight=experiment.class_weight,
-        keep=experiment.keep,
-        monitor=experiment.monitor,
-        patience=experiment.patience,
         seed=job.seed,
         checkpoint=path,
         resume=resume,
-        data_loader=experiment.data_loader,
         on_device=on_device,
         devices=devices,
         callbacks=callbacks,
@@ -348,11 +343,6 @@ def measured(training):
         "images_per_second": fitted.images_per_second,
         "callbacks": tuple(type(callback).__name__ for callback in training.settings.callbacks),
     }
-
-
-def _settings_of_optimizer(experiment):
-    names = ("learning_rate", "momentum", "weight_decay")
-    return {name: getattr(experiment, name) for name in names}
 
 
 def _seed_generators(seed):

@@ -136,7 +136,7 @@ def test_a_nan_loss_ends_the_run_with_a_record_that_says_so(tiny, tmp_path, caps
     assert record.status == "diverged"
     assert record.test is None
     assert record.history["loss"] == (None,)
-    assert "is not a finite number" in capsys.readouterr().out
+    assert "not finite; training ends here" in capsys.readouterr().out
     assert read_record(tmp_path / f"{record.stem}.json") == record
 
 
