@@ -63,9 +63,10 @@ def import_tensorflow():
 
 
 def make_deterministic():
-    """Makes repeats on a GPU equal bit for bit, at some cost in speed (`kmodels bench --sections deterministic`).
+    """Makes repeats on a GPU equal bit for bit, at some cost in speed.
 
-    To be called first, before anything computes. On a CPU repeats are equal anyway.
+    To be called first, before anything computes. On a CPU repeats are equal anyway. What it costs on JAX is measured
+    by `kmodels bench --contenders ours-epoch deterministic`.
 
     Raises:
         InputError: if JAX is loaded already, which reads the choice only once.

@@ -322,7 +322,7 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
         readme: the file whose tables stand between their markers.
         check: change nothing; fail if what is written there is not what the results say.
     """
-    from kmodels.bench.readme import markdown, read_benchmarks
+    from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.records import read_records
     from kmodels.report.markdown import PAGE, write
 
@@ -342,29 +342,26 @@ def bench(
     contenders: tuple[str, ...] = (),
     sections: tuple[str, ...] = ("throughput",),
     precision: str = "float32",
-    optimizer: str = "adam",
-    epochs: int = 50,
     out: Path = Path("results/bench"),
 ) -> int:
     """Measure how fast networks train here, beside hand-written JAX, Keras' own fit, PyTorch and other backends.
 
     Every contender is a process of its own and trains the same network on synthetic images; they take turns, a second
     each, so that a busy moment of the machine meets all. Contenders choose their backend, whatever KERAS_BACKEND is.
+    The hand-written ones know the usual layers; a network with others is compared with the rest.
 
     Args:
         models: networks, as `kmodels models` lists them; left out: those usual for the device.
         batch_sizes: images a training step; each network is measured with each.
         image_size: height and width of the images.
         repeats: turns of each contender.
-        contenders: ours, ours-epoch, jax, jax-epoch, stock-fit, stock-fit-tensorflow, stock-fit-torch, torch,
-            keras-tensorflow, keras-torch, input; left out: those usual for the device.
-        sections: throughput; callbacks (what those of a run cost); startup (first step, cold and warm compile cache);
-            memory (of a whole run); deterministic (what it costs on a GPU); profile (where the time of a step goes);
-            kernels (how many a step asks of a GPU and what they move; needs no GPU, only JAX's plugin for them).
+        contenders: ours, ours-epoch, deterministic (ours-epoch with deterministic operations), jax, jax-epoch,
+            stock-fit, stock-fit-tensorflow, stock-fit-torch, torch, keras-tensorflow, keras-torch, input; left out:
+            those usual for the device.
+        sections: throughput; startup (first step, cold and warm compile cache); kernels (how many a step asks of a GPU
+            and what they move; needs no GPU, only JAX's plugin for them).
         precision: float32 or bfloat16.
-        optimizer: adam or sgd.
-        epochs: of the run whose memory is watched.
-        out: the folder for the numbers (.json) and the chart (.png).
+        out: the folder for the numbers (.json).
     """
     from functools import partial
 
@@ -379,9 +376,6 @@ def bench(
         contenders=contenders,
         sections=sections,
         precision=precision,
-        optimizer=optimizer,
-        epochs=epochs,
     )
-    for path in measure(settings, out, partial(print, flush=True)):
-        print(path)
+    print(measure(settings, out, partial(print, flush=True)))
     return 0

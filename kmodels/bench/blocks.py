@@ -2,11 +2,10 @@
 
 import math
 import time
-from typing import NamedTuple
 
 import numpy as np
 
-from kmodels.data import Dataset, Split
+from kmodels.data import Split
 from kmodels.models import build_model
 from kmodels.training.precision import computing_in
 
@@ -15,36 +14,21 @@ SEED = 0
 LEAST_STEPS = 8
 
 
-class Block(NamedTuple):
-    """Training steps in a row, and the seconds they took until the device had finished."""
-
-    steps: int
-    seconds: float
-
-
 def build_network(job):
     """The network of a Job, in its precision, newly initialised."""
     with computing_in(job.precision):
         return build_model(job.model, (job.image_size, job.image_size, 3), job.num_classes)
 
 
-def synthetic_split(job, examples):
-    """A Split of so many random images and labels, the same every time."""
-    rng = np.random.default_rng(SEED)
+def synthetic_split(job, steps):
+    """A Split of random images and labels for so many steps, the same every time."""
+    rng, examples = np.random.default_rng(SEED), steps * job.batch_size
     images = rng.integers(0, 256, (examples, job.image_size, job.image_size, 3), np.uint8)
     return Split(images, rng.integers(0, job.num_classes, examples).astype(np.int32), np.arange(examples))
 
 
-def synthetic_dataset(job, train, val=None, test=None):
-    """A Dataset of so many random images in each split; None: one batch."""
-    examples = {"train": train, "val": val or job.batch_size, "test": test or job.batch_size}
-    splits = {name: synthetic_split(job, number) for name, number in examples.items()}
-    pairs = {name: (split.images, split.labels) for name, split in splits.items()}
-    return Dataset.from_arrays(**pairs, class_names=[f"class {i}" for i in range(job.num_classes)], name="synthetic")
-
-
 def in_epochs(train, most, *, whole=False):
-    """`block(steps) -> Block` of at least so many steps, divided into epochs of equal length.
+    """`block(steps) -> (steps, seconds)` of at least so many steps, divided into epochs of equal length.
 
     Args:
         train: `train(epochs, steps_per_epoch) -> seconds`.
@@ -55,7 +39,7 @@ def in_epochs(train, most, *, whole=False):
     def block(steps):
         epochs = math.ceil(steps / most)
         each = most if whole else math.ceil(steps / epochs)
-        return Block(epochs * each, train(epochs, each))
+        return epochs * each, train(epochs, each)
 
     return block
 

@@ -1,8 +1,5 @@
 """A Keras network as the list of its layers: what the hand-written networks are made from."""
 
-import math
-from typing import NamedTuple
-
 import keras
 from keras import layers
 
@@ -28,22 +25,22 @@ KNOWN = {
 }
 
 
-class Node(NamedTuple):
-    """A layer and the names of the layers whose outputs it takes."""
-
-    layer: keras.layers.Layer
-    inputs: tuple[str, ...]
-
-
 def nodes(network):
     """The layers of a network in the order of computation, its input layer first.
 
+    Each in a pair (layer, names of the layers whose outputs it takes; of the input layer its own).
+
     Args:
-        network: a functional keras.Model.
+        network: a functional or Sequential keras.Model.
 
     Raises:
-        InputError: for a layer that is not in KNOWN, has other settings, is used more than once or is frozen.
+        InputError: for a layer that is not in KNOWN, has other settings, is used more than once or is frozen; and for
+            a network without a graph of layers.
     """
+    if not hasattr(network, "inputs"):
+        raise InputError(f"network {network.name!r} has no graph of layers, which the hand-written networks need")
+    # That of a Sequential has its input layer, too.
+    network = keras.Model(network.inputs, network.outputs)
     makers = {id(layer.output): layer.name for layer in network.layers if type(layer) in KNOWN}
     found = []
     for layer in network.layers:
@@ -51,8 +48,7 @@ def nodes(network):
         tensors = layer.input if isinstance(layer.input, list) else [layer.input]
         if any(id(tensor) not in makers for tensor in tensors):
             raise InputError(f"layer {layer.name!r} takes the output of a layer that is used more than once")
-        is_input = isinstance(layer, layers.InputLayer)
-        found.append(Node(layer, () if is_input else tuple(makers[id(tensor)] for tensor in tensors)))
+        found.append((layer, tuple(makers[id(tensor)] for tensor in tensors)))
     return found
 
 
@@ -68,22 +64,3 @@ def _check(layer):
         raise InputError(f"{what}, has strides and padding 'same', which differ between libraries")
     if layer.weights and not layer.trainable:
         raise InputError(f"{what}, is frozen; a comparison trains all layers")
-
-
-def all_layers(network):
-    """The layers of a network that contain no others, those of nested networks included."""
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer
-
-
-def training_flops(network):
-    """Floating-point operations of one training step for one image: three times those of the forward pass, in which
-    the layers with a kernel count, since the backward pass computes two tensors where the forward pass computes one."""
-    total = 0
-    for layer in all_layers(network):
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
-            total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
-    return 3 * 2 * total

@@ -1,4 +1,4 @@
-"""Contenders in hand-written JAX, without Keras in what is compiled; and the device's peak, a product of matrices.
+"""Contenders in hand-written JAX, without Keras in what is compiled.
 
 `jax_network` rebuilds a Keras network as a plain function of its weights: the layers are read while JAX traces.
 """
@@ -11,8 +11,7 @@ from jax import lax
 from keras import layers
 
 from kmodels.bench.blocks import SEED, build_network, in_epochs, synthetic_split, timed
-from kmodels.bench.graph import nodes, training_flops
-from kmodels.errors import InputError
+from kmodels.bench.graph import nodes
 
 
 def jax_network(network):
@@ -36,12 +35,12 @@ def jax_network(network):
     }
 
     def apply(weights, moving, images, key=None):
-        values, moving = {graph[0].layer.name: images}, dict(moving)
+        values, moving = {graph[0][0].name: images}, dict(moving)
         for number, (layer, inputs) in enumerate(graph[1:]):
             layer_key = None if key is None else jax.random.fold_in(key, number)
             x = [values[name] for name in inputs]
             values[layer.name] = _compute(layer, x if len(x) > 1 else x[0], weights[layer.name], moving, layer_key)
-        return values[graph[-1].layer.name], moving
+        return values[graph[-1][0].name], moving
 
     return apply, weights, moving
 
@@ -107,13 +106,12 @@ def _batch_norm(layer, x, weights, moving, training):
     return ((wide - mean) * (lax.rsqrt(variance + layer.epsilon) * gamma) + beta).astype(x.dtype)
 
 
-def sgd(rate):
-    """(start, update) of SGD: `start(weights) -> slots`, `update(weights, slots, gradients) -> (weights, slots)`."""
-    return lambda weights: {}, lambda w, slots, g: (jax.tree.map(lambda w, g: w - rate * g, w, g), slots)
-
-
 def adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """(start, update) of Adam: w -= rate * m' / (sqrt(v') + epsilon), with bias-corrected moments."""
+    """Adam: w -= rate * m' / (sqrt(v') + epsilon), with bias-corrected moments.
+
+    Returns:
+        (start, update): `start(weights) -> slots`, `update(weights, slots, gradients) -> (weights, slots)`.
+    """
 
     def start(weights):
         # Two separate trees: a donated buffer must not be there twice.
@@ -134,16 +132,15 @@ def adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
     return start, update
 
 
-def training(network, optimizer, learning_rate):
+def training(network, optimizer):
     """(step, first state) of the training of a network; `step(state, images, labels) -> state` is not yet compiled.
 
     Args:
         network: as in `jax_network`.
-        optimizer: "adam" or "sgd".
-        learning_rate: above 0.
+        optimizer: (start, update) as from `adam`.
     """
     apply, weights, moving = jax_network(network)
-    start, update = {"adam": adam, "sgd": sgd}[optimizer](learning_rate)
+    start, update = optimizer
 
     def loss(weights, moving, images, labels, key):
         logits, moving = apply(weights, moving, images, key)
@@ -182,9 +179,9 @@ def epoch_of(step, batch_size):
 
 def step_blocks(job):
     """A compiled step whose state is donated, with batches from memory."""
-    step, state = training(build_network(job), job.optimizer, job.learning_rate)
+    step, state = training(build_network(job), adam(job.learning_rate))
     step = jax.jit(step, donate_argnums=0)
-    split, rng = synthetic_split(job, job.epoch_steps * job.batch_size), np.random.default_rng(SEED)
+    split, rng = synthetic_split(job, job.epoch_steps), np.random.default_rng(SEED)
 
     def train(epochs, steps):
         nonlocal state
@@ -198,9 +195,9 @@ def step_blocks(job):
 
 def epoch_blocks(job):
     """A compiled epoch, a scan of steps over images on the device."""
-    step, state = training(build_network(job), job.optimizer, job.learning_rate)
+    step, state = training(build_network(job), adam(job.learning_rate))
     epoch = jax.jit(epoch_of(step, job.batch_size), donate_argnums=0)
-    split = synthetic_split(job, job.program_steps * job.batch_size)
+    split = synthetic_split(job, job.program_steps)
     images, labels = jax.device_put((split.images, split.labels))
 
     def train(epochs, steps):
@@ -210,45 +207,3 @@ def epoch_blocks(job):
         jax.block_until_ready(state)
 
     return in_epochs(timed(train), job.program_steps, whole=True)
-
-
-def matmul_blocks(job):
-    """Products of square matrices in the precision of the network; a step is one product."""
-    side = _matmul_side()
-    dtype = jnp.bfloat16 if job.precision == "bfloat16" else jnp.float32
-    left = jax.random.normal(jax.random.key(SEED), (side, side), dtype)
-    # Scaled so that a row of products neither grows nor vanishes.
-    right = (jax.random.normal(jax.random.key(SEED + 1), (side, side)) / side**0.5).astype(dtype)
-    product = jax.jit(jnp.matmul)
-
-    def train(epochs, steps):
-        x = left
-        for _ in range(epochs * steps):
-            x = product(x, right)
-        jax.block_until_ready(x)
-
-    return in_epochs(timed(train), job.epoch_steps)
-
-
-def _matmul_side():
-    """Rows of the matrices: large enough to keep a GPU busy, small enough for a CPU."""
-    return 8192 if jax.devices()[0].platform == "gpu" else 2048
-
-
-def look_at_network(job, report):
-    """What to compare the throughput of a network with; in a worker.
-
-    Returns:
-        {"flops": {"per_image": operations of one training step for one image, "counted": how, "matmul": operations of
-        one product of `matmul_blocks`}, "no_twin": why there is no hand-written network, or None}. "flops" is None for
-        a network without a graph of layers.
-    """
-    network, why = build_network(job), None
-    try:
-        nodes(network)
-    except InputError as error:
-        why = str(error)
-    except AttributeError:
-        return {"flops": None, "no_twin": "it has no graph of layers"}
-    flops = {"per_image": training_flops(network), "counted": "hand, three times the forward pass"}
-    return {"flops": {**flops, "matmul": 2 * _matmul_side() ** 3}, "no_twin": why}

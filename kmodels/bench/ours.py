@@ -4,13 +4,10 @@ import time
 
 import keras
 
-from kmodels.bench.blocks import SEED, build_network, in_epochs, synthetic_dataset, synthetic_split, timed
-from kmodels.data import Split
+from kmodels.bench.blocks import SEED, build_network, in_epochs, synthetic_split, timed
+from kmodels.data import Dataset
 from kmodels.data.batches import ArrayBatches, EpochOrder
 from kmodels.training.train import Training
-
-# Random labels cannot be learnt for long, and training must not stop early.
-NEVER = 1_000_000
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -32,72 +29,42 @@ class Stopwatch(keras.callbacks.Callback):
 
 def ours(job):
     """kmodels, with batches from memory, a step at a time."""
-    return fit_blocks(job, training_of(job, on_device=False))
+    return fit_blocks(job, training_of(job, job.epoch_steps, on_device=False))
 
 
 def ours_epoch(job):
     """kmodels, with the images on the device, an epoch as one program."""
-    return fit_blocks(job, training_of(job, steps=job.program_steps, on_device=True))
+    return fit_blocks(job, training_of(job, job.program_steps, on_device=True))
 
 
-def training_of(job, *, steps=None, dataset=None, **settings):
-    """A Training of the Job's network on synthetic images, prepared as `kmodels.train` prepares it.
-
-    Args:
-        job: a Job.
-        steps: per epoch, at most; None: those of the Job.
-        dataset: the Dataset; None: one of so many steps.
-        **settings: of `train`, in addition to those of the Job.
-    """
-    settings = {
-        "epochs": NEVER,
-        "batch_size": job.batch_size,
-        "optimizer": job.optimizer,
-        "learning_rate": job.learning_rate,
-        "seed": SEED,
-        "verbose": 0,
-        **settings,
-    }
-    dataset = dataset or synthetic_dataset(job, (steps or job.epoch_steps) * job.batch_size)
-    return Training(build_network(job), dataset, **settings)
+def training_of(job, steps, on_device=None):
+    """A Training of the Job's network on synthetic images for so many steps, as `kmodels.train` prepares it."""
+    splits = {"train": synthetic_split(job, steps), "val": synthetic_split(job, 1), "test": synthetic_split(job, 1)}
+    pairs = {name: (split.images, split.labels) for name, split in splits.items()}
+    dataset = Dataset.from_arrays(**pairs, class_names=[f"class {i}" for i in range(job.num_classes)], name="synthetic")
+    settings = {"batch_size": job.batch_size, "learning_rate": job.learning_rate, "seed": SEED}
+    return Training(build_network(job), dataset, on_device=on_device, **settings)
 
 
-def fit_blocks(job, training, *, callbacks=(), validated=False):
-    """`block(steps)` that fits the trainer of a Training; epochs on the device always have all steps.
-
-    Args:
-        job: a Job.
-        training: from `training_of`.
-        callbacks: of every fit.
-        validated: whether the val split is evaluated after every epoch.
-    """
+def fit_blocks(job, training):
+    """`block(steps)` that fits the trainer of a Training; epochs on the device always have all steps."""
     split = training.dataset.train
-    most = len(split) // job.batch_size
     on_device = training.train_batches() if training.on_device else None
-    validation = training.batches(training.dataset.val) if validated else None
 
     def train(epochs, steps):
-        batches = on_device or training.batches(_first(split, steps * job.batch_size), job.batch_size, SEED)
-        watch = Stopwatch()
-        training.trainer.fit(
-            batches,
-            epochs=epochs,
-            validation_data=validation,
-            callbacks=[EpochOrder(batches), *callbacks, watch],
-            shuffle=False,
-            verbose=0,
-        )
-        return watch.seconds
+        batches = on_device or training.batches(split.take(range(steps * job.batch_size)), job.batch_size, SEED)
+        callbacks = [EpochOrder(batches), Stopwatch()]
+        training.trainer.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+        return callbacks[-1].seconds
 
-    return in_epochs(train, most, whole=training.on_device)
+    return in_epochs(train, len(split) // job.batch_size, whole=training.on_device)
 
 
 def stock_network(job):
     """The network compiled with Keras' own optimizer and loss."""
     network = build_network(job)
-    optimizer = keras.optimizers.Adam if job.optimizer == "adam" else keras.optimizers.SGD
     network.compile(
-        optimizer=optimizer(job.learning_rate),
+        optimizer=keras.optimizers.Adam(job.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -106,10 +73,10 @@ def stock_network(job):
 
 def stock_fit(job):
     """The stock network, trained on NumPy arrays."""
-    network, split = stock_network(job), synthetic_split(job, job.epoch_steps * job.batch_size)
+    network, split = stock_network(job), synthetic_split(job, job.epoch_steps)
 
     def train(epochs, steps):
-        part, watch = _first(split, steps * job.batch_size), Stopwatch()
+        part, watch = split.take(range(steps * job.batch_size)), Stopwatch()
         network.fit(part.images, part.labels, batch_size=job.batch_size, epochs=epochs, callbacks=[watch], verbose=0)
         return watch.seconds
 
@@ -120,7 +87,7 @@ def input_alone(job):
     """Our batches from memory to the device, and nothing done with them."""
     import jax
 
-    batches = ArrayBatches(synthetic_split(job, job.epoch_steps * job.batch_size), job.batch_size, SEED)
+    batches = ArrayBatches(synthetic_split(job, job.epoch_steps), job.batch_size, SEED)
 
     def train(epochs, steps):
         for epoch in range(epochs):
@@ -136,7 +103,3 @@ def state_of(model):
     """What Keras on JAX hands to a step of a built model: the values of its variables, in four tuples."""
     groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
     return tuple([variable.value for variable in group] for group in (*groups, model.metrics_variables))
-
-
-def _first(split, examples):
-    return Split(split.images[:examples], split.labels[:examples], split.index[:examples])

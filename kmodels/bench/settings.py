@@ -8,9 +8,8 @@ from kmodels.components import check_name
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
 
-SECTIONS = ("throughput", "callbacks", "startup", "memory", "deterministic", "profile", "kernels")
+SECTIONS = ("throughput", "startup", "kernels")
 PRECISIONS = ("float32", "bfloat16")
-OPTIMIZERS = ("adam", "sgd")
 # Measured where no model is named: a small network, a wide one, deep ones.
 DEFAULT_MODELS = ("model4", "alexnet_cifar", "resnet18_cifar", "resnet50", "densenet121")
 # A deep network takes minutes per block on a CPU.
@@ -20,7 +19,7 @@ EPOCH_IMAGES, EPOCH_BYTES = 50_000, 2**28
 # Of an epoch as one program on a CPU, where XLA runs convolutions inside a loop about sixty times slower.
 CPU_PROGRAM_STEPS = 20
 # What a Job takes from Settings as it is.
-SHARED = ("image_size", "precision", "optimizer", "block_seconds", "epochs")
+SHARED = ("image_size", "precision", "repeats", "block_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +35,6 @@ class Settings:
         contenders: who trains; empty: the default for the device.
         sections: which of SECTIONS.
         precision: one of PRECISIONS, for all contenders.
-        optimizer: one of OPTIMIZERS.
-        epochs: of the training whose memory is watched.
 
     Raises:
         InputError: for an unknown name, an impossible number, or what needs a package that is not installed.
@@ -55,8 +52,6 @@ class Settings:
     contenders: tuple[str, ...] = ()
     sections: tuple[str, ...] = ("throughput",)
     precision: str = "float32"
-    optimizer: str = "adam"
-    epochs: int = 50
 
     def __post_init__(self):
         for name in self.models:
@@ -65,48 +60,34 @@ class Settings:
             ("contender", self.contenders, CONTENDERS),
             ("section", self.sections, SECTIONS),
             ("precision", (self.precision,), PRECISIONS),
-            ("optimizer", (self.optimizer,), OPTIMIZERS),
         ):
             for name in received:
                 if name not in known:
                     raise unknown(kind, name, known)
-        for name in ("models", "contenders", "sections", "batch_sizes"):
-            received = getattr(self, name)
-            require(len(set(received)) == len(received), f"{name} must differ from each other", received)
         require(self.sections, f"sections needs one or more of {', '.join(SECTIONS)}", self.sections)
         sizes = self.batch_sizes
         require(sizes and min(sizes) >= 1, "batch_sizes needs one or more numbers of at least 1", sizes)
-        for name, least in (("image_size", 8), ("repeats", 1)):
+        for name, least in (("image_size", 8), ("repeats", 1), ("block_seconds", 1e-3)):
             require(getattr(self, name) >= least, f"{name} must be at least {least}", getattr(self, name))
-        require(self.block_seconds > 0, "block_seconds must be above 0", self.block_seconds)
-        growth_is_seen = "memory" not in self.sections or self.epochs >= 8
-        require(growth_is_seen, "epochs must be at least 8, to see growth over the second half of them", self.epochs)
         if "kernels" in self.sections:
             require_plugin()
         for name in self.contenders:
             if not is_installed(name):
                 raise InputError(f"contender {name!r} needs {CONTENDERS[name].backend}, which is not installed here")
 
-    def models_on(self, gpu):
-        """The models to measure, on a GPU or on a CPU."""
-        return self.models or (DEFAULT_MODELS if gpu else CPU_MODELS)
-
-    def contenders_on(self, gpu):
-        """The contenders asked for, else the default ones of a GPU or a CPU that are installed."""
-        device = "gpu" if gpu else "cpu"
-        default = (name for name, entry in CONTENDERS.items() if device in entry.default_on and is_installed(name))
-        return self.contenders or tuple(default)
-
     def jobs(self, gpu):
         """A Job for each model and batch size, on a GPU or on a CPU."""
+        device = "gpu" if gpu else "cpu"
+        usual = tuple(name for name, one in CONTENDERS.items() if device in one.default_on and is_installed(name))
         images = min(EPOCH_IMAGES, EPOCH_BYTES // (3 * self.image_size**2))
-        for model in self.models_on(gpu):
+        for model in self.models or (DEFAULT_MODELS if gpu else CPU_MODELS):
             for batch_size in self.batch_sizes:
                 steps = max(1, images // batch_size)
                 yield Job(
                     **{name: getattr(self, name) for name in SHARED},
                     model=model,
                     batch_size=batch_size,
+                    contenders=self.contenders or usual,
                     epoch_steps=steps,
                     program_steps=steps if gpu else min(steps, CPU_PROGRAM_STEPS),
                 )
@@ -114,22 +95,22 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training as every contender gets it: synthetic images in ten classes, no augmentation.
+    """One training as every contender gets it: synthetic images in ten classes, no augmentation, Adam.
 
     Attributes:
+        contenders: those of Settings, or the default for the device.
         epoch_steps: the largest number of training steps per epoch.
         program_steps: training steps of an epoch that is one program.
-        epochs: of a whole training; for the section that makes one.
     """
 
     model: str
     batch_size: int
     image_size: int
     precision: str = "float32"
-    optimizer: str = "adam"
+    contenders: tuple[str, ...] = ()
+    repeats: int = 7
     epoch_steps: int = CPU_PROGRAM_STEPS
     program_steps: int = CPU_PROGRAM_STEPS
     block_seconds: float = 1.0
     num_classes: int = 10
     learning_rate: float = 1e-3
-    epochs: int = 50

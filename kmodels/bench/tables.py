@@ -1,87 +1,152 @@
-"""The results as text for a terminal; `readme.py` has the tables for the README."""
+"""What was measured, as text for a terminal and as tables for the README: medians, and ratios within a round."""
 
-from kmodels.bench.contenders import EVERYONE
-from kmodels.bench.program_text import BACKWARD, FORWARD
-from kmodels.bench.summary import MEBIBYTE, achieved, median, ratios, reference_of, sentence, spent
+import itertools
+import json
+from pathlib import Path
+from statistics import median
+
+from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.gpu_target import PROGRAMS
+from kmodels.errors import InputError
+from kmodels.report.markdown import table
 from kmodels.report.tables import aligned
+
+OURS = ("ours", "ours-epoch")
+# {backend: (ours on it, Keras' own fit on it)}; of several the fastest counts.
+ON_BACKENDS = {
+    "JAX": (OURS, "stock-fit"),
+    "TensorFlow": (("keras-tensorflow",), "stock-fit-tensorflow"),
+    "PyTorch": (("keras-torch",), "stock-fit-torch"),
+}
+
+
+def rate(contenders, name):
+    """The median images/s of a contender; None where it was not measured."""
+    rates = contenders.get(name, {}).get("images_per_second")
+    return median(rates) if rates else None
+
+
+def fastest(contenders, names):
+    """Who has the highest median of those measured among `names`; None where none was measured."""
+    measured = [name for name in names if rate(contenders, name)]
+    return max(measured, key=lambda name: rate(contenders, name), default=None)
+
+
+def reference_of(contenders):
+    """The name that the others are compared with: the faster of ours, else the first that was measured, else None."""
+    return fastest(contenders, OURS) or next((name for name in contenders if rate(contenders, name)), None)
+
+
+def ratio(contenders, name, other):
+    """How many times as fast one contender is as another: the median of the ratios within each round.
+
+    Both were timed within seconds in a round, so a slow minute of the machine changes the speeds more than the ratio.
+    """
+    pairs = zip(contenders[name]["images_per_second"], contenders[other]["images_per_second"], strict=False)
+    return median(one / two for one, two in pairs)
+
+
+def _beside_stock_fit(row):
+    """How many times as fast ours is as Keras' own fit, on each backend that has both."""
+    contenders, found = row["contenders"], []
+    for backend, (ours, stock) in ON_BACKENDS.items():
+        best = fastest(contenders, ours)
+        if best and rate(contenders, stock):
+            found.append(f"{backend} {ratio(contenders, best, stock):.2f}")
+    return f"ours / stock fit: {', '.join(found)}" if found else ""
+
+
+def _startup(row):
+    (cold, compiling), (warm, reading) = (
+        [median(start[name] for start in row[cache]) for name in ("process_seconds", "compile_seconds")]
+        for cache in ("cold", "warm")
+    )
+    return (
+        f"compiling takes {compiling:.1f} s, in a second process {reading:.1f} s; from the start of a process to the "
+        f"end of the first step {cold:.1f} s and {warm:.1f} s"
+    )
+
+
+def _contenders(row):
+    contenders = row["contenders"]
+    reference = reference_of(contenders)
+    lines = [("contender", "images/s", "least", "most", f"{reference} / it", "compile s", "")]
+    for name, result in contenders.items():
+        rates, cells = result["images_per_second"], ["-"] * 5
+        if rates:
+            cells[:3] = (f"{number:,.0f}" for number in (median(rates), min(rates), max(rates)))
+            if name != "input":
+                cells[3] = f"{ratio(contenders, reference, name):.2f}"
+            # The first step, or the first epoch where that is a program, compiles.
+            cells[4] = f"{max(0.0, result['first_step_seconds'] - result['second_step_seconds']):.1f}"
+        lines.append((name, *cells, f"failed: {result['error']}" if result["error"] else CONTENDERS[name].what))
+    return aligned(lines, right=range(1, 6))
+
+
+def _kernels(row):
+    found = ((name, row["programs"][name]) for name in PROGRAMS)
+    programs = (f"{name} {one['kernels']:,} kernels, {one['bytes'] / 2**20:,.0f} MiB" for name, one in found)
+    return f"a step, compiled and not run: {'; '.join(programs)}"
+
+
+SENTENCES = {"throughput": _beside_stock_fit, "startup": _startup, "kernels": _kernels}
 
 
 def text(results):
     """All sections that were measured, each with a heading; the argument is what the JSON file holds."""
-    tables = {"throughput": _throughput, "profile": _profile, "kernels": _kernels}
     parts = []
     for section, rows in results["sections"].items():
         for row in rows:
-            table = tables[section](row) if section in tables else sentence(section, row)
-            errors = [row.get("error"), *(one["error"] for one in row.get("contenders", {}).values())]
-            failed = "" if section in tables and table else "; ".join(f"failed: {error}" for error in errors if error)
-            lines = [f"{section}: {row['model']}, batch {row['batch_size']}", table, failed]
-            parts.append("\n".join(line for line in lines if line))
-    return "\n\n".join(parts) or "nothing was measured"
+            heading = f"{section}: {row['model']}, batch {row['batch_size']}"
+            table = [_contenders(row)] if section == "throughput" else []
+            shown = [f"failed: {row['error']}"] if "error" in row else [*table, SENTENCES[section](row)]
+            parts.append("\n".join(filter(None, [heading, *shown])))
+    return "\n\n".join(parts)
 
 
-def _throughput(row):
-    contenders = row["contenders"]
-    reference = reference_of(contenders)
-    head = ("contender", "images/s", "least", "most", f"{reference} / it", "GFLOP/s", "% of peak", "compile s", "")
-    lines = [head, *(_contender(row, name, reference) for name in contenders)]
-    flops = row["flops"]
-    if not flops:
-        return aligned(lines, right=range(1, 8))
-    peak = f"; peak: {max(row['matmul']) / 1e9:,.0f} GFLOP/s in a product of matrices" if row["matmul"] else ""
-    counted = f"{flops['per_image'] / 1e6:,.0f} MFLOP to train on an image, counted by {flops['counted']}{peak}"
-    return f"{aligned(lines, right=range(1, 8))}\n{counted}"
+def read_benchmarks(folder):
+    """The results of all benchmarks in a folder, oldest first.
+
+    Raises:
+        InputError: if a file there holds none.
+    """
+    try:
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+        return sorted(found, key=lambda results: results["started"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read the benchmarks in {folder}: {type(error).__name__}: {error}") from error
 
 
-def _contender(row, name, reference):
-    result = row["contenders"][name]
-    rates = result["images_per_second"]
-    speed, share = achieved(row, name)
-    compared = ratios(row["contenders"][reference], result) if reference and name != "input" else []
-    # The first step, or the first epoch where that is a program, compiles.
-    built = "first_step_seconds" in result
-    compiled = max(0.0, result["first_step_seconds"] - result["second_step_seconds"]) if built else None
-    return (
-        name,
-        _number(median(rates), ",.0f"),
-        _number(min(rates, default=None), ",.0f"),
-        _number(max(rates, default=None), ",.0f"),
-        _number(median(compared), ".2f"),
-        _number(speed and speed / 1e9, ",.0f"),
-        _number(share and 100 * share, ".1f"),
-        _number(compiled, ".1f"),
-        f"failed: {result['error']}" if result["error"] else EVERYONE[name].what,
-    )
+def markdown(benchmarks):
+    """Two tables for the README: throughput, and what fits in a sentence.
+
+    Args:
+        benchmarks: from `read_benchmarks`; of several measurements of the same, the last counts.
+    """
+    speed, sentences = {}, {}
+    for section, results in itertools.product(SENTENCES, benchmarks):
+        for row in results["sections"].get(section, ()):
+            device, precision = row.get("gpu", results["environment"]["device"]), results["settings"]["precision"]
+            where = (device, precision, f"`{row['model']}`", str(row["batch_size"]))
+            if section == "throughput":
+                speed[where] = row["contenders"]
+            if line := "" if row.get("error") else SENTENCES[section](row):
+                sentences[section, *where] = line
+    tables, head = [], ("device", "precision", "network", "batch")
+    if speed:
+        names = [name for name in CONTENDERS if name != "input" and any(name in row for row in speed.values())]
+        lines = [(*head, *(f"`{name}`" for name in names))]
+        lines += [(*where, *(_rate_and_ratio(row, name) for name in names)) for where, row in speed.items()]
+        tables.append(table(lines, right=range(3, 4 + len(names))))
+    if sentences:
+        lines = [("section", *head, "measured"), *((*what, line) for what, line in sentences.items())]
+        tables.append(table(lines, right=(4,)))
+    return "\n\n".join(tables) or "No benchmark yet."
 
 
-def _profile(row):
-    """By kind of layer, longest first; milliseconds per step."""
-    if not row["taken"]:
-        return ""
-    taken, kinds = row["taken"], spent(row["taken"])
-    whole = sum(both.total() for both in kinds.values())
-    lines = [("part of a step", "forward ms", "backward ms", "% of all")]
-    for kind, both in kinds.items():
-        times = (_number(both.get(direction), ".1f") for direction in (FORWARD, BACKWARD))
-        lines.append((kind, *times, f"{100 * both.total() / whole:.1f}"))
-    step, busy = 1e3 * taken["seconds"] / taken["steps"], 100 * taken["busy_seconds"] / taken["seconds"]
-    note = f"a step takes {step:,.1f} ms; the device is busy in {busy:.1f} % of it, on a CPU side by side"
-    return f"{aligned(lines, right=(1, 2, 3))}\n{note}"
-
-
-def _kernels(row):
-    lines = [("program", "kernels", "library calls", "MiB moved", "of them by a library", "temporary MiB", "")]
-    for name, program in row["programs"].items():
-        if program["error"]:
-            lines.append((name, *"-----", f"failed: {program['error']}"))
-            continue
-        moved, library, temporary = (
-            f"{program[part] / MEBIBYTE:,.0f}" for part in ("bytes", "library_bytes", "temporary_bytes")
-        )
-        counts = f"{program['kernels']:,}", f"{program['library_calls']:,}"
-        lines.append((name, *counts, moved, library, temporary, ""))
-    return f"{aligned(lines, right=range(1, 6))}\na training step, compiled for {row['gpu']}; nothing was run"
-
-
-def _number(value, form):
-    return "-" if value is None else format(value, form)
+def _rate_and_ratio(contenders, name):
+    """The median images/s, and how many times as fast ours was."""
+    reference, images = reference_of(contenders), rate(contenders, name)
+    if images is None:
+        return "-"
+    return f"**{images:,.0f}**" if name == reference else f"{images:,.0f} ({ratio(contenders, reference, name):.2f})"

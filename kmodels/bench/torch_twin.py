@@ -25,8 +25,8 @@ class TorchNetwork(nn.Module):
 
     def __init__(self, network):
         super().__init__()
-        first, *graph = nodes(network)
-        self.first = first.layer.name
+        (first, _), *graph = nodes(network)
+        self.first = first.name
         self.paths = [(layer.name, inputs) for layer, inputs in graph]
         self.parts = nn.ModuleDict({layer.name: _module(layer) for layer, _ in graph})
 
@@ -117,9 +117,8 @@ def step_blocks(job):
     # cuDNN tries its algorithms and takes the fastest, as XLA does.
     torch.backends.cudnn.benchmark = True
     network = TorchNetwork(build_network(job)).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam if job.optimizer == "adam" else torch.optim.SGD
-    optimizer = optimizer(network.parameters(), job.learning_rate, fused=device.type == "cuda")
-    split = synthetic_split(job, job.epoch_steps * job.batch_size)
+    optimizer = torch.optim.Adam(network.parameters(), job.learning_rate, fused=device.type == "cuda")
+    split = synthetic_split(job, job.epoch_steps)
     images, labels = torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).long().to(device)
     half = job.precision == "bfloat16"
 

@@ -1,12 +1,15 @@
 """The processes of contenders: the parent asks, one at a time works."""
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import tempfile
 import threading
 import traceback
-from importlib import import_module
+
+from kmodels.components import load_component
+from kmodels.errors import describe_error
 
 
 class WorkerError(Exception):
@@ -19,22 +22,20 @@ class Worker:
     Args:
         contender: a Contender.
         environment: variables in addition to the contender's own.
-        progress: called with what the worker reports before it answers.
 
     Example:
         with Worker(CONTENDERS["jax"]) as worker:
             worker.ask("build", job=job)
-            seconds = worker.ask("block").seconds
+            steps_per_second = worker.ask("block", steps=100)
     """
 
-    def __init__(self, contender, environment=None, progress=print):
-        self._progress = progress
+    def __init__(self, contender, environment=None):
         # What libraries print must not fill the screen.
         self._output = tempfile.NamedTemporaryFile("r")  # noqa: SIM115 (open as long as the process)
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, contender.build, self._output.name), daemon=True)
-        with _environment({**_variables(contender), **(environment or {})}):
+        with _variables(contender, environment or {}):
             self._process.start()
         theirs.close()
 
@@ -63,42 +64,34 @@ class Worker:
         """
         try:
             self._connection.send((do, order))
-            while (answer := self._connection.recv())[0] == "progress":
-                self._progress(answer[1])
+            error, answer = self._connection.recv()
         except (EOFError, OSError):
             raise WorkerError(self._why_it_ended()) from None
-        kind, result = answer
-        if kind == "error":
-            raise WorkerError(result.splitlines()[0])
-        return result
+        if error:
+            raise WorkerError(error.splitlines()[0])
+        return answer
 
     def _why_it_ended(self):
         self._process.join()
         status = self._process.exitcode
-        if status < 0:
-            return f"its process was killed by signal {-status}{', perhaps out of memory' if status == -9 else ''}"
         lines = [line.strip() for line in self._output if line.strip()]
-        return f"its process ended with status {status}: {lines[-1] if lines else 'without a message'}"
-
-
-def _variables(contender):
-    found = {"KERAS_BACKEND": contender.backend, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    # Several share one GPU: none may reserve most of its memory at the start.
-    if not any(name.startswith("XLA_PYTHON_CLIENT_") for name in os.environ):
-        found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    return found | {name: f"{os.environ.get(name, '')} {value}".strip() for name, value in contender.environment}
+        why = "killed, perhaps out of memory" if status == -9 else lines[-1] if lines else "without a message"
+        return f"its process ended with status {status}: {why}"
 
 
 @contextlib.contextmanager
-def _environment(variables):
-    """A process that starts inside has these variables too."""
+def _variables(contender, more):
+    """The environment of a contender's process, for one that starts inside."""
     before = dict(os.environ)
-    os.environ.update(variables)
+    # Several share one GPU: none may reserve most of its memory at the start.
+    if not any(name.startswith("XLA_PYTHON_CLIENT_") for name in before):
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    os.environ["XLA_FLAGS"] = f"{before.get('XLA_FLAGS', '')} {contender.xla_flags}".strip()
+    os.environ.update({"KERAS_BACKEND": contender.backend, "TF_FORCE_GPU_ALLOW_GROWTH": "true", **more})
     try:
         yield
     finally:
-        for name in variables:
-            del os.environ[name]
+        os.environ.clear()
         os.environ.update(before)
 
 
@@ -107,36 +100,35 @@ class Session:
 
     Args:
         build: "module:function" of the contender, imported at once, while other workers start.
-        report: takes lines of progress.
     """
 
-    def __init__(self, build, report):
-        self._build, self._report = _imported(build), report
+    def __init__(self, build):
+        self._build = load_component("contender", build)
 
     def build(self, job):
-        """Builds the contender, takes its first steps and finds how many steps a block has."""
+        """Builds the contender and takes two steps: {"first_step_seconds", "second_step_seconds", "version"}."""
         import keras
 
-        from kmodels.bench.blocks import calibrate, timed
+        from kmodels.bench.blocks import timed
 
         self._block = self._build(job)
-        backend, seconds = keras.backend.backend(), timed(self._block)
-        result = {"first_step_seconds": seconds(1), "second_step_seconds": seconds(1)}
-        self._steps = calibrate(self._block, job.block_seconds)
-        return {**result, "steps": self._steps, "backend": backend, "version": import_module(backend).__version__}
+        seconds, version = timed(self._block), importlib.import_module(keras.backend.backend()).__version__
+        return {"first_step_seconds": seconds(1), "second_step_seconds": seconds(1), "version": version}
 
-    def block(self):
-        """Trains for a block; returns the Block."""
-        return self._block(self._steps)
+    def calibrate(self, seconds):
+        """How many steps a block of about so many seconds has."""
+        from kmodels.bench.blocks import calibrate
+
+        return calibrate(self._block, seconds)
+
+    def block(self, steps):
+        """Trains for at least so many steps; returns how many a second."""
+        done, seconds = self._block(steps)
+        return done / seconds
 
     def call(self, function, **arguments):
-        """What `function(report=..., **arguments)` returns; "module:function"."""
-        return _imported(function)(report=self._report, **arguments)
-
-
-def _imported(path):
-    module, function = path.split(":")
-    return getattr(import_module(module), function)
+        """What a function returns; "module:function"."""
+        return load_component("function", function)(**arguments)
 
 
 def _serve(connection, build, output):
@@ -148,14 +140,14 @@ def _serve(connection, build, output):
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    session = Session(build, lambda text: connection.send(("progress", text)))
+    session = Session(build)
     while True:
         do, order = connection.recv()
         try:
-            connection.send(("ok", getattr(session, do)(**order)))
+            connection.send((None, getattr(session, do)(**order)))
         except Exception as error:
             traceback.print_exc()
-            connection.send(("error", f"{type(error).__name__}: {error}"))
+            connection.send((describe_error(error), None))
 
 
 def _end_with_parent():

@@ -1,9 +1,9 @@
-"""What operations of a program are for, and what a program asks of a GPU: read from its text."""
+"""What a program asks of a GPU, read from its text."""
 
 import pytest
 
-from kmodels.bench import gpu_target, sections
-from kmodels.bench.program_text import Kernel, Purpose, kernels, paths, purpose
+from kmodels.bench import gpu_target, run
+from kmodels.bench.kernels import Kernel, kernels
 from kmodels.bench.settings import Settings
 from kmodels.errors import InputError
 
@@ -41,30 +41,6 @@ ENTRY %main (state: f32[3,4]) -> f32[3,4] {
   ROOT %out = f32[3,4]{1,0} get-tuple-element(%while.1), index=2
 }
 """
-# Shortened from what XLA writes for a CPU.
-CPU_TEXT = """HloModule jit_train_step, is_scheduled=true
-
-%kernel (param_0: f32[2], param_1: f32[2]) -> f32[2] {
-  %param_0 = f32[2]{0} parameter(0)
-  %param_1 = f32[2]{0} parameter(1)
-  ROOT %convolution.1 = f32[2]{0} convolution(%param_0, %param_1), window={size=3x3}
-}
-
-%inner (param_2: f32[2]) -> f32[2] {
-  %param_2 = f32[2]{0} parameter(0)
-  ROOT %add.1 = f32[2]{0} add(%param_2, %param_2), metadata={op_name="jit(train_step)/jvp(net)/relu1/add"}
-}
-
-ENTRY %main (state: f32[2]) -> f32[2] {
-  %state = f32[2]{0} parameter(0), metadata={op_name="state[0]"}
-  %iota.1 = s32[2]{0} iota(), iota_dimension=0
-  %copy.1 = f32[2]{0} copy(%iota.1)
-  %fusion.1 = f32[2]{0} fusion(%state), kind=kLoop, calls=%inner
-  %fusion.2 = f32[2]{0} fusion(%fusion.1, %copy.1), kind=kLoop, calls=%missing, metadata={op_name="jit(train_step)/transpose(jvp(net))/pool1/pad" stack_frame_id=3}
-  %fusion.3 = f32[2]{0} fusion(%fusion.1, %fusion.2), kind=kCustom, calls=%kernel
-  ROOT %fusion.4 = f32[2]{0} fusion(%fusion.3, %state), kind=kLoop, calls=%missing, metadata={op_name="jit(train_step)/adam/sub"}
-}
-"""  # noqa: E501
 
 needs_plugin = pytest.mark.skipif(not gpu_target.has_plugin(), reason="JAX's CUDA plugin is not installed")
 
@@ -72,9 +48,9 @@ needs_plugin = pytest.mark.skipif(not gpu_target.has_plugin(), reason="JAX's CUD
 def test_the_kernels_of_one_turn_are_read_with_their_bytes():
     gathered, feature_maps = 8 * 2 * 2 * 3, 8 * 2 * 2 * 4
     assert kernels(TEXT) == [
-        Kernel("fusion.1", False, gathered + 8 * 4 + 2 * gathered),
-        Kernel("conv.1", True, 2 * gathered + 12 * 4 + 2 * feature_maps),
-        Kernel("fusion.2", False, 2 * feature_maps + 2 * feature_maps + feature_maps),
+        Kernel("fusion.1", gathered + 8 * 4 + 2 * gathered),
+        Kernel("conv.1", 2 * gathered + 12 * 4 + 2 * feature_maps),
+        Kernel("fusion.2", 2 * feature_maps + 2 * feature_maps + feature_maps),
     ]
 
 
@@ -87,37 +63,10 @@ def test_without_the_plugin_it_says_what_to_install(monkeypatch):
 @needs_plugin
 @pytest.mark.parametrize(("model", "precision"), [("model4", "float32"), ("resnet18_cifar", "bfloat16")])
 def test_ours_asks_no_more_of_a_gpu_than_hand_written_jax_nor_for_results_that_repeat(model, precision):
-    settings = Settings(models=(model,), batch_sizes=(512,), precision=precision, sections=("kernels",))
-    (row,) = sections.kernels(settings, False, lambda line: None)
-    ours, plain, stock, deterministic = (row["programs"][name] for name in gpu_target.PROGRAMS)
-    assert ours["error"] is None
+    (job,) = Settings(models=(model,), batch_sizes=(512,), precision=precision, sections=("kernels",)).jobs(gpu=True)
+    ours, plain, stock = run.kernels(job, print)["programs"].values()
     for what in ("kernels", "bytes"):
         # How many kernels exactly depends on what XLA fuses.
         assert ours[what] <= 1.02 * plain[what] < 1.02 * stock[what]
-    assert ours["library_calls"] == plain["library_calls"] == stock["library_calls"]
-    assert deterministic == ours
-
-
-def test_an_operation_without_a_name_is_called_after_what_it_holds_or_who_reads_it():
-    found = paths(CPU_TEXT)
-    assert found["fusion.1"] == "jit(train_step)/jvp(net)/relu1/add"
-    assert found["iota.1"] == found["copy.1"] == "jit(train_step)/transpose(jvp(net))/pool1/pad"
-    assert found["fusion.3"] == "convolution kernel"
-    assert found["fusion.4"] == "jit(train_step)/adam/sub"
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("jit(train_step)/jvp(net)/conv1/conv_general_dilated", ("conv1", "forward")),
-        ("jit(train_step)/while/body/transpose(jvp(net))/conv1/mul", ("conv1", "backward")),
-        ("jit(train_step)/jvp(conv1)/mul", ("conv1", "forward")),
-        ("jit(train_step)/transpose(jvp(compile_loss))/cross_entropy/mul", ("loss", "backward")),
-        ("jit(train_step)/adam/add", ("optimizer", "forward")),
-        ("convolution kernel", ("convolution kernel", "backward")),
-        ("jit(train_step)/conv11/reduce", ("", "forward")),
-        ("", ("", "forward")),
-    ],
-)
-def test_a_path_says_what_an_operation_is_for(path, expected):
-    assert purpose(path, {"conv1"}, "adam") == Purpose(*expected)
+    environment = gpu_target.DETERMINISTIC_ENVIRONMENT
+    assert run.call("kmodels.bench.kernels:count", environment, job=job, program="ours-epoch") == ours
