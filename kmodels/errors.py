@@ -1,6 +1,7 @@
 """Errors that a user can mend: they say what was received and what is allowed."""
 
 import difflib
+import numbers
 
 
 class InputError(ValueError):
@@ -39,3 +40,9 @@ def require(condition, rule, received):
     """Raises InputError("<rule>. Received: ...") unless the condition holds."""
     if not condition:
         raise InputError(f"{rule}. Received: {received!r}")
+
+
+def require_whole(name, received, least):
+    """Raises InputError unless `received` is an integer, Python's or NumPy's, of at least `least`."""
+    whole = isinstance(received, numbers.Integral) and not isinstance(received, bool) and received >= least
+    require(whole, f"{name} must be an integer of at least {least}", received)

@@ -319,16 +319,12 @@ class Experiment:
         require(len(given) < 2, f"only one of {', '.join(IMBALANCES)} can be given", given)
         self._check_head()
         if self.data_loader == "stream":
+            # Whether a function's dataset streams is known once it is there.
             require(
-                DATASETS.get(self.dataset) == "tfds_sets",
+                DATASETS.get(self.dataset, "tfds_sets") == "tfds_sets",
                 "data_loader 'stream' reads the files of tfds; it needs a dataset from there, and 'arrays' serves all "
                 "others (from a memory-mapped cache, so that no set is too large for it)",
                 self.dataset,
-            )
-            require(
-                self.image_size is None,
-                "data_loader 'stream' reads images as tfds stores them; image_size must be None",
-                self.image_size,
             )
             require(
                 self.sampler == "shuffle",

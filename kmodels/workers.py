@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from kmodels import components
-from kmodels.errors import InputError, describe_error, require
+from kmodels.errors import InputError, describe_error, require, require_whole
 
 # A worker that is interrupted writes the record of its finished epochs. Python may lose an interrupt (in a callback of
 # the garbage collector, for example), so it is sent more than once.
@@ -47,7 +47,7 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, verbose=No
     from kmodels.backend import deterministic
     from kmodels.training.sweeps import Outcome
 
-    require(isinstance(workers, int) and workers >= 1, "devices must be an integer of at least 1", workers)
+    require_whole("devices", workers, 1)
     gpus = visible_gpus()
     require(not gpus or workers <= len(gpus), f"devices must be at most {len(gpus)}, the number of GPUs", workers)
     waiting = dict(enumerate(runs))
@@ -126,7 +126,8 @@ def _run_one(experiment, seed, common):
 
             if not deterministic():
                 make_deterministic()
-        from kmodels.training.run import Job, execute
+        from kmodels.training.job import Job
+        from kmodels.training.run import execute
 
         options = dict(common["options"])
         out, data_dir, again = options.pop("out"), options.pop("data_dir"), options.pop("again")

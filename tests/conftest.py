@@ -1,6 +1,7 @@
 """What every test shares: a cache of its own, so that no test reads or leaves anything in the user's."""
 
 import os
+import shutil
 import signal
 import sys
 from dataclasses import asdict
@@ -16,16 +17,19 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 # Contenders of the benchmark choose their backends themselves: its tests are the same whatever this one is.
 collect_ignore = [] if os.environ["KERAS_BACKEND"] == "jax" else ["bench"]
+if shutil.which("nvidia-smi") is None:
+    # Every test compiles programs of its own, and runs them once: on a CPU, compiling takes half the time so.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 # On a GPU, tests start processes that need some of its memory too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # What tells when and how long, or of which commit, and not what came out.
 TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "tfds"))
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    os.environ["KMODELS_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.getbasetemp() / "tfds")
 
 
 @pytest.fixture(scope="session")
@@ -57,14 +61,14 @@ def nan_loss(monkeypatch):
     monkeypatch.setattr(trainer, "CrossEntropy", NaN)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """An experiment that runs in a second or two."""
     return kmodels.Experiment(
         name="tests/tiny",
         dataset="synthetic",
         image_size=16,
-        model="model1",
+        model="mlp",
         augmentation="rotate_flip",
         epochs=2,
         batch_size=16,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,13 @@ import pytest
 from kmodels import DATASETS, MODELS, POLICIES, cli, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.models.saving import load_network
+
+
+@pytest.fixture(scope="module")
+def recorded(tiny, tmp_path_factory):
+    """The path of a record, its network beside it, without its suffix."""
+    out = tmp_path_factory.mktemp("recorded")
+    return out / run(replace(tiny, model="model1"), 0, out, verbose=0).stem
 
 
 @pytest.fixture
@@ -106,22 +114,20 @@ def test_augment_draws_the_image_and_what_became_of_it(kmodels_command, monkeypa
     assert figures[0].axes[8].get_xlabel() == ""
 
 
-def test_gradcam_draws_beside_the_record(kmodels_command, tiny, tmp_path):
-    record = run(tiny, 0, tmp_path, verbose=0)
-    status, out, _ = kmodels_command("gradcam", str(tmp_path / f"{record.stem}.json"))
+def test_gradcam_draws_beside_the_record(kmodels_command, recorded):
+    status, out, _ = kmodels_command("gradcam", f"{recorded}.json")
     assert status == 0
     assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["ten.png", "grad_cam.png", "grad_cam_layers.png"]
-    assert (tmp_path / f"{record.stem}_grad_cam.png").is_file()
-    status, _, errors = kmodels_command("gradcam", str(tmp_path / f"{record.stem}.json"), "--layers", "relu1", "relu9")
+    assert recorded.with_name(f"{recorded.name}_grad_cam.png").is_file()
+    status, _, errors = kmodels_command("gradcam", f"{recorded}.json", "--layers", "relu1", "relu9")
     assert status == 2
     assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
 
 
-def test_tsne_and_features_draw_beside_the_record(kmodels_command, tiny, tmp_path):
-    record = run(tiny, 0, tmp_path, verbose=0)
-    file = str(tmp_path / f"{record.stem}.json")
+def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
+    file = f"{recorded}.json"
     status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
-    assert (status, out) == (0, f"{tmp_path / record.stem}_tsne_20_seed0.png\n")
+    assert (status, out) == (0, f"{recorded}_tsne_20_seed0.png\n")
     status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
     assert status == 2
     assert "perplexity must be" in errors
@@ -133,9 +139,8 @@ def test_tsne_and_features_draw_beside_the_record(kmodels_command, tiny, tmp_pat
     assert "images must be indices in the test split, 0 to 39. Received: 40" in errors
 
 
-def test_show_prints_a_record(kmodels_command, tiny, tmp_path):
-    record = run(tiny, 0, tmp_path, verbose=0)
-    status, out, _ = kmodels_command("show", str(tmp_path / f"{record.stem}.json"))
+def test_show_prints_a_record(kmodels_command, recorded):
+    status, out, _ = kmodels_command("show", f"{recorded}.json")
     assert status == 0
     assert out.startswith("tests/tiny, seed 0: completed")
     assert "Test Accuracy of class 0: " in out

@@ -112,7 +112,6 @@ def test_a_whole_number_is_the_same_rate_as_its_float():
     ("change", "message"),
     [
         ({"dataset": "digits"}, "'stream' reads the files of tfds; it needs a dataset from there"),
-        ({"image_size": 64}, "'stream' reads images as tfds stores them; image_size must be None"),
         ({"sampler": "oversample"}, "'stream' shows each image once; sampler must be shuffle"),
     ],
 )

@@ -48,7 +48,8 @@ def test_grad_cam_on_jax_is_the_same_as_on_its_cpu(backend):
 
 
 def test_precision_and_epoch_program_are_chosen_by_the_device(tiny, tmp_path, backend):
-    from kmodels.training.run import Job, prepare
+    from kmodels.training.job import Job
+    from kmodels.training.run import prepare
 
     assert prepare(Job(tiny, 0, tmp_path)).on_device == (backend == "jax")
     assert run(tiny, 0, tmp_path, verbose=0).precision in ("float32", "float16", "bfloat16")

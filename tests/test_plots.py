@@ -8,7 +8,6 @@ from test_records import make
 
 from kmodels import InputError, plots
 from kmodels.analysis import calibration
-from kmodels.plots.bench import Bar, Panel
 
 
 def lines(axes):
@@ -165,14 +164,3 @@ def test_a_grid_has_rows_of_images_under_their_titles():
 def test_a_grid_refuses_titles_of_another_number(images, titles, message):
     with pytest.raises(InputError, match=message):
         plots.image_grid(images, **titles)
-
-
-def test_bench_bars_are_medians_with_the_fastest_on_top():
-    bars = [Bar("ours", 90, 100, 120, kind="ours"), Bar("jax", 200, 210, 260, "ours / it 0.46")]
-    first, second = plots.bench_bars([Panel("model4", "images a second", bars), Panel("mlp", "", bars[:1])]).axes
-    assert [label.get_text() for label in first.get_yticklabels()] == ["ours", "jax"]
-    assert [bar.get_width() for bar in first.patches] == [100, 210]
-    assert [text.get_text() for text in first.texts] == ["100", "210   ours / it 0.46"]
-    assert second.get_title() == "mlp"
-    with pytest.raises(InputError, match="a chart needs panels with bars"):
-        plots.bench_bars([Panel("model4", "", [])])

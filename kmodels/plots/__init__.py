@@ -5,14 +5,13 @@ Figures are built without pyplot: no window opens, no global state grows, and th
 
 curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
 classes.py: single classes and groups of them; images.py: pictures with a network's predictions; grids.py: pictures
-side by side; features.py: embeddings and feature maps; bench.py: how fast networks train.
+side by side; features.py: embeddings and feature maps.
 """
 
 from importlib import import_module
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
-    "bench_bars": "bench",
     "class_comparison": "classes",
     "confusion_matrix": "evaluation",
     "embedding": "features",

@@ -13,7 +13,7 @@ first. That is why `fit` runs outside the scope, on batches that are placed alre
 
 import keras
 
-from kmodels.errors import require
+from kmodels.errors import require, require_whole
 
 AXIS = "batch"
 
@@ -28,8 +28,7 @@ def choose_devices(number, batch_size):
     Raises:
         InputError: if there are not as many, the batch cannot be divided, or the backend is not JAX.
     """
-    whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
-    require(whole, "devices must be an integer of at least 1", number)
+    require_whole("devices", number, 1)
     if keras.backend.backend() != "jax":
         require(number == 1, "devices must be 1 except on JAX (split 'runs' works on every backend)", number)
         return None

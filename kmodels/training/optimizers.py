@@ -14,55 +14,34 @@ from keras.optimizers import schedules
 
 from kmodels.errors import InputError, require, unknown
 
-TORCH_WEIGHT_DECAY = {"adamw": 0.01}
 DEFAULT_RATE = 1e-3
 
 
-def build_optimizer(name, learning_rate, *, momentum=0.0, weight_decay=None, loss_scale=None):
-    """An optimizer with PyTorch's defaults.
+def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay=None, loss_scale=None):
+    """An optimizer that nothing else uses: by name with PyTorch's defaults, or a copy of a Keras optimizer.
 
     Args:
-        name: "adam", "adamw", "sgd", "rmsprop" or "adagrad".
-        learning_rate: above 0, or a Keras schedule.
-        momentum: of sgd and rmsprop.
-        weight_decay: None for PyTorch's default: 0.01 for adamw, 0 for the others.
+        optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad"; or a keras.optimizers.Optimizer, of which a copy
+            without state is returned, so that a second run with the same object begins as the first one did.
+        learning_rate: above 0, or a Keras schedule; None: 0.001, or that of the optimizer given.
+        momentum: of sgd and rmsprop; a Keras optimizer has its own.
+        weight_decay: None: PyTorch's default (adamw 0.01, others 0); a Keras optimizer has its own.
         loss_scale: what the loss is multiplied by before the gradients are computed, and they divided by after; for
-            float16, in which small gradients vanish.
-
-    Raises:
-        InputError: for an unknown name.
-    """
-    decay = TORCH_WEIGHT_DECAY.get(name, 0.0) if weight_decay is None else weight_decay
-    settings = {"torch_decay": decay, "loss_scale_factor": loss_scale}
-    if name == "adam":
-        return Adam(learning_rate, epsilon=1e-8, **settings)
-    if name == "adamw":
-        return Adam(learning_rate, epsilon=1e-8, decoupled=True, **settings)
-    if name == "sgd":
-        return SGD(learning_rate, momentum=momentum, **settings)
-    if name == "rmsprop":
-        return RMSprop(learning_rate, rho=0.99, momentum=momentum, epsilon=1e-8, **settings)
-    if name == "adagrad":
-        return Adagrad(learning_rate, initial_accumulator_value=0.0, epsilon=1e-10, **settings)
-    raise unknown("optimizer", name, ("adam", "adamw", "sgd", "rmsprop", "adagrad"))
-
-
-def resolve_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay=None, loss_scale=None):
-    """An optimizer that nothing else uses, from a name or from a Keras optimizer.
-
-    Args:
-        optimizer: a name as in `build_optimizer`, or a keras.optimizers.Optimizer, of which a copy without state is
-            returned, so that a second run with the same object begins as the first one did.
-        learning_rate: None: 0.001 for a name, and for a Keras optimizer its own.
-        momentum, weight_decay: as in `build_optimizer`; a Keras optimizer has its own.
-        loss_scale: as in `build_optimizer`; of a Keras optimizer its own counts, if it has one.
+            float16, in which small gradients vanish. None: that of the optimizer given.
 
     Raises:
         InputError: for an unknown name, something that is no optimizer, or settings that a Keras optimizer has itself.
     """
     if isinstance(optimizer, str):
+        if optimizer not in TORCH:
+            raise unknown("optimizer", optimizer, TORCH)
+        kind, settings = TORCH[optimizer]
+        if kind in (SGD, RMSprop):
+            settings = {**settings, "momentum": momentum}
+        if weight_decay is not None:
+            settings = {**settings, "torch_decay": weight_decay}
         rate = DEFAULT_RATE if learning_rate is None else learning_rate
-        return build_optimizer(optimizer, rate, momentum=momentum, weight_decay=weight_decay, loss_scale=loss_scale)
+        return kind(rate, **settings, loss_scale_factor=loss_scale)
     rule = "optimizer must be a name or a keras.optimizers.Optimizer"
     require(isinstance(optimizer, keras.optimizers.Optimizer), rule, optimizer)
     given = {"learning_rate": learning_rate, "momentum": momentum or None, "weight_decay": weight_decay}
@@ -250,3 +229,13 @@ class Adagrad(_TorchOptimizer, keras.optimizers.Adagrad):
         total = self._accumulators[index]
         self.assign_add(total, ops.square(gradient))
         self.assign_sub(variable, rate * gradient / (ops.sqrt(total) + self.epsilon))
+
+
+# PyTorch's names and constants.
+TORCH = {
+    "adam": (Adam, {"epsilon": 1e-8}),
+    "adamw": (Adam, {"epsilon": 1e-8, "decoupled": True, "torch_decay": 0.01}),
+    "sgd": (SGD, {}),
+    "rmsprop": (RMSprop, {"rho": 0.99, "epsilon": 1e-8}),
+    "adagrad": (Adagrad, {"initial_accumulator_value": 0.0, "epsilon": 1e-10}),
+}

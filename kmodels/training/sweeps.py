@@ -10,7 +10,8 @@ from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
-from kmodels.training.run import Job, execute, finish, prepare
+from kmodels.training.job import Job
+from kmodels.training.run import execute, finish, prepare
 
 MAX_TOGETHER = 8
 
@@ -108,41 +109,58 @@ def sweep(
     parents, opened = {}, {}
     for experiment in experiments:
         limit = _number_together(experiment, seeds, together)
-        for group in _groups(experiment, seeds, limit, again, lambda e, s: Job(e, s, out, data_dir, parents, opened)):
-            if isinstance(group, Outcome):
-                yield progress.end(group)
-            elif trainings := _prepared_together(group, together, options):
-                progress.begin(group)
-                yield from map(progress.end, _outcomes_together(group, trainings, together, options))
-            else:
-                for job in group:
-                    progress.begin([job])
-                    try:
-                        outcome = Outcome(experiment=experiment, seed=job.seed, record=execute(job, **options))
-                    except Exception as error:
-                        outcome = Outcome(experiment=experiment, seed=job.seed, error=error)
-                    yield progress.end(outcome)
+        for first in range(0, len(seeds), limit):
+            jobs = []
+            for seed in seeds[first : first + limit]:
+                job = _job_or_outcome(again, experiment, seed, out, data_dir, parents, opened)
+                if isinstance(job, Outcome):
+                    yield progress.end(job)
+                else:
+                    jobs.append(job)
+            yield from map(progress.end, _outcomes(jobs, progress, together, options))
 
 
-def _groups(experiment, seeds, limit, again, make_job):
-    """Yields lists of up to `limit` Jobs to be trained; and the Outcomes of those that failed early or are recorded."""
-    group = []
-    for seed in seeds:
+def _job_or_outcome(again, experiment, seed, *where):
+    """The Job of a run that is to be done; the Outcome of one that is recorded, or cannot begin."""
+    try:
+        job = Job(experiment, seed, *where)
+        record = None if again else job.recorded()
+    except Exception as error:
+        return Outcome(experiment=experiment, seed=seed, error=error)
+    return Outcome(experiment=experiment, seed=seed, record=record, recorded=True) if record else job
+
+
+def _outcomes(jobs, progress, together, options):
+    """Does these jobs, in one program where that is asked for or faster; yields an Outcome for each."""
+    if trainings := _prepared_together(jobs, together, options):
+        from kmodels.training.together import train_together
+
+        progress.begin(jobs)
         try:
-            job = make_job(experiment, seed)
-            record = None if again else job.recorded()
+            with contextlib.ExitStack() as stack:
+                for job, training in zip(jobs, trainings, strict=True):
+                    stack.enter_context(job.recording_failure(training))
+                train_together(trainings)
         except Exception as error:
-            yield Outcome(experiment=experiment, seed=seed, error=error)
-            continue
-        if record:
-            yield Outcome(experiment=experiment, seed=seed, record=record, recorded=True)
-            continue
-        group.append(job)
-        if len(group) == limit:
-            yield group
-            group = []
-    if group:
-        yield group
+            if together:
+                yield from (Outcome(experiment=job.experiment, seed=job.seed, error=error) for job in jobs)
+                return
+            print(f"cannot train together: {describe_error(error)}; training one seed after the other", flush=True)
+        else:
+            for job, training in zip(jobs, trainings, strict=True):
+                yield _outcome(job, finish, training, len(jobs))
+            return
+    for job in jobs:
+        progress.begin([job])
+        yield _outcome(job, execute, **options)
+
+
+def _outcome(job, do, *arguments, **options):
+    """The Outcome of a job whose Record `do(job, ...)` returns."""
+    try:
+        return Outcome(experiment=job.experiment, seed=job.seed, record=do(job, *arguments, **options))
+    except Exception as error:
+        return Outcome(experiment=job.experiment, seed=job.seed, error=error)
 
 
 def failures(outcomes):
@@ -173,7 +191,7 @@ def _prepared_together(jobs, together, options):
 
     What goes wrong here goes wrong again when each is run alone, and is reported then.
     """
-    if len(jobs) == 1:
+    if len(jobs) < 2:
         return None
     try:
         trainings = [prepare(jobs[0], **options)]
@@ -189,36 +207,6 @@ def _prepared_together(jobs, together, options):
         return trainings if suits and (together or worth_it(trainings)) else None
     except Exception:
         return None
-
-
-def _outcomes_together(jobs, trainings, together, options):
-    """Trains in one program; yields the Outcome of each job."""
-    from kmodels.training.together import train_together
-
-    error, rest = None, list(zip(jobs, trainings, strict=True))
-    try:
-        train_together(trainings)
-    except Exception as raised:
-        error = raised
-        if not together:
-            print(f"cannot train together: {describe_error(error)}; training one seed after the other", flush=True)
-    except BaseException as interrupt:
-        for job, training in rest:
-            with contextlib.suppress(BaseException), job.recording_failure(training):
-                raise interrupt
-        raise
-    for job, training in rest:
-        try:
-            if error and not together:
-                record = execute(job, **options)
-            else:
-                with job.recording_failure(training):
-                    if error:
-                        raise error
-                record = finish(job, training, len(jobs))
-            yield Outcome(experiment=job.experiment, seed=job.seed, record=record)
-        except Exception as failure:
-            yield Outcome(experiment=job.experiment, seed=job.seed, error=failure)
 
 
 class _Progress:

@@ -20,14 +20,14 @@ from kmodels.analysis.predict import predict_logits
 from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import SAMPLERS
-from kmodels.errors import InputError, require, unknown
+from kmodels.errors import InputError, require, require_whole, unknown
 from kmodels.models.logits import logits_network, looks_like_probabilities
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.compilation import keep_compiled
 from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
-from kmodels.training.optimizers import resolve_optimizer, set_schedule
+from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
 from kmodels.training.trainer import build_state, build_trainer
 
@@ -215,14 +215,10 @@ class Training:
 
     def _optimizer(self, network):
         s = self.settings
-        half = network.compute_dtype == "float16"
-        optimizer = resolve_optimizer(
-            s.optimizer,
-            s.learning_rate,
-            momentum=s.momentum,
-            weight_decay=s.weight_decay,
-            loss_scale=LOSS_SCALE if half else None,
-        )
+        settings = {"momentum": s.momentum, "weight_decay": s.weight_decay}
+        if network.compute_dtype == "float16":
+            settings["loss_scale"] = LOSS_SCALE
+        optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
         steps = -(-len(self.dataset.train) // s.batch_size)
         set_schedule(optimizer, s.schedule, warmup_steps=s.warmup_epochs * steps, total_steps=max(s.epochs, 1) * steps)
         return optimizer
@@ -370,8 +366,8 @@ def _copy_variables(source, target):
 
 def _check(s, dataset):
     """Refuses settings that training would fail on, or ignore."""
-    is_seed = isinstance(s.seed, int | np.integer) and not isinstance(s.seed, bool) and s.seed >= 0
-    require(is_seed, "seed must be an integer of at least 0", s.seed)
+    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
+        require_whole(name, getattr(s, name), least)
     s.seed = int(s.seed)
     for name, known in (
         ("keep", ("best", "last")),
@@ -381,10 +377,6 @@ def _check(s, dataset):
     ):
         if getattr(s, name) not in known:
             raise unknown(name, getattr(s, name), known)
-    for name in ("epochs", "batch_size"):
-        value = getattr(s, name)
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
-        require(whole, f"{name} must be an integer of at least 1", value)
     require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
     for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
         for item in getattr(s, name):

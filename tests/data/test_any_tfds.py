@@ -1,9 +1,11 @@
 """Any dataset of tfds by its name: small genuine ones that the tests write, and no network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kmodels import InputError, load_dataset
+from kmodels import Experiment, InputError, load_dataset, run
 from kmodels.data.archives import import_tfds
 from kmodels.data.tfds_reading import one_line, to_rgb
 
@@ -104,6 +106,18 @@ def test_the_stream_has_the_images_of_the_cache_in_the_order_of_the_index(plain)
         examples = list(dataset.stream().as_numpy_iterator())
         assert np.array_equal(np.stack([examples[i][0] for i in dataset.train.index]), dataset.train.images)
         assert [examples[i][1] for i in dataset.train.index] == dataset.train.labels.tolist()
+
+
+def test_a_run_trains_on_the_stream_of_resized_images_as_from_arrays(plain, tmp_path):
+    experiment = Experiment(
+        name="tests/streamed", dataset="tfds:plain", image_size=12, model="mlp", batch_size=12, epochs=1
+    )
+    records = [
+        run(replace(experiment, data_loader=loader), out=tmp_path / loader, data_dir=plain, verbose=0)
+        for loader in ("arrays", "stream")
+    ]
+    # One step with all images: their order does not count.
+    assert records[0].history["loss"] == pytest.approx(records[1].history["loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("val", ["validation", "valid", "val"])

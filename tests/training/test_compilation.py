@@ -12,7 +12,7 @@ SCRIPT = """
 import sys
 from kmodels import Experiment, run
 experiment = Experiment(
-    name="tests/compiled", dataset="synthetic", image_size=16, model="model1", epochs=1, batch_size=16
+    name="tests/compiled", dataset="synthetic", image_size=16, model="mlp", epochs=1, batch_size=16
 )
 print(run(experiment, 0, sys.argv[1], verbose=0, again=True).compile_seconds)
 """

@@ -6,7 +6,7 @@ import pytest
 
 from kmodels import InputError
 from kmodels.experiment import OPTIMIZERS
-from kmodels.training.optimizers import build_optimizer, resolve_optimizer, set_schedule
+from kmodels.training.optimizers import build_optimizer, set_schedule
 
 CASES = [
     ("adam", {}),
@@ -112,14 +112,14 @@ def test_a_schedule_begins_after_the_warm_up(schedule, expected):
 def test_a_keras_optimizer_is_copied_without_its_state():
     given = keras.optimizers.Lion(0.3, beta_1=0.8)
     rates(given, 3)
-    copy = resolve_optimizer(given)
+    copy = build_optimizer(given)
     assert copy.get_config() == given.get_config()
     assert int(keras.ops.convert_to_numpy(copy.iterations)) == 0
-    assert resolve_optimizer(given, loss_scale=8.0).loss_scale_factor == 8.0
+    assert build_optimizer(given, loss_scale=8.0).loss_scale_factor == 8.0
     with pytest.raises(InputError, match="learning_rate and weight_decay must be left out"):
-        resolve_optimizer(given, 0.1, weight_decay=0.1)
+        build_optimizer(given, 0.1, weight_decay=0.1)
     with pytest.raises(InputError, match=r"Optimizer. Received: <class"):
-        resolve_optimizer(keras.optimizers.Lion)
+        build_optimizer(keras.optimizers.Lion)
 
 
 def test_what_a_schedule_cannot_do_is_refused():

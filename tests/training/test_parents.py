@@ -14,6 +14,12 @@ from kmodels.training.sweeps import sweep
 
 
 @pytest.fixture
+def tiny(tiny):
+    """With convolutions."""
+    return replace(tiny, model="model1")
+
+
+@pytest.fixture
 def parent(tiny):
     return replace(tiny, name="tests/parent", epochs=1, augmentation="none")
 

@@ -13,6 +13,12 @@ from kmodels.training.precision import computing_in, resolve
 from kmodels.training.train import Training
 
 
+@pytest.fixture
+def tiny(tiny):
+    """With convolutions."""
+    return replace(tiny, model="model1")
+
+
 @pytest.mark.parametrize(
     ("major", "expected"),
     [(None, "float32"), (6, "float32"), (7, "float16"), (8, "bfloat16"), (9, "bfloat16"), (12, "bfloat16")],

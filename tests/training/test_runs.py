@@ -18,7 +18,7 @@ from kmodels.analysis import confusion_matrix, predict_logits
 from kmodels.data.batches import EpochOrder
 from kmodels.training.train import Training
 
-runs = import_module("kmodels.training.run")
+runs, jobs = import_module("kmodels.training.run"), import_module("kmodels.training.job")
 
 
 @pytest.fixture(scope="module")
@@ -196,14 +196,14 @@ def test_whatever_else_ends_a_run_is_recorded_and_raised(tiny, tmp_path, monkeyp
 
 
 def test_a_record_that_cannot_be_written_is_kept_elsewhere(tiny, tmp_path, monkeypatch, capsys):
-    original = runs.write_record
+    original = jobs.write_record
 
     def refuse(record, out):
         if out == tmp_path:
             raise InputError("cannot write: no space")
         return original(record, out)
 
-    monkeypatch.setattr(runs, "write_record", refuse)
+    monkeypatch.setattr(jobs, "write_record", refuse)
     record = run(tiny, 0, tmp_path, verbose=0)
     kept = capsys.readouterr().out.split("the record is in ")[1].strip()
     assert read_record(kept) == record

@@ -11,7 +11,7 @@ from kmodels.training import sweeps
 from kmodels.training.sweeps import Outcome, failures, sweep
 from kmodels.training.train import Training
 
-runs = import_module("kmodels.training.run")
+jobs, runs = import_module("kmodels.training.job"), import_module("kmodels.training.run")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_data_that_cannot_be_opened_are_tried_once(tiny, tmp_path, monkeypatch):
         calls.append(arguments)
         raise InputError("no such data")
 
-    monkeypatch.setattr(runs, "load_dataset", refuse)
+    monkeypatch.setattr(jobs, "load_dataset", refuse)
     outcomes = list(sweep([tiny, replace(tiny, name="tests/other")], (0, 1), tmp_path, verbose=0))
     assert [str(done.error) for done in outcomes] == ["no such data"] * 4
     assert len(calls) == 1
