@@ -5,16 +5,20 @@
     experiment = kmodels.Experiment(name="digits/lenet", dataset="digits", model="conv_net", image_size=32)
     record = kmodels.run(experiment, seed=0)
 
-Names are imported when they are first used, so `import kmodels` itself costs nothing. It has one side effect:
-where neither `KERAS_BACKEND` is set nor Keras imported yet, it chooses JAX.
+Names are imported when they are first used, so `import kmodels` itself costs nothing. It has two side effects:
+where neither `KERAS_BACKEND` is set nor Keras imported yet, it chooses JAX; and for versions of JAX that compute wrong
+validation on a CPU, it sets the flag in `XLA_FLAGS` that cures them.
 """
 
 import os
 import sys
 from importlib import import_module
 
+from kmodels.backend import avoid_stale_weights
+
 if "keras" not in sys.modules:
     os.environ.setdefault("KERAS_BACKEND", "jax")
+avoid_stale_weights()
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,7 @@
 """Which Keras backend is in use, on which device, and TensorFlow kept in its place beside it."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -9,6 +10,10 @@ from kmodels.errors import InputError, unknown
 
 BACKENDS = ("jax", "tensorflow", "torch")
 XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+# These versions of jaxlib keep the weights of a dense layer after a flatten as they were at its first call, on a CPU:
+# validation is wrong from the second epoch on, in stock Keras too. Without XNNPACK it is right.
+STALE_JAXLIB = ("0.7.2", "0.8.0", "0.8.1")
+WITHOUT_XNNPACK = "--xla_cpu_use_xnnpack=false"
 
 
 def check_backend():
@@ -60,6 +65,21 @@ def import_tensorflow():
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def avoid_stale_weights():
+    """Sets XLA's flag against wrong validation for the versions of JAX that need it; it counts until JAX computes."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if needs_xnnpack_off() and "xla_cpu_use_xnnpack" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {WITHOUT_XNNPACK}".strip()
+
+
+def needs_xnnpack_off():
+    """Whether the installed JAX is of the versions that compute wrong validation on a CPU."""
+    try:
+        return importlib.metadata.version("jaxlib") in STALE_JAXLIB
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def make_deterministic():

@@ -60,7 +60,7 @@ def doctor() -> int:
         print(f"{package:<13} {found or 'not installed'}")
     print(f"KERAS_BACKEND {os.environ.get('KERAS_BACKEND')} (one of {', '.join(BACKENDS)})")
     check_backend()
-    from kmodels.backend import device_name
+    from kmodels.backend import WITHOUT_XNNPACK, device_name, needs_xnnpack_off
     from kmodels.report.architecture import can_draw
 
     try:
@@ -68,6 +68,10 @@ def doctor() -> int:
     except Exception as error:
         raise InputError(f"the device cannot be used: {type(error).__name__}: {error}") from error
     print(f"device        {device}")
+    if os.environ["KERAS_BACKEND"] == "jax" and needs_xnnpack_off():
+        cured = WITHOUT_XNNPACK in os.environ.get("XLA_FLAGS", "")
+        what = f"XLA_FLAGS has {WITHOUT_XNNPACK}, which cures it" if cured else f"set XLA_FLAGS={WITHOUT_XNNPACK}"
+        print(f"validation    this version of jaxlib computes it wrongly on a CPU; {what}")
     cache = cache_folder()
     print(f"data cache    {writable_folder(cache)} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)")
     drawing = "graphviz and pydot found" if can_draw() else "not possible: needs graphviz (its command dot) and pydot"

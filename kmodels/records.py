@@ -52,6 +52,8 @@ class Record:
         callbacks: the names of callbacks beyond kmodels' own.
         code_sha256: {field of the experiment: digest of its source} of functions named as "module:function".
         head: where a head was fitted on frozen features: what was chosen on val, with the candidates' val accuracies.
+        network_sha256: digest of the weights of the network beside it; None: it has none, or is older than this field.
+        warnings: sentences on what may be wrong with it, as the run printed them.
     """
 
     experiment: Experiment
@@ -82,6 +84,8 @@ class Record:
     code_sha256: Mapping[str, str] | None = None
     head: Mapping[str, Any] | None = None
     callbacks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    network_sha256: str | None = None
     seeds_at_once: int = 1
     deterministic: bool = False
     schema: int = SCHEMA
@@ -164,7 +168,8 @@ def read_record(path):
         values = {item.name: content[item.name] for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment.from_record(_as_tuples(content["experiment"]))
         values["class_names"] = tuple(values["class_names"])
-        values["callbacks"] = tuple(values.get("callbacks", ()))
+        for name in ("callbacks", "warnings"):
+            values[name] = tuple(values.get(name, ()))
         values["image_shape"] = tuple(values["image_shape"])
         for name in ("history", "started_from", "code_sha256", "head"):
             values[name] = _as_tuples(values.get(name))

@@ -22,6 +22,8 @@ from kmodels.records import read_records
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
+# Exit statuses after Ctrl-C and SIGTERM.
+INTERRUPTED = (130, 143)
 
 
 def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
@@ -40,7 +42,7 @@ def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
 
 def leave(status):
     """Ends the process with this exit status."""
-    if status == 130:
+    if status in INTERRUPTED:
         # After Ctrl-C while libraries were being loaded, their clean-up crashes.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -50,10 +52,11 @@ def leave(status):
 
 def run_command(command, *arguments, **options):
     """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
+    sys.stdout = output = _Output(sys.stdout)
     try:
         status = command(*arguments, **options)
         sys.stdout.flush()
-        return status
+        return status or int(output.failed)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -64,6 +67,45 @@ def run_command(command, *arguments, **options):
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         return 130
+    except SystemExit as end:
+        if end.code in INTERRUPTED:
+            return end.code
+        raise
+
+
+class _Output:
+    """Standard output that a run outlives: where nothing can be written to it, that is said once, on standard error.
+
+    Args:
+        stream: the standard output; None: it was closed before the process began.
+
+    Attributes:
+        failed: whether something could not be written.
+    """
+
+    def __init__(self, stream):
+        self._stream, self.failed = stream or open(os.devnull, "w"), False  # noqa: SIM115 (as long as the process)
+
+    def write(self, text):
+        return self._tried(self._stream.write, text)
+
+    def flush(self):
+        self._tried(self._stream.flush)
+
+    def _tried(self, do, *arguments):
+        try:
+            return do(*arguments)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.failed = True
+            print(f"cannot write to standard output: {error.strerror}; going on without it", file=sys.stderr)
+            # What is in the buffers goes there too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            return do(*arguments)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
 
 
 def _main(experiments, doc, figures, claims, draw, closing):

@@ -7,6 +7,7 @@ Nothing here imports Keras before the environment of a worker is set.
 """
 
 import contextlib
+import functools
 import io
 import os
 import shutil
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -45,13 +47,14 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, verbose=No
     import keras
 
     from kmodels.backend import deterministic
+    from kmodels.training.callbacks import Interrupts
     from kmodels.training.sweeps import Outcome
 
     require_whole("devices", workers, 1)
     gpus = visible_gpus()
     require(not gpus or workers <= len(gpus), f"devices must be at most {len(gpus)}, the number of GPUs", workers)
     waiting = dict(enumerate(runs))
-    with tempfile.TemporaryDirectory(prefix="kmodels-workers-") as folder:
+    with Interrupts(), tempfile.TemporaryDirectory(prefix="kmodels-workers-") as folder:
         common = {
             "folder": folder,
             "process": os.getpid(),
@@ -107,6 +110,8 @@ def _work(number, experiment, seed, common):
     state = Path(common["folder"]) / f"{number}.run"
     state.write_text(str(os.getpid()))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.getppid() == common["process"]:
+        _end_with(common["process"])
     os.environ["KERAS_BACKEND"] = common["backend"]
     sys.path += [folder for folder in common["path"] if folder not in sys.path]
     components.RECEIVED.update(common["functions"])
@@ -116,6 +121,18 @@ def _work(number, experiment, seed, common):
     finally:
         state.unlink(missing_ok=True)
     return number, *result
+
+
+@functools.cache
+def _end_with(parent):
+    """Interrupts this process, which then records its finished epochs, once its parent has died."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_one(experiment, seed, common):
@@ -140,7 +157,7 @@ def _run_one(experiment, seed, common):
     except InputError as error:
         print(f"failed: {error}")
         return None, error, False
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, SystemExit) as interrupt:
         print(f"interrupted: {interrupt}")
         return None, RuntimeError(f"interrupted: {interrupt}"), False
     except Exception as error:

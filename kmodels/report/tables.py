@@ -252,8 +252,7 @@ def record_text(record):
         f"{', '.join(filter(None, (f'{record.epochs_run} epochs', kept_epoch(record))))}; "
         f"{record.device}, {record.backend}, {record.precision}",
     ]
-    if record.error:
-        lines.append(record.error)
+    lines += [*filter(None, [record.error]), *(f"warning: {warning}" for warning in record.warnings)]
     lines += [f"{name}: {value}" for name, value in origin(record).items()]
     if record.test:
         rows = [("", "images", "loss", "accuracy %", "published %", "calibration error %")]

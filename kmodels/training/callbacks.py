@@ -41,38 +41,58 @@ class KeepWeights(keras.callbacks.EarlyStopping):
 
 
 class Interrupts(keras.callbacks.Callback):
-    """As a context around training, makes sure that Ctrl-C ends it.
+    """As a context around work, makes sure that Ctrl-C and SIGTERM end it as exceptions, and so can be recorded.
+
+    Ctrl-C is a KeyboardInterrupt. SIGTERM, which Slurm, Kaggle and `docker stop` send, is a SystemExit with status 143;
+    a second one ends the process at once. Contexts may lie in one another.
 
     Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
-    four was lost that way in short runs. An interrupt is remembered here, and raised again when the next epoch begins.
+    four was lost that way in short runs. A signal is remembered here, and raised again when the next epoch begins.
     """
 
     # Does nothing between batches.
     async_safe = True
-    _interrupted, _before = False, None
+    # Of all contexts that are open: the outermost one handles the signals.
+    _depth, _received, _before = 0, None, {}
 
     def __enter__(self):
-        self._interrupted, self._before = False, None
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
-        # Another program's handler, or none (a worker in the background), stays as it is.
-        if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._remember)
+        shared = Interrupts
+        if not shared._depth:
+            shared._received, shared._before = None, {}
+            if threading.current_thread() is threading.main_thread():
+                # Another program's handler, or none (a worker in the background), stays as it is.
+                usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+                shared._before = {number: own for number, own in usual.items() if signal.getsignal(number) is own}
+            for number in shared._before:
+                signal.signal(number, shared._receive)
+        shared._depth += 1
         return self
 
     def __exit__(self, *raised):
-        if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._before)
-        if self._interrupted and raised[0] is None:
-            raise KeyboardInterrupt
+        shared = Interrupts
+        shared._depth -= 1
+        if shared._depth:
+            return
+        for number, handler in shared._before.items():
+            signal.signal(number, handler)
+        if raised[0] is None:
+            shared._raise()
 
-    def _remember(self, *arguments):
-        self._interrupted = True
-        self._before(*arguments)
+    @staticmethod
+    def _receive(number, frame):
+        if number == signal.SIGTERM and Interrupts._received == number:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        Interrupts._received = number
+        Interrupts._raise()
+
+    @staticmethod
+    def _raise():
+        if Interrupts._received is not None:
+            raise SystemExit(128 + signal.SIGTERM) if Interrupts._received == signal.SIGTERM else KeyboardInterrupt
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._interrupted:
-            raise KeyboardInterrupt
+        self._raise()
 
 
 class StopOnNaN(keras.callbacks.Callback):

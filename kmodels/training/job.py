@@ -2,7 +2,9 @@
 
 import contextlib
 import datetime
+import sys
 import tempfile
+from pathlib import Path
 
 from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
@@ -10,7 +12,7 @@ from kmodels.data import Dataset, load_dataset
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
-from kmodels.models.saving import weights_checksum
+from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, finite, read_record, record_stem, write_record
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
@@ -147,6 +149,40 @@ class Job:
             print(f"{unwritable}; the record is in {path}")
             return record, path
 
+    def save(self, network, training, **fields):
+        """Writes the network, and the record of a completed run; returns the record.
+
+        The network first: a record that says completed has its own network beside it. Where the disk is full, the
+        record comes first, and the network takes the space of the checkpoint; what does not fit either is put into the
+        system's temporary folder, and lines say what is where.
+        """
+        path = self.path(".keras")
+        try:
+            save_network(network, path)
+        except InputError as error:
+            print(error)
+            return self._save_what_fits(network, path, training, fields)
+        record, _ = self.write("completed", training, network_sha256=weights_checksum(path), **fields)
+        self.remember_network()
+        self.clean_up(training)
+        return record
+
+    def _save_what_fits(self, network, path, training, fields):
+        self.write("completed", training, **fields)
+        # A copy, since without the checkpoint there is no other.
+        spare = Path(tempfile.mkdtemp(prefix="kmodels-")) / path.name
+        spared = _saved(network, spare)
+        self.clean_up(training)
+        if _saved(network, path):
+            spare.unlink(missing_ok=True)
+            self.remember_network()
+        elif spared:
+            print(f"the network is in {spare}")
+        else:
+            print("the network is lost; to have it, make space and run this again with again=True (--again)")
+        digest = weights_checksum(path) or weights_checksum(spare)
+        return self.write("completed", training, network_sha256=digest, **fields)[0]
+
     @contextlib.contextmanager
     def recording_failure(self, training):
         """A context that records the finished epochs where an error ends it, and tells the error where they are."""
@@ -159,17 +195,19 @@ class Job:
             raise
 
     def _record_failure(self, training, error):
-        interrupted, epochs = isinstance(error, KeyboardInterrupt), training.epochs_run
+        interrupted, epochs = isinstance(error, KeyboardInterrupt | SystemExit), training.epochs_run
         if interrupted and not epochs:
-            error.args = ("no epoch was finished, nothing is recorded",)
-            return
-        status, message = ("interrupted", None) if interrupted else ("failed", describe_error(error))
-        _, path = self.write(status, training, message)
-        where = f"the {epochs} finished epochs are in {path}"
-        if saved := training.checkpoint.epochs_saved:
-            where += f"; resume continues from epoch {saved + 1}"
-        if interrupted:
+            where = "no epoch was finished, nothing is recorded"
+        else:
+            status, message = ("interrupted", None) if interrupted else ("failed", describe_error(error))
+            _, path = self.write(status, training, message)
+            where = f"the {epochs} finished epochs are in {path}"
+            if saved := training.checkpoint.epochs_saved:
+                where += f"; resume continues from epoch {saved + 1}"
+        if isinstance(error, KeyboardInterrupt):
             error.args = (where,)
+        elif isinstance(error, SystemExit):
+            print(f"terminated: {where}", file=sys.stderr, flush=True)
         else:
             error.add_note(where)
 
@@ -193,3 +231,11 @@ def _measured(training):
         "devices": training.devices.count if training.devices else 1,
         "callbacks": tuple(type(callback).__name__ for callback in training.settings.callbacks),
     }
+
+
+def _saved(network, path):
+    """Whether the network could be written."""
+    try:
+        return bool(save_network(network, path))
+    except InputError:
+        return False

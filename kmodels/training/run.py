@@ -1,5 +1,6 @@
 """`run`: an experiment and a seed in, a record out. Names are resolved here; `train` does the training."""
 
+import math
 import random
 
 import numpy as np
@@ -7,9 +8,10 @@ import numpy as np
 from kmodels.data.cache import SPLITS
 from kmodels.errors import shorten
 from kmodels.models import build_model
-from kmodels.models.saving import load_network, save_network
+from kmodels.models.saving import load_network
 from kmodels.models.transfer import freeze, transfer_weights
 from kmodels.training import heads
+from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.precision import computing_in
 from kmodels.training.train import Training, check_on_device
@@ -19,6 +21,12 @@ OF_TRAIN = (
     "epochs", "batch_size", "schedule", "warmup_epochs", "plateau_patience", "plateau_factor", "sampler",
     "label_smoothing", "class_weight", "keep", "monitor", "patience", "data_loader",
 )  # fmt: skip
+# How far the same loss, computed in two programs, may differ.
+ROUNDING = {
+    "float32": {"rel_tol": 1e-3, "abs_tol": 1e-4},
+    "float16": {"rel_tol": 2e-2, "abs_tol": 1e-3},
+    "bfloat16": {"rel_tol": 5e-2, "abs_tol": 1e-2},
+}
 OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
 
 
@@ -58,7 +66,8 @@ def run(
     Raises:
         InputError: for bad data, a batch larger than the train split or not divisible by `devices`, more devices than
             there are, or an `out` that cannot be written.
-        KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted".
+        KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted". SIGTERM
+            does the same, and ends the process with status 143.
         Exception: whatever else ended the training (memory, for example), after a record marked "failed".
     """
     # Before data are opened, which may take long.
@@ -73,12 +82,13 @@ def run(
 
 def execute(job, *, verbose=None, **options):
     """Trains or fits what a Job describes, and returns its Record; options as in `run`."""
-    if job.experiment.is_fitted:
-        return heads.fit_head(job, verbose)
-    training = prepare(job, verbose=verbose, **options)
-    with job.recording_failure(training):
-        training.fit()
-    return finish(job, training)
+    with Interrupts():
+        if job.experiment.is_fitted:
+            return heads.fit_head(job, verbose)
+        training = prepare(job, verbose=verbose, **options)
+        with job.recording_failure(training):
+            training.fit()
+        return finish(job, training)
 
 
 def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callbacks=()):
@@ -138,11 +148,10 @@ def finish(job, training, seeds_at_once=1):
     network = training.network
     if job.experiment.head == "crt":
         network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
-    # Before the record: a record that says completed always has its own network beside it.
-    save_network(network, job.path(".keras"))
-    job.remember_network()
-    record, _ = job.write("completed", training, seeds_at_once=seeds_at_once, **evaluations)
-    job.clean_up(training)
+    warnings = _warnings(fitted, evaluations["val"], job.precision)
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
         kept = "the last epoch" if job.experiment.keep == "last" else best
@@ -152,6 +161,18 @@ def finish(job, training, seeds_at_once=1):
             flush=True,
         )
     return record
+
+
+def _warnings(fitted, val, precision):
+    """Sentences on what may be wrong: the kept weights must have the val_loss that their epoch had."""
+    losses = fitted.history.get("val_cross_entropy", fitted.history.get("val_loss", ()))
+    reported = losses[fitted.best_epoch - 1] if fitted.best_epoch else None
+    if reported is None or val.loss is None or math.isclose(reported, val.loss, **ROUNDING[precision]):
+        return ()
+    return (
+        f"val_loss was {reported:.4f} after epoch {fitted.best_epoch}, whose weights were kept, and is {val.loss:.4f} "
+        "with these weights; they should be equal, so one of the two is computed wrongly here",
+    )
 
 
 def _seed_generators(seed):

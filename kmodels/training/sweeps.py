@@ -10,6 +10,7 @@ from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
+from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.run import execute, finish, prepare
 
@@ -137,7 +138,7 @@ def _outcomes(jobs, progress, together, options):
 
         progress.begin(jobs)
         try:
-            with contextlib.ExitStack() as stack:
+            with Interrupts(), contextlib.ExitStack() as stack:
                 for job, training in zip(jobs, trainings, strict=True):
                     stack.enter_context(job.recording_failure(training))
                 train_together(trainings)

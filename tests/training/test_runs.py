@@ -47,6 +47,25 @@ def test_the_record_reads_back_equal(finished):
     assert list(read_records(out).values()) == [record]
 
 
+def test_the_kept_weights_have_the_val_loss_of_their_epoch(finished):
+    record, _ = finished
+    assert record.val.loss == pytest.approx(record.history["val_loss"][record.best_epoch - 1], rel=1e-4)
+    assert record.warnings == ()
+
+
+def test_kept_weights_with_another_val_loss_are_told_and_recorded(tiny, tmp_path, capsys):
+    class Spoil(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            weights = self.model.trainable_variables[0]
+            weights.assign(weights * 5)
+
+    record = run(replace(tiny, epochs=1), 0, tmp_path, verbose=0, callbacks=[Spoil()])
+    (warning,) = record.warnings
+    assert f"is {record.val.loss:.4f} with these weights" in warning
+    assert f"warning: {warning}" in capsys.readouterr().out
+    assert read_record(tmp_path / f"{record.stem}.json") == record
+
+
 def test_the_record_says_what_ran_where(finished, backend):
     record, _ = finished
     assert record.status == "completed"
@@ -234,12 +253,15 @@ def test_a_bad_seed_and_an_unwritable_folder_are_refused_before_training(tiny, t
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "line"), [(signal.SIGINT, 130, "interrupted: the"), (signal.SIGTERM, 143, "terminated: the")]
+)
+def test_ctrl_c_and_sigterm_in_a_script_are_a_line_and_a_status(tmp_path, number, status, line):
     script = tmp_path / "script.py"
     script.write_text(
         "from kmodels.experiment import Experiment\n"
         "from kmodels.script import main\n"
-        "main([Experiment(name='tests/long', dataset='synthetic', image_size=16, model='conv_net', batch_size=8,\n"
+        "main([Experiment(name='tests/long', dataset='synthetic', image_size=16, model='mlp', batch_size=8,\n"
         "                 epochs=100_000, patience=None)], __doc__)\n"
     )
     process = subprocess.Popen(
@@ -249,14 +271,14 @@ def test_ctrl_c_in_a_script_is_a_line_and_status_130(tmp_path):
         text=True,
         env=dict(os.environ),
     )
-    for line in process.stdout:
-        if line.startswith("Epoch 4/"):
+    for printed in process.stdout:
+        if printed.startswith("Epoch 4/"):
             break
     time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "interrupted: the" in errors
+    assert process.returncode == status
+    assert line in errors
     assert "Traceback" not in errors
     (record,) = read_records(tmp_path).values()
     assert record.status == "interrupted"
