@@ -236,11 +236,6 @@ class Experiment:
 
     def __post_init__(self):
         self._convert()
-        require(
-            re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)+", self.name, re.ASCII),
-            "name must be <report>/<name>: letters, digits, '_', '.' and '-' in parts joined by '/'",
-            self.name,
-        )
         for kind, known in (
             ("model", MODELS),
             ("augmentation", POLICIES),
@@ -291,9 +286,15 @@ class Experiment:
         return experiment
 
     def _convert(self):
-        """Brings every value to the type of its field."""
+        """Brings every value to the type of its field, and checks the name."""
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+        # It becomes the name of a folder.
+        require(
+            re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)+", self.name, re.ASCII),
+            "name must be <report>/<name>: letters, digits, '_', '.' and '-' in parts joined by '/'",
+            self.name,
+        )
         if self.schedule == "plateau":
             # Two ways to write the same: with one of them left, equal experiments are equal.
             object.__setattr__(self, "schedule", None)

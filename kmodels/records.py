@@ -1,23 +1,31 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
+import datetime
 import hashlib
 import json
+import math
+import re
 import statistics
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 from kmodels.analysis.evaluation import Evaluation
 from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
-from kmodels.errors import InputError, require
+from kmodels.backend import BACKENDS
+from kmodels.data.cache import SPLITS
+from kmodels.errors import InputError, describe_error, require, require_whole, shorten_text
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
 
 SCHEMA = 1
 STATUSES = ("completed", "diverged", "interrupted", "failed")
+# The largest, of a thousand classes, has a tenth of it.
+MOST_BYTES = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +100,8 @@ class Record:
 
     def __post_init__(self):
         require(self.status in STATUSES, f"status must be one of {', '.join(STATUSES)}", self.status)
-        for name, kind in (("source", Mapping), ("history", Mapping), ("parameters", int), ("class_names", tuple)):
-            require(isinstance(getattr(self, name), kind), f"{name} must be a {kind.__name__}", getattr(self, name))
+        for name in ("source", "history"):
+            require(isinstance(getattr(self, name), Mapping), f"{name} must be a mapping", getattr(self, name))
         missing = {"kind", "name", "counts", "sha256"} - set(self.source)
         require(not missing, f"source must have {', '.join(sorted(missing))}", sorted(self.source))
         if self.status == "completed":
@@ -154,39 +162,121 @@ def write_record(record, out):
 def read_record(path):
     """Reads a record back into equal values.
 
+    Everything in it is checked first, by type, range and characters: what it says decides where files are written.
+
     Raises:
         InputError: if the file is missing, is no record, or has another schema version.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        require(Path(path).stat().st_size <= MOST_BYTES, f"a record must have at most {MOST_BYTES:,} bytes", str(path))
+        content = json.loads(Path(path).read_text(), parse_float=_finite_number, parse_constant=_finite_number)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the record {path}: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {schema!r}")
+        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {shorten_text(schema)}")
     try:
-        values = {item.name: content[item.name] for item in fields(Record) if item.name in content}
-        values["experiment"] = Experiment.from_record(_as_tuples(content["experiment"]))
-        values["class_names"] = tuple(values["class_names"])
-        for name in ("callbacks", "warnings"):
-            values[name] = tuple(values.get(name, ()))
-        values["image_shape"] = tuple(values["image_shape"])
-        for name in ("history", "started_from", "code_sha256", "head"):
-            values[name] = _as_tuples(values.get(name))
+        values = {item.name: _as_tuples(content[item.name]) for item in fields(Record) if item.name in content}
+        values["experiment"] = Experiment.from_record(values["experiment"])
+        values["source"] = content["source"]
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
-        return Record(**values)
-    except (KeyError, TypeError, AttributeError, InputError) as error:
-        raise InputError(f"{path} is not a whole record: {type(error).__name__}: {error}") from error
+        record = Record(**values)
+        _check_types(record)
+        _check_ranges(record)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path} is not a whole record: {shorten_text(describe_error(error))}") from error
+    return record
+
+
+def _finite_number(text):
+    number = float(text)
+    require(math.isfinite(number), "numbers in a record must be finite", text)
+    return number
 
 
 def _evaluation(content):
     if content is None:
         return None
-    values = _as_tuples(content)
+    values = dict(content)
     if values.get("calibration") is not None:
         values["calibration"] = Calibration(**values["calibration"])
     return Evaluation(**values)
+
+
+def _check_types(value):
+    """Raises InputError unless every field of a dataclass, and of those in it, has the type that it declares."""
+    for item in fields(value):
+        inner = getattr(value, item.name)
+        require(_fits(inner, item.type), f"{item.name} must be {getattr(item.type, '__name__', item.type)}", inner)
+        if isinstance(inner, Evaluation | Calibration):
+            _check_types(inner)
+
+
+def _fits(value, kind):
+    """Whether a value has a type as annotations have it; a whole number is a float too, and no truth value a number."""
+    if kind is Any:
+        return True
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    parts = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        parts = parts[:1] * len(value) if parts[1:] == (...,) else parts
+        return len(parts) == len(value) and all(map(_fits, value, parts))
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(name, parts[0]) and _fits(inner, parts[1]) for name, inner in value.items()
+        )
+    return isinstance(value, kind or NoneType)
+
+
+def _check_ranges(record):
+    """Raises InputError for values that no run writes."""
+    source, classes = record.source, len(record.class_names)
+    for name, value in (
+        ("weights_sha256", record.weights_sha256),
+        ("network_sha256", record.network_sha256),
+        ("source's sha256", source["sha256"]),
+        *(record.code_sha256 or {}).items(),
+    ):
+        hexadecimal = value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value))
+        require(hexadecimal, f"{name} must be 64 hexadecimal digits", value)
+    require(record.backend in BACKENDS, f"backend must be one of {', '.join(BACKENDS)}", record.backend)
+    require(re.fullmatch(r"\w+", record.precision, re.ASCII), "precision must be a word", record.precision)
+    counts = source["counts"]
+    counted = _fits(counts, Mapping[str, int]) and set(counts) <= set(SPLITS) and min(counts.values(), default=-1) >= 0
+    require(counted, f"source's counts must be numbers of images of {', '.join(SPLITS)}", counts)
+    for name, kind in (("kind", str), ("name", str), ("original", bool), ("split", str), ("notes", tuple[str, ...])):
+        fits = name not in source or _fits(_as_tuples(source[name]), kind)
+        require(fits, f"source's {name} must be {getattr(kind, '__name__', kind)}", source)
+    for name, least in (("seed", 0), ("parameters", 0), ("devices", 1), ("seeds_at_once", 1)):
+        require_whole(name, getattr(record, name), least)
+    for name in ("compile_seconds", "train_seconds", "images_per_second"):
+        require((getattr(record, name) or 0) >= 0, f"{name} must be at least 0", getattr(record, name))
+    require(classes >= 2, "class_names must be two or more", record.class_names)
+    require(min(record.image_shape) >= 1, "image_shape must be numbers of at least 1", record.image_shape)
+    require(len({len(v) for v in record.history.values()}) < 2, "columns of history must be equally long", None)
+    best = record.best_epoch
+    require(best is None or 1 <= best <= record.epochs_run, f"best_epoch must be 1 to {record.epochs_run}", best)
+    datetime.datetime.fromisoformat(record.started)
+    for evaluation in filter(None, (record.train, record.val, record.test)):
+        matrix, of_classes = evaluation.confusion_matrix, evaluation.per_class_accuracy
+        square = len(matrix) == classes and all(len(row) == classes and min(row) >= 0 for row in matrix)
+        require(square, f"confusion_matrix must be {classes} rows of {classes} counts", len(matrix))
+        total = sum(map(sum, matrix))
+        require(total == evaluation.examples >= 1, f"confusion_matrix must count {evaluation.examples} images", total)
+        shares = (evaluation.accuracy, *(share for share in of_classes if share is not None))
+        require(
+            len(of_classes) == classes and 0 <= min(shares) <= max(shares) <= 1, "accuracies must be 0 to 1", shares
+        )
+        require((evaluation.loss or 0) >= 0, "loss must be at least 0", evaluation.loss)
+        if bins := evaluation.calibration:
+            lengths = {len(bins.counts), len(bins.confidences), len(bins.accuracies)}
+            require(len(lengths) == 1, "the columns of calibration must be equally long", lengths)
 
 
 def _as_tuples(value):

@@ -23,7 +23,7 @@ from kmodels.components import call_with, load_component
 from kmodels.data import Dataset, Split, load_dataset
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
-from kmodels.models.saving import load_network
+from kmodels.models.saving import load_network, weights_checksum
 from kmodels.report.pictures import picture_path, save
 from kmodels.report.tables import percent
 
@@ -217,6 +217,8 @@ def _load(record, out, data_dir):
         raise InputError(f"head {experiment.head!r} has no network of its own; it uses the features of {network}")
     if not path.is_file():
         raise InputError(f"the network {path.name} is missing; run the experiment again to get it")
+    if record.network_sha256 not in (None, weights_checksum(path)):
+        raise InputError(f"the network {path.name} is not the one of the record; run the experiment again to get that")
     network = load_network(path)
     logits = logits_network(network, len(record.class_names))
     return _Trained(network, logits, dataset_of(record, data_dir).test)

@@ -92,11 +92,17 @@ class Job:
         return self.out / f"{stem}{suffix}"
 
     def recorded(self):
-        """The record of an earlier run of the same, if that was completed; None otherwise."""
-        if not self.path(".json").exists():
+        """The record of an earlier run of the same, if that was completed and has its own network; None otherwise."""
+        path, network = self.path(".json"), self.path(".keras")
+        if not path.exists():
+            return None
+        record = read_record(path)
+        digest = weights_checksum(network)
+        if digest and record.network_sha256 not in (None, digest):
+            print(f"{network} is not the network of {path.name}: a repeat was killed between the two; running it again")
             return None
         self.remember_network()
-        return read_record(self.path(".json"))
+        return record
 
     def remember_network(self):
         """Lets later jobs that start from this one's network have this and no other of its name."""

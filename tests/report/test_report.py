@@ -18,7 +18,7 @@ from PIL import Image
 from kmodels import Dataset, Experiment, InputError, Published, build_model, cli, plots, run
 from kmodels.components import source_digest
 from kmodels.models import trainable_parameters
-from kmodels.models.saving import save_network
+from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import write_record
 from kmodels.report import architecture, markdown, network_pictures, write_report
 from kmodels.report.figures import ClassComparison, Curves, ImageGrid, LongTail, Sweep
@@ -61,7 +61,7 @@ def as_run(trained, tmp_path):
         if network == "trained":
             shutil.copy(trained[1], path)
         elif network is not None:
-            save_network(network, path)
+            record = replace(record, network_sha256=weights_checksum(save_network(network, path)))
         return record
 
     return as_run
