@@ -21,7 +21,8 @@ def unknown(kind, received, known, alternative=""):
     near = difflib.get_close_matches(str(received), known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return InputError(
-        f"unknown {kind} {received!r}; {hint}known: {', '.join(known)}{alternative and f'; {alternative}'}"
+        # A large network has hundreds of layers.
+        f"unknown {kind} {received!r}; {hint}known: {shorten(known, 40)}{alternative and f'; {alternative}'}"
     )
 
 

@@ -1,42 +1,91 @@
 """The forward pass: to the logits, or to layers on the way."""
 
+import warnings
 import weakref
 
 import keras
 import numpy as np
 
 from kmodels.errors import InputError, require, unknown
+from kmodels.models.logits import (
+    has_graph,
+    inputs_of,
+    looks_like_probabilities,
+    require_weights,
+    two_logits,
+    without_activation,
+)
 
-# Model -> {layer names: the model that ends in them}. Features of train, validation and test are three calls, and each
-# new model would be compiled again.
-_EXTRACTORS = weakref.WeakKeyDictionary()
+# Model -> {what was asked of it: the model of its layers that computes it}. Features of train, validation and test are
+# three calls, and each new model would be compiled again.
+_DERIVED = weakref.WeakKeyDictionary()
 
 
 class _Batches(keras.utils.PyDataset):
-    def __init__(self, images, batch_size):
+    def __init__(self, inputs, batch_size):
         super().__init__()
-        self.images, self.batch_size = images, batch_size
+        self.inputs, self.batch_size = inputs, batch_size
 
     def __len__(self):
-        return -(-len(self.images) // self.batch_size)
+        return -(-count(self.inputs) // self.batch_size)
 
     def __getitem__(self, index):
-        batch = self.images[index * self.batch_size : (index + 1) * self.batch_size]
-        if index > 0 and len(batch) < self.batch_size:
-            # Another size would be compiled again, for one batch.
-            batch = np.concatenate([batch, self.images[: self.batch_size - len(batch)]])
-        return (batch,)
+        def batch(array):
+            rows = array[index * self.batch_size : (index + 1) * self.batch_size]
+            if index > 0 and len(rows) < self.batch_size:
+                # Another size would be compiled again, for one batch.
+                rows = np.concatenate([rows, array[: self.batch_size - len(rows)]])
+            return rows
+
+        return (keras.tree.map_structure(batch, self.inputs),)
 
 
-def predict_logits(model, images, batch_size=512):
+def predict_logits(model, images, batch_size=512, output=None):
     """Logits float32 (n, classes) of all images, in order.
 
+    A last softmax or sigmoid is left out where it is visible, and one unit z for two classes becomes [0, z]; so the
+    softmax of the logits is the probability, and the class with the largest one is the predicted class.
+
     Args:
-        model: a network from pixels to logits.
-        images: (n, height, width, 3), 0..255; may be memory-mapped, only a batch is read at a time.
+        model: a built keras.Model from pixels to logits or probabilities.
+        images: (n, height, width, channels), as the model takes them; of a model with several inputs a list or dict of
+            arrays. May be memory-mapped, only a batch is read at a time.
         batch_size: images per step.
+        output: name or index of the output, of a model with several.
+
+    Raises:
+        InputError: if the model has no weights yet, the images do not fit, or it is not said which output is meant.
     """
-    return model.predict(_Batches(images, batch_size), verbose=0)[: len(images)].astype("float32")
+    inputs = model_inputs(model, images)
+    if has_graph(model):
+        logits = _predict(_derived(model, ("logits", output), lambda: _to_logits(model, output)), inputs, batch_size)
+    else:
+        logits = choose_output(model, _predict(model, inputs, batch_size), output)
+        require(logits.ndim == 2, "the network's output must be (batch, classes)", logits.shape)
+    if looks_like_probabilities(logits):
+        warn_of_probabilities(model)
+    return logits
+
+
+def warn_of_probabilities(model):
+    """Says that the outputs of a model are probabilities, and that its last activation cannot be left out."""
+    warnings.warn(
+        f"the outputs of {model.name!r} look like probabilities, and the activation they come from is not visible: "
+        "end the network with logits, or with a Dense, Activation or Softmax layer",
+        stacklevel=3,
+    )
+
+
+def _to_logits(model, output):
+    tensor = choose_output(model, output_structure(model), output)
+    require(
+        len(tensor.shape) == 2,
+        "the network's output must be (batch, classes); end it with Flatten or GlobalAveragePooling2D and Dense",
+        tuple(tensor.shape),
+    )
+    one = model if len(model.outputs) == 1 and not nested(model) else keras.Model(inputs_of(model), tensor)
+    logits = without_activation(one, strict=False)
+    return two_logits(logits) if tensor.shape[-1] == 1 else logits
 
 
 def features(model, images, layer, batch_size=512):
@@ -44,12 +93,13 @@ def features(model, images, layer, batch_size=512):
 
     Args:
         model: a flat functional network (or Sequential), from pixels.
-        images: (n, height, width, 3), 0..255; may be memory-mapped, only a batch is read at a time.
+        images: (n, height, width, channels), as the model takes them; of a model with several inputs a list or dict of
+            arrays. May be memory-mapped, only a batch is read at a time.
         layer: the layer's name.
         batch_size: images per step.
 
     Raises:
-        InputError: if there is no such layer, or it is a nested model, or inside one.
+        InputError: if there is no such layer, or it is a nested model, or inside one, or the images do not fit.
     """
     return _outputs(model, images, (layer,), batch_size)[layer]
 
@@ -74,6 +124,7 @@ def feature_maps(model, images, layers, batch_size=512):
     Raises:
         InputError: if there is no layer, or one whose output is neither 4-D nor 2-D.
     """
+    require(not isinstance(layers, str), "layers must be a list of names", layers)
     layers = tuple(layers)
     require(layers, "layers must name at least one layer", layers)
     for name in layers:
@@ -81,25 +132,140 @@ def feature_maps(model, images, layers, batch_size=512):
     return _outputs(model, images, layers, batch_size)
 
 
+def model_inputs(model, images):
+    """The images as NumPy arrays, arranged as the model takes them.
+
+    Args:
+        model: a keras.Model.
+        images: an array; of a model with several inputs a list or dict of arrays, with as many rows each.
+
+    Returns:
+        An array, or a list or dict of arrays.
+
+    Raises:
+        InputError: if the model has no weights yet, or the images are not those that it takes.
+    """
+    require(isinstance(model, keras.Model), "model must be a keras.Model", model)
+    require_weights(model)
+    if not has_graph(model):
+        several = isinstance(images, dict) or (
+            isinstance(images, list | tuple) and any(np.ndim(array) == 4 for array in images)
+        )
+        inputs = keras.tree.map_structure(_array, images) if several else _array(images)
+        count(inputs)
+        return inputs
+    structure, names = inputs_of(model), [tensor.name for tensor in model.inputs]
+    keys = list(structure) if isinstance(structure, dict) else names
+    if isinstance(images, dict):
+        require(set(images) == set(keys), f"the network's inputs are {', '.join(keys)}; give each", sorted(images))
+        arrays = [images[key] for key in (sorted(keys) if isinstance(structure, dict) else keys)]
+    elif len(names) == 1:
+        one_of_one = isinstance(images, list | tuple) and len(images) == 1 and np.ndim(images[0]) == 4
+        arrays = [images[0] if one_of_one else images]
+    else:
+        given = isinstance(images, list | tuple) and len(images) == len(names)
+        rule = f"the network has {len(names)} inputs: give a list or dict of arrays for {', '.join(keys)}"
+        require(given, rule, np.shape(images) if isinstance(images, np.ndarray) else type(images).__name__)
+        arrays = images
+    arrays = [_array(array) for array in arrays]
+    for tensor, array in zip(keras.tree.flatten(structure), arrays, strict=True):
+        wanted, shape = tuple(tensor.shape)[1:], array.shape[1:]
+        # Keras itself adds or removes a last dimension of 1.
+        fits = len(wanted) != len(shape) or all(size in (None, side) for size, side in zip(wanted, shape, strict=True))
+        require(fits, f"input {tensor.name!r} of the network has the shape {wanted}", shape)
+    count(arrays)
+    return keras.tree.pack_sequence_as(structure, arrays)
+
+
+def _array(values):
+    try:
+        array = keras.ops.convert_to_numpy(values) if keras.ops.is_tensor(values) else np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"images must be arrays of numbers, all of one shape: {error}") from error
+    numbers = array.dtype.kind in "buif" or array.dtype.name == "bfloat16"
+    require(array.ndim > 0 and numbers, "images must be arrays of numbers", (array.dtype.name, array.shape))
+    return array
+
+
+def count(inputs):
+    """How many images there are; an InputError if the inputs differ in it."""
+    lengths = [len(array) for array in keras.tree.flatten(inputs)]
+    require(len(set(lengths)) == 1, "every input must have as many rows", lengths)
+    return lengths[0]
+
+
+def output_structure(model):
+    """The symbolic outputs of a model with a graph, as its builder arranged them."""
+    return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+
+
+def nested(model):
+    """Whether the outputs of a model with a graph are in a list or dict."""
+    return isinstance(output_structure(model), dict | list | tuple)
+
+
+def choose_output(model, outputs, output):
+    """One of a model's outputs.
+
+    Args:
+        model: a keras.Model.
+        outputs: what it returned: a tensor, or a list or dict of tensors.
+        output: a name or index; None: the only one.
+
+    Raises:
+        InputError: if there are several and none is chosen, or none of that name.
+    """
+    if not isinstance(outputs, dict | list | tuple):
+        outputs = [outputs]
+    if isinstance(outputs, dict):
+        names, values = list(outputs), list(outputs.values())
+    else:
+        names, values = list(getattr(model, "output_names", None) or range(len(outputs))), list(outputs)
+    known = [str(name) for name in names]
+    if output is None:
+        require(len(values) == 1, f"the network has {len(values)} outputs; choose one by output=", ", ".join(known))
+        return values[0]
+    if isinstance(output, int) and 0 <= output < len(values) and output not in names:
+        return values[output]
+    if output not in names:
+        raise unknown("output", output, known)
+    return values[names.index(output)]
+
+
+def _predict(model, inputs, batch_size):
+    """The outputs for all images, float32, also for none."""
+    n = count(inputs)
+    if n == 0:
+        # One black image tells the shape, whatever kind of network it is.
+        inputs = keras.tree.map_structure(lambda array: np.zeros((1, *array.shape[1:]), array.dtype), inputs)
+    outputs = model.predict(_Batches(inputs, batch_size), verbose=0)
+    return keras.tree.map_structure(lambda array: array[:n].astype("float32"), outputs)
+
+
 def _outputs(model, images, names, batch_size):
     outputs = {name: _output(model, name) for name in names}
-    if not len(images):
-        return {name: np.zeros((0, *output.shape[1:]), np.float32) for name, output in outputs.items()}
-    predicted = _extractor(model, outputs).predict(_Batches(images, batch_size), verbose=0)
-    return {name: predicted[name][: len(images)].astype("float32") for name in outputs}
+    inputs = model_inputs(model, images)
+    extractor = _derived(model, names, lambda: _cut(model, outputs))
+    predicted = _predict(extractor, inputs, batch_size)
+    return {name: predicted[name] for name in names}
 
 
-def _extractor(model, outputs):
-    known = _EXTRACTORS.setdefault(model, {})
-    names = tuple(outputs)
-    if names not in known:
-        try:
-            known[names] = keras.Model(model.inputs, outputs)
-        except ValueError as error:
-            raise InputError(
-                f"the network cannot be cut at {', '.join(names)}: no path leads there from its input"
-            ) from error
-    return known[names]
+def _derived(model, key, build):
+    known = _DERIVED.setdefault(model, {})
+    if key not in known:
+        derived = build()
+        # A reference to the model itself would keep it alive.
+        known[key] = None if derived is model else derived
+    return known[key] or model
+
+
+def _cut(model, outputs):
+    try:
+        return keras.Model(inputs_of(model), outputs)
+    except ValueError as error:
+        raise InputError(
+            f"the network cannot be cut at {', '.join(outputs)}: no path leads there from its input"
+        ) from error
 
 
 def _output(model, name):
@@ -113,7 +279,7 @@ def _output(model, name):
         name,
     )
     require(
-        output_rank(layers[name]) is not None,
+        has_graph(model) and output_rank(layers[name]) is not None,
         "the layer must have one output in the graph of a functional or Sequential network",
         name,
     )

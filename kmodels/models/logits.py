@@ -37,33 +37,70 @@ def logits_network(network, num_classes):
         InputError: if the network is not built, has other inputs or outputs, or ends in another activation.
     """
     require(isinstance(network, keras.Model), "network must be a keras.Model", network)
-    if not _has_graph(network):
-        require(
-            network.built,
-            "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape)",
-            network.name,
-        )
+    require_weights(network)
+    if not has_graph(network):
         return network
     _check(network, num_classes)
-    units = network.outputs[0].shape[-1]
-    logits = _without_activation(network, units)
-    if units == num_classes:
-        return logits
-    z = logits.outputs[0]
-    return keras.Model(logits.inputs[0], ops.concatenate([ops.zeros_like(z), z], axis=-1), name=network.name)
+    logits = without_activation(network)
+    return logits if logits.outputs[0].shape[-1] == num_classes else two_logits(logits)
 
 
-def looks_like_probabilities(outputs):
+def two_logits(network):
+    """A network of the logits [0, z] of two classes, from one of the single logit z.
+
+    Args:
+        network: a keras.Model with one output (batch, 1).
+    """
+    z = network.outputs[0]
+    return keras.Model(inputs_of(network), ops.concatenate([ops.zeros_like(z), z], axis=-1), name=network.name)
+
+
+def require_weights(network):
+    """Raises InputError if the network has not been built."""
+    rule = "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape)"
+    require(network.built, rule, network.name)
+
+
+def has_graph(network):
+    """Whether the network is functional or Sequential, so that its inputs, outputs and layers' calls are known."""
+    return getattr(network, "inputs", None) is not None
+
+
+def inputs_of(network):
+    """The symbolic inputs of a network with a graph, as its builder arranged them: a tensor, or a list or dict."""
+    # `input` of a Sequential network is that of its first call as a layer.
+    return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+
+
+def end_activation(layer):
+    """The activation that a layer ends in: a function, or the layer itself if it is one of ReLU's kin.
+
+    Args:
+        layer: a layer of Keras, the last one of a network.
+
+    Returns:
+        None where none is visible: the layer is of another kind, whatever it computes.
+    """
+    if isinstance(layer, layers.Softmax):
+        return activations.softmax
+    if isinstance(layer, layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU):
+        return layer
+    activation = getattr(layer, "activation", None)
+    return activations.softmax if isinstance(activation, layers.Softmax) else activation
+
+
+def looks_like_probabilities(outputs, least=2):
     """Whether a network's outputs are probabilities rather than logits, as far as numbers can tell.
 
     Args:
         outputs: floats (n, classes), of several images.
+        least: how many images there must be for the answer True.
 
     Returns:
-        True if n is more than 1, all are from 0 to 1, and each row's sum is 1 within 0.001.
+        True if all are from 0 to 1, and each row's sum is 1 within 0.001.
     """
     outputs = np.asarray(outputs, np.float64)
-    within = outputs.ndim == 2 and len(outputs) > 1 and outputs.min() >= 0 and outputs.max() <= 1
+    within = outputs.ndim == 2 and len(outputs) >= least and outputs.min() >= 0 and outputs.max() <= 1
     return bool(within and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=1e-3))
 
 
@@ -81,10 +118,6 @@ class PreActivation(layers.Layer):
     def call(self, inputs):
         outputs = ops.matmul(inputs, self.dense.kernel)
         return outputs if self.dense.bias is None else ops.add(outputs, self.dense.bias)
-
-
-def _has_graph(network):
-    return getattr(network, "inputs", None) is not None
 
 
 def _check(network, num_classes):
@@ -115,44 +148,60 @@ def _check(network, num_classes):
     )
 
 
-def _without_activation(network, units):
-    """The network without the softmax or sigmoid that it ends in; itself where no activation is visible there."""
+def without_activation(network, strict=True):
+    """The network without the softmax or sigmoid that it ends in, also inside a nested model.
+
+    Args:
+        network: a functional or Sequential keras.Model with one output (batch, units), whatever its inputs.
+        strict: refuse an end in another activation.
+
+    Returns:
+        A keras.Model; `network` itself where no softmax or sigmoid is visible at its end.
+
+    Raises:
+        InputError: if one unit ends in softmax, or, where strict, for another activation.
+    """
     last = network.layers[-1]
     if last.output is network.outputs[0] and getattr(last, "activation", None) in LOGITS:
         return network
-    image, last, arguments, options = _last_call(network)
+    inputs, last, arguments, options = _last_call(network)
     if isinstance(last, keras.Model):
-        if not _has_graph(last):
+        if not has_graph(last):
             return network
-        inner = _without_activation(last, units)
-        return network if inner is last else keras.Model(image, inner(*arguments, **options), name=network.name)
-    activation = activations.softmax if isinstance(last, layers.Softmax) else getattr(last, "activation", None)
-    if isinstance(last, layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU):
-        activation = last
+        inner = without_activation(last, strict)
+        return network if inner is last else keras.Model(inputs, inner(*arguments, **options), name=network.name)
+    activation = end_activation(last)
     if activation is None or activation in LOGITS:
         return network
     name = getattr(activation, "__name__", type(activation).__name__)
     if activation not in PROBABILITIES:
+        if not strict:
+            return network
         raise InputError(
             f"the network must end in logits, softmax or sigmoid; remove the activation of its last layer "
             f"{last.name!r}. Received: {name}"
         )
-    require(
-        units > 1 or activation is activations.sigmoid,
-        f"one unit for two classes must be a logit or end in sigmoid; in {last.name!r} it is always 1",
-        name,
-    )
+    require_sigmoid(last, activation, network.outputs[0].shape[-1])
     if type(last) is layers.Dense:
         end = PreActivation(last)
     elif isinstance(last, layers.Activation | layers.Softmax):
         end = layers.Activation("linear", name=f"{last.name}_logits", dtype=last.dtype_policy)
     else:
         return network
-    return keras.Model(image, end(arguments[0]), name=network.name)
+    return keras.Model(inputs, end(arguments[0]), name=network.name)
+
+
+def require_sigmoid(layer, activation, units):
+    """Raises InputError if the activation of a layer is softmax over a single unit, which is always 1."""
+    require(
+        units > 1 or activation is activations.sigmoid,
+        f"one unit for two classes must be a logit or end in sigmoid; in {layer.name!r} it is always 1",
+        getattr(activation, "__name__", activation),
+    )
 
 
 def _last_call(network):
-    """The input of a copy of the network's graph, and the layer called last there, with its arguments.
+    """The inputs of a copy of the network's graph, and the layer called last there, with its arguments.
 
     In a copy, because `layer.input` is that of the layer's first call, which may be in another network.
     """
@@ -163,6 +212,6 @@ def _last_call(network):
         return layer(*arguments, **options)
 
     # An uncompiled network of the same layers: of a compiled one, the copy would have an optimizer too.
-    graph = keras.Model(network.inputs[0], network.outputs[0])
+    graph = keras.Model(inputs_of(network), network.outputs[0])
     copy = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
-    return copy.inputs[0], *calls[-1]
+    return inputs_of(copy), *calls[-1]

@@ -76,6 +76,62 @@ def test_half_precision_comes_out_as_float32():
 def test_no_images_give_no_points(network):
     assert embed(network, images(0)).shape == (0, 84)
     assert feature_maps(network, images(0), ["relu1"])["relu1"].shape == (0, 12, 12, 6)
+    logits = predict_logits(network, images(0))
+    assert (logits.shape, logits.dtype) == ((0, 3), np.float32)
+
+
+def test_of_a_network_for_any_size_no_images_have_the_shape_of_theirs():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 3, name="conv")(image)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    assert features(model, images(0), "conv").shape == (0, 14, 14, 2)
+
+
+class Subclass(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.head = keras.layers.Flatten(), keras.layers.Dense(2, name="embedding")
+
+    def call(self, x):
+        return self.head(self.flatten(keras.ops.cast(x, "float32")))
+
+
+def test_logits_of_a_network_without_a_graph():
+    model = Subclass()
+    with pytest.raises(InputError, match="no weights yet: call it once"):
+        predict_logits(model, images(2))
+    expected = keras.ops.convert_to_numpy(model(images(2)))
+    np.testing.assert_allclose(predict_logits(model, images(2)), expected, rtol=1e-4, atol=1e-3)
+    assert predict_logits(model, images(0)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_logits_are_those_before_a_last_activation(end):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Dense(3 if end == "softmax" else 1, activation=end)(keras.layers.Flatten()(image))
+    model = keras.Model(image, x)
+    logits = predict_logits(model, images(2) / 255)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    expected = keras.ops.convert_to_numpy(model(images(2) / 255))
+    np.testing.assert_allclose(probabilities if end == "softmax" else probabilities[:, 1:], expected, atol=1e-4)
+
+
+def test_several_inputs_and_outputs():
+    image, vector = keras.Input((16, 16, 3), name="image"), keras.Input((2,), name="vector")
+    x = keras.layers.Concatenate(name="joined")([keras.layers.Flatten()(image), vector])
+    outputs = {name: keras.layers.Dense(n, activation="softmax")(x) for name, n in (("kind", 3), ("colour", 2))}
+    model = keras.Model({"image": image, "vector": vector}, outputs)
+    given = {"vector": np.ones((3, 2)), "image": images(3)}
+    assert predict_logits(model, given, batch_size=2, output="colour").shape == (3, 2)
+    np.testing.assert_array_equal(features(model, given, "joined", batch_size=2)[:, :-2], images(3).reshape(3, -1))
+    with pytest.raises(InputError, match="2 outputs; choose one by output="):
+        predict_logits(model, given)
+    with pytest.raises(InputError, match="unknown output 'color'; did you mean colour"):
+        predict_logits(model, given, output="color")
+    with pytest.raises(InputError, match="inputs are image, vector"):
+        predict_logits(model, {"image": images(3)}, output="kind")
+    with pytest.raises(InputError, match="has the shape"):
+        predict_logits(model, {**given, "image": images(3, 8)}, output="kind")
 
 
 def test_a_network_is_not_kept_alive():
@@ -138,16 +194,8 @@ def test_a_layer_that_is_neither_image_nor_vector_has_no_map():
         feature_maps(keras.Model(signal, keras.layers.Flatten()(x)), np.zeros((1, 8, 3)), ["conv"])
 
 
-def test_a_network_without_a_graph_is_refused():
-    class Subclass(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.head = keras.layers.Dense(2, name="embedding")
-
-        def call(self, x):
-            return self.head(x)
-
+def test_a_network_without_a_graph_cannot_be_cut():
     network = Subclass()
-    network(np.zeros((1, 4), np.float32))
+    network(images(1))
     with pytest.raises(InputError, match="must have one output in the graph of a functional or Sequential network"):
-        embed(network, np.zeros((1, 4), np.float32))
+        embed(network, images(1))
