@@ -245,17 +245,43 @@ def show(record: Name[Path], /) -> int:
     return 0
 
 
-def gradcam(record: Name[Path], /, layers: tuple[str, ...] | None = None, data_dir: Path | None = None) -> int:
-    """Draw what the network of a record sees: the first ten test images, and Grad-CAM for one image of each class.
+def gradcam(
+    file: Name[Path],
+    images: Name[tuple[Path, ...]] = (),
+    /,
+    layers: tuple[str, ...] | None = None,
+    data_dir: Path | None = None,
+    out: Path = Path(),
+    scale: float = 1.0,
+) -> int:
+    """Draw what a network sees: Grad-CAM for the class that it predicts.
+
+    Of a record: the first ten test images, and Grad-CAM for one image of each class, beside the record. Of any other
+    network that Keras loads: Grad-CAM for the images given.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
+        file: a record's .json file, with its .keras beside it; or a .keras file.
+        images: for a .keras file: image files, or folders of them.
         layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+        data_dir: for a record: where the images are, if the dataset is a folder or an archive of yours.
+        out: for a .keras file: the folder to write into; left out: here.
+        scale: for a .keras file: what pixels 0..255 are multiplied by; 0.0039216 for a network that was trained on
+            0..1 and does not scale its input.
     """
+    if file.suffix == ".keras":
+        if not images:
+            raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
+        check_backend()
+        from kmodels.report.grad_cam_files import write_grad_cam_of_files
+
+        for picture in write_grad_cam_of_files(file, images, out, layers, scale):
+            print(picture)
+        return 0
+    if images:
+        raise InputError(f"images go with a .keras file; a record has its own. Received: {str(file)!r}")
     from kmodels.report.network_pictures import write_grad_cam
 
-    return _drawn(record, write_grad_cam, data_dir, layers=layers)
+    return _drawn(file, write_grad_cam, data_dir, layers=layers)
 
 
 def tsne(

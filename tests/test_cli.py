@@ -4,8 +4,10 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kmodels import DATASETS, MODELS, POLICIES, cli, load_dataset, run
 from kmodels.analysis import predict_logits
@@ -122,6 +124,55 @@ def test_gradcam_draws_beside_the_record(kmodels_command, recorded):
     status, _, errors = kmodels_command("gradcam", f"{recorded}.json", "--layers", "relu1", "relu9")
     assert status == 2
     assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
+
+
+def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: figures.append(figure) or path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, size in enumerate([(40, 20), (16, 16), (9, 30)]):
+        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    other = tmp_path / "grey.keras"
+    image = keras.Input((10, 12, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, name="conv")(image))
+    keras.Model(image, keras.layers.Dense(2, activation="softmax")(x)).save(other)
+
+    network = tmp_path / "named.keras"
+    network.write_bytes(recorded.with_name(f"{recorded.name}.keras").read_bytes())
+    record = recorded.with_name(f"{recorded.name}.json").read_text()
+    network.with_suffix(".json").write_text(record.replace('"class ', '"kind '))
+    status, out, _ = kmodels_command("gradcam", str(network), str(folder), str(folder / "0.png"))
+    assert (status, out.split()) == (0, ["named_grad_cam.png", "named_grad_cam_layers.png"])
+    titles = [title for axes in figures[0].axes if (title := axes.get_title(loc="left"))]
+    assert sorted(title.split("\nkind ")[0] for title in titles) == ["0.png", "0.png", "1.png", "2.png"]
+
+    status, out, _ = kmodels_command("gradcam", str(other), str(folder / "0.png"), "--out", str(tmp_path))
+    assert status == 0
+    assert out.splitlines()[0] == "the network is given pixels 0..255, and no layer of it scales them; see --scale"
+    assert out.splitlines()[1] == str(tmp_path / "grey_grad_cam.png")
+    assert figures[2].axes[0].images[0].get_array().shape == (10, 12, 3)
+
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong.keras").write_text("no network")
+    vector = tmp_path / "vector.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(vector)
+    for arguments, message in (
+        ([f"{recorded}.keras"], "give images"),
+        ([f"{recorded}.json", str(folder)], "images go with a .keras file"),
+        (["none.keras", str(folder)], "must be a .keras file that exists"),
+        ([str(tmp_path / "wrong.keras"), str(folder)], "cannot load the network"),
+        ([str(vector), str(folder)], "must have one input, images"),
+        ([f"{recorded}.keras", "none.png"], "image files or folders that exist"),
+        ([f"{recorded}.keras", str(tmp_path / "empty")], "no image file"),
+        ([f"{recorded}.keras", str(tmp_path / "text.png")], "cannot read the image"),
+        ([f"{recorded}.keras", str(folder), "--layers", "relu9"], "unknown layer 'relu9'"),
+    ):
+        status, _, errors = kmodels_command("gradcam", *arguments)
+        assert (status, errors.count("\n")) == (2, 1), errors
+        assert message in errors
 
 
 def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):

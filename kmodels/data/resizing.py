@@ -5,17 +5,18 @@ from PIL import Image, ImageOps
 
 
 def resize_and_crop(image, image_size):
-    """Scales a Pillow image to cover a square and crops its centre.
+    """Scales a Pillow image to cover a square, or a rectangle, and crops its centre.
 
     Args:
-        image: an RGB Pillow image of any size.
-        image_size: height and width of the square, in pixels.
+        image: an RGB or grey Pillow image of any size.
+        image_size: height and width of the square in pixels; or (height, width).
 
     Returns:
-        uint8 (image_size, image_size, 3).
+        uint8 (height, width, 3), or (height, width) of a grey image.
     """
-    if image.size != (image_size, image_size):
-        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 

@@ -1,0 +1,115 @@
+"""Grad-CAM of any .keras file on any image files: what `kmodels gradcam MODEL.keras IMAGES...` draws."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kmodels import plots
+from kmodels.analysis import cam_layers, grad_cam, predict_logits
+from kmodels.analysis.cam import all_layers
+from kmodels.data.file_sources import Folder
+from kmodels.data.image_files import SUFFIXES, _read
+from kmodels.data.resizing import resize_and_crop
+from kmodels.errors import InputError, require
+from kmodels.models.saving import load_network
+from kmodels.records import read_record
+from kmodels.report.pictures import save
+
+# Of more images, the first are drawn.
+MOST_IMAGES = 20
+# Height and width of images for a network that takes any.
+ANY_SIZE = 224
+
+
+def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
+    """Writes Grad-CAM of a network on image files, for the class that it predicts: of one layer, and of several.
+
+    Images are scaled to cover the network's input and cropped to its centre, as everywhere in kmodels. Classes have
+    their names where the network's record lies beside it, else their indices.
+
+    Args:
+        file: a .keras file with one input of images, (height, width, 1 or 3).
+        images: paths of image files, or of folders of them; of more than 20 images the first are drawn.
+        out: the folder to write into.
+        layers: names of the layers side by side; None: up to five.
+        scale: what pixels from 0 to 255 are multiplied by before they are given to the network.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        InputError: if a file cannot be read, or the network does not fit.
+    """
+    files = _image_files(images)
+    network = load_network(file)
+    height, width, channels = _input_shape(network)
+    scaling = keras.layers.Rescaling | keras.layers.Normalization
+    if scale == 1 and not any(isinstance(layer, scaling) for layer in all_layers(network)):
+        print("the network is given pixels 0..255, and no layer of it scales them; see --scale")
+    pictures = [_rgb(path) for path in files]
+    shown = np.stack([resize_and_crop(picture, (height, width)) for picture in pictures])
+    given = shown
+    if channels == 1:
+        given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
+        shown = given.repeat(3, axis=-1)
+    given = given if scale == 1 else given.astype(np.float32) * scale
+    maps = grad_cam(network, given)
+    predicted = predict_logits(network, given).argmax(axis=1)
+    names = _class_names(Path(file))
+    titles = [
+        f"{_short(path.name)}\n{names[label] if label < len(names) else f'class {label}'}"
+        for path, label in zip(files, predicted, strict=True)
+    ]
+    figures = {"grad_cam": plots.grad_cam_panels(shown, maps, titles)}
+    layers = cam_layers(network) if layers is None else layers
+    if layers:
+        of_layers = {layer: grad_cam(network, given, layer) for layer in layers}
+        figures["grad_cam_layers"] = plots.grad_cam_layers(shown, of_layers, titles)
+    return [save(figure, Path(out) / f"{Path(file).stem}_{name}.png") for name, figure in figures.items()]
+
+
+def _image_files(paths):
+    files = []
+    for path in paths:
+        if not Path(path).is_dir():
+            require(Path(path).is_file(), "images must be image files or folders that exist", str(path))
+            files.append(Path(path))
+            continue
+        found = sorted(one for one in Path(path).iterdir() if one.name.lower().endswith(SUFFIXES))
+        require(found, f"the folder has no image file ({', '.join(SUFFIXES)})", str(path))
+        files += found
+    if len(files) > MOST_IMAGES:
+        print(f"drawing the first {MOST_IMAGES} of {len(files)} images")
+    return files[:MOST_IMAGES]
+
+
+def _input_shape(network):
+    shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or ()]
+    require(
+        len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] in (1, 3),
+        "the network must have one input, images (height, width, 1 or 3)",
+        ", ".join(str(shape[1:]) for shape in shapes) or "a network that does not tell its inputs",
+    )
+    height, width, channels = shapes[0][1:]
+    return height or width or ANY_SIZE, width or height or ANY_SIZE, channels
+
+
+def _short(name, limit=26):
+    return name if len(name) <= limit else f"{name[: limit - 15]}...{name[-12:]}"
+
+
+def _rgb(path):
+    return _read(Folder(path.parent), path.name)[0]
+
+
+def _class_names(file):
+    """Those of the record beside the network; none without a record."""
+    record = file.with_suffix(".json")
+    if not record.is_file():
+        return ()
+    try:
+        return read_record(record).class_names
+    except InputError as error:
+        print(f"no class names: {error}")
+        return ()
