@@ -2,7 +2,8 @@
 
 Your own data: `Dataset.from_arrays`, `Dataset.from_batches`, or `load_dataset("folder", data_dir=...)`. Any dataset of
 tensorflow-datasets: `load_dataset("tfds:NAME")`. To add another source under a name of its own: a file with
-`load(name, image_size, data_dir) -> Dataset`, and an entry in DATASETS.
+`load(name, image_size, data_dir) -> Dataset`, and an entry in DATASETS; if it also takes `skip_unreadable`, an entry in
+OF_IMAGE_FILES too.
 """
 
 from importlib import import_module
@@ -24,9 +25,11 @@ DATASETS = {
     "stl10_5": "stl10_5",
     "synthetic": "synthetic",
 }
+# Those read from image files, which may be damaged one by one.
+OF_IMAGE_FILES = ("eurosat", "eurosat_small", "folder", "intel_scenes")
 
 
-def load_dataset(name, image_size=None, data_dir=None):
+def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
     """Opens a dataset, after preparing it once into a memory-mapped cache.
 
     Args:
@@ -36,11 +39,14 @@ def load_dataset(name, image_size=None, data_dir=None):
             pixels, to try things). Or "tfds:NAME", "tfds:NAME/CONFIG:VERSION" for any set of TensorFlow Datasets.
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder": the folder itself, with `<split>/<class>/<file>` or
-            `<class>/<file>`. For "intel_scenes": the zip file from Kaggle, its folder, or the unpacked folder; None
+            `<class>/<file>`; images in folders inside class folders are read too. For "intel_scenes": the zip file from Kaggle, its folder, or the unpacked folder; None
             looks where Kaggle mounts it. For "tfds:NAME": a data_dir of tfds that has the set prepared. For the
             others: a folder with the archive that you already have: cifar-10-binary.tar.gz or cifar-10-python.tar.gz
             (or a data_dir of tfds that has the set prepared), the same for cifar-100, stl10_binary.tar.gz, EuroSAT.zip
             (or the unpacked folder). None downloads it.
+        skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
+            other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
+            which.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
@@ -58,8 +64,14 @@ def load_dataset(name, image_size=None, data_dir=None):
     )
     if name in ("digits", "synthetic") and data_dir is not None:
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
+    require(
+        not skip_unreadable or name in OF_IMAGE_FILES,
+        f"skip_unreadable must be left out except for datasets of image files: {', '.join(OF_IMAGE_FILES)}",
+        name,
+    )
     file = "any_tfds" if from_tfds else DATASETS[name]
-    return import_module(f"kmodels.data.{file}").load(name, image_size, data_dir)
+    options = {"skip_unreadable": True} if skip_unreadable else {}
+    return import_module(f"kmodels.data.{file}").load(name, image_size, data_dir, **options)
 
 
 def summary(name):

@@ -54,13 +54,14 @@ SUMMARIES = {
 }
 
 
-def load(name, image_size, data_dir):
+def load(name, image_size, data_dir, skip_unreadable=False):
     """Opens `eurosat` or `eurosat_small`.
 
     Args:
         name: "eurosat" or "eurosat_small".
         image_size: height and width to resize to, in pixels; None means 64.
         data_dir: EuroSAT.zip, its folder, or the unpacked folder; None downloads it.
+        skip_unreadable: leave out images that cannot be read, see `load_dataset`.
 
     Returns:
         A Dataset.
@@ -69,17 +70,17 @@ def load(name, image_size, data_dir):
         InputError: if the set is missing, or is another one.
     """
     image_size = image_size or SIDE
-    key = {"image_size": image_size}
+    key = {"image_size": image_size, **({"skip_unreadable": True} if skip_unreadable else {})}
     if data_dir is None:
 
         def prepare(writer):
             with closing(Zip(download("eurosat", ARCHIVE))) as files:
-                return _prepare(name, files, image_size, writer)
+                return _prepare(name, files, image_size, writer, skip_unreadable)
 
         return prepared(name, key, prepare)
     with closing(_open(data_dir)) as files:
         key |= {"root": str(files.path), "files": files.fingerprint(lambda: _classes(files).values())}
-        return prepared(name, key, lambda writer: _prepare(name, files, image_size, writer))
+        return prepared(name, key, lambda writer: _prepare(name, files, image_size, writer, skip_unreadable))
 
 
 def _open(data_dir):
@@ -96,7 +97,7 @@ def _classes(files):
     )
 
 
-def _prepare(name, files, image_size, writer):
+def _prepare(name, files, image_size, writer, skip_unreadable):
     if isinstance(files, Zip) and not is_zipfile(files.path):
         # A zip with the same images is accepted; a truncated one gets a message with the expected hash.
         ARCHIVE.check(files.path)
@@ -109,7 +110,7 @@ def _prepare(name, files, image_size, writer):
         description = f"{sizes} of those of eurosat ({description}), stratified, same seed"
         # A record with `subset` is not compared with published numbers.
         part = {"subset": SMALL["train"] + SMALL["val"]}
-    tally = write_images(name, files, plan, image_size, writer)
+    tally = write_images(name, files, plan, image_size, writer, skip_unreadable)
     difference = _difference(files, classes, tally)
     notes = difference + describe(files, classes.values(), plan, tally, image_size)
     if part:
@@ -124,6 +125,7 @@ def _prepare(name, files, image_size, writer):
         "formats": dict(sorted(tally.formats.items())),
         "notes": notes,
         **part,
+        **({"unreadable": len(tally.unreadable)} if skip_unreadable else {}),
     }
 
 
@@ -149,7 +151,7 @@ def _difference(files, classes, tally):
         return [f"not the published {ARCHIVE.name}: {difference}"] if difference else []
     images = sum(len(folder.images) for folder in classes.values())
     read = tally.sizes.total()
-    if images == IMAGES and tally.formats["JPEG"] == tally.sizes[SIDE, SIDE] == read:
+    if images == IMAGES and not tally.unreadable and tally.formats["JPEG"] == tally.sizes[SIDE, SIDE] == read:
         return []
     ((width, height), _), *_ = tally.sizes.most_common(1)
     (kind, _), *_ = tally.formats.most_common(1)

@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import posixpath
+import stat
 import threading
 import zlib
 from collections import defaultdict
@@ -28,6 +29,10 @@ def _readable():
         yield
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _raise(error):
+    raise error
 
 
 def _visible(folder_name):
@@ -62,6 +67,34 @@ class Folder:
         with os.scandir(self.where(folder)) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and _visible(entry.name))
 
+    @_readable()
+    def walk(self, folder):
+        """Names of all files that are not hidden, in the folder and the visible folders in it, relative to it.
+
+        Links to folders are followed, but no folder is read twice: a link may lead back.
+        """
+        top, found, read = str(self.where(folder)), [], set()
+        for path, folders, names in os.walk(top, onerror=_raise, followlinks=True):
+            folders[:] = filter(_visible, folders)
+            if (real := os.path.realpath(path)) in read:
+                folders.clear()
+                continue
+            read.add(real)
+            inside = path[len(top) :].replace(os.sep, "/").lstrip("/")
+            found += [posixpath.join(inside, name) for name in names if not name.startswith(".")]
+        return found
+
+    def size(self, name):
+        """The size of the file in bytes.
+
+        Raises:
+            OSError: if there is no such file, or it is a pipe or another thing without a size.
+        """
+        status = os.stat(f"{self.path}/{name}")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a file")
+        return status.st_size
+
     def read(self, name):
         """The bytes of the file."""
         with open(f"{self.path}/{name}", "rb", buffering=0) as file:
@@ -83,7 +116,8 @@ class Folder:
         step = math.ceil(sum(len(names) for _, names in class_folders) / FINGERPRINT_FILES)
         for folder, names in class_folders:
             digest.update(os.fsencode("\0".join([folder, *names])))
-            for path in [folder, *(f"{folder}/{name}" for name in names[::step])]:
+            inner = sorted({posixpath.dirname(name) for name in names} - {""})
+            for path in [folder, *(f"{folder}/{name}" for name in [*inner, *names[::step]])]:
                 status = os.stat(f"{self.path}/{path}")
                 digest.update(b"\0%d %d" % (status.st_size, status.st_mtime_ns))
         return digest.hexdigest()
@@ -157,6 +191,21 @@ class Zip:
         inside = f"{folder}/" if folder else ""
         return sorted(name for name in self.names(folder) if inside + name in self._names and _visible(name))
 
+    def walk(self, folder):
+        """Names of all files that are not hidden, in the folder and the visible folders in it, relative to it."""
+        found = []
+        for name in self.names(folder):
+            path = posixpath.join(folder, name)
+            if path not in self._names and not name.startswith("."):
+                found.append(name)
+            elif path in self._names and _visible(name):
+                found += [f"{name}/{inner}" for inner in self.walk(path)]
+        return found
+
+    def size(self, name):
+        """The size of the unpacked file in bytes, as the zip file has it. No more than that is ever unpacked."""
+        return self._members[name].file_size
+
     def read(self, name):
         """The bytes of the file.
 
@@ -164,8 +213,9 @@ class Zip:
             OSError: if it is damaged, encrypted or compressed in a way that Python does not know.
         """
         try:
-            with self._lock:
-                return self._zip.read(self._members[name])
+            with self._lock, self._zip.open(self._members[name]) as file:
+                # Unpacked in one go, a member that is larger than its header says would fill the memory.
+                return b"".join(iter(lambda: file.read(2**16), b""))
         except (BadZipFile, EOFError, RuntimeError, zlib.error, LZMAError) as error:
             raise OSError(str(error)) from error
 

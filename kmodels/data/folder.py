@@ -1,28 +1,48 @@
 """Your own images: a folder with one folder for each class.
 
 Either `<split>/<class>/<file>` with the splits train and test, and optionally val (else it is a fifth of train), or
-`<class>/<file>`, divided 60/20/20. Both divisions are stratified, with a fixed seed.
+`<class>/<file>`, divided 60/20/20. Both divisions are stratified, with a fixed seed. Splits may have other usual names
+(see `split_of`). Images in folders inside a class folder are read as of that class.
 """
 
+import re
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
-from kmodels.data.file_sources import Folder
-from kmodels.data.image_files import class_folder, divide, entries, write_images
+from kmodels.data.file_sources import Folder, innermost
+from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
 from kmodels.data.splits import SPLIT_SEED
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, shorten
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# {split: its usual names}; "unlabelled" has images without a class, which are left out.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+    "unlabelled": ("pred", "prediction", "unlabeled", "unlabelled"),
+}
+KNOWN_SPLITS = "train (training, seg_train, train_set, ...), test and optionally val"
 
 
-def load(name, image_size, data_dir):
+def split_of(folder):
+    """The split that a folder's name stands for, a key of SPLIT_NAMES; None if it is none.
+
+    Names count in any case, and with "seg_" before or "_set", "_data" or "_images" after them: Training, seg_train,
+    test_set.
+    """
+    name = re.sub(r"^seg[ _-]|[ _-]?(set|data|images?)$", "", folder.lower())
+    return next((split for split, names in SPLIT_NAMES.items() if name in names), None)
+
+
+def load(name, image_size, data_dir, skip_unreadable=False):
     """Opens the folder `data_dir`, and prepares it again when its files have changed (see `Folder.fingerprint`).
 
     Args:
         name: "folder".
         image_size: height and width to resize to, in pixels; None keeps the size, which must then be the same.
         data_dir: the folder.
+        skip_unreadable: leave out images that cannot be read, see `load_dataset`.
 
     Returns:
         A Dataset.
@@ -34,14 +54,14 @@ def load(name, image_size, data_dir):
     require(data_dir is not None, "dataset 'folder' needs data_dir, the folder of your images", data_dir)
     require(Path(data_dir).is_dir(), "data_dir must be a folder that exists", str(data_dir))
     files = Folder(data_dir)
-    found = _list(files)
+    found, left_out = _list(files)
     folders = [folder for classes in found.values() for folder in classes.values()]
 
     def prepare(writer):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how = _plan(found)
-        tally = write_images(title, files, plan, image_size, writer)
-        notes = describe(files, folders, plan, tally, image_size)
+        tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
+        notes = left_out + describe(files, folders, plan, tally, image_size)
         if tally.formats["JPEG"]:
             notes.insert(0, "JPEG images: JPEG is lossy, so a JPEG copy of another dataset differs from its original")
         for note in notes:
@@ -53,38 +73,85 @@ def load(name, image_size, data_dir):
             "split": how,
             "formats": dict(sorted(tally.formats.items())),
             "notes": notes,
+            **({"unreadable": len(tally.unreadable)} if skip_unreadable else {}),
         }
 
     key = {"root": str(files.path), "image_size": image_size, "files": files.fingerprint(lambda: folders)}
+    key |= {"skip_unreadable": True} if skip_unreadable else {}
     return prepared(name, key, prepare)
 
 
 def _list(files):
-    """{split or "": {class: ClassFolder}}, all sorted."""
-    folders = files.folders("")
-    splits = {}
-    for folder in folders:
-        split = SPLIT_NAMES.get(folder.lower())
-        if split and split in splits:
+    """{split or "": {class: ClassFolder}}, all sorted, and notes on folders that are left out or may be mistaken."""
+    splits, others = {}, []
+    for folder in files.folders(""):
+        split = split_of(folder)
+        if split in splits:
             raise InputError(f"{files.path} has two folders for {split}: {splits[split]} and {folder}")
-        splits[split] = folder
-    if None in splits and {"train", "test"} <= set(splits):
-        strays = ", ".join(folder for folder in folders if folder.lower() not in SPLIT_NAMES)
-        raise InputError(f"{files.path} has train and test, and also {strays}, which is not a split; move it elsewhere")
-    if None in splits or not splits:
-        return {"": _classes(files, "")}
+        if split:
+            splits[split] = folder
+        else:
+            others.append(folder)
+    unlabelled = splits.pop("unlabelled", None)
+    if unlabelled and not splits:
+        others.append(unlabelled)
+    if others or not splits:
+        return _of_classes(files, splits, others)
     for wanted in ("train", "test"):
         if wanted not in splits:
             raise InputError(
                 f"{files.path} has the splits {', '.join(sorted(splits))} but no {wanted}; give train and test "
                 "(and optionally val), or one folder for each class and no split folders"
             )
-    found = {split: _classes(files, folder) for split, folder in splits.items()}
+    found = {split: _classes(files, _inner(files, folder)) for split, folder in splits.items()}
     for split, classes in found.items():
         if list(classes) != list(found["train"]):
             differing = sorted(set(classes) ^ set(found["train"]))
             raise InputError(f"{files.path}: train and {split} have different classes: {', '.join(differing)}")
-    return found
+    _require_images(files, found)
+    return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
+
+
+def _of_classes(files, splits, others):
+    """As `_list`, of a folder of class folders; `splits` are those with the name of a split, `others` the rest."""
+    if {"train", "test"} <= set(splits):
+        raise InputError(
+            f"{files.path} has train and test, and also {', '.join(others)}, which is not a split; move it elsewhere"
+        )
+    classes = _classes(files, "")
+    own = {name: any("/" not in image for image in folder.images) for name, folder in classes.items()}
+    mistaken = [folder for folder in splits.values() if not own[folder] and files.folders(folder)]
+    if mistaken:
+        raise InputError(
+            f"{files.path} has the split {', '.join(mistaken)}, and also {shorten(others)}, which is not the name of a "
+            f"split. Known: {KNOWN_SPLITS}"
+        )
+    inside = {name: files.folders(name) for name in classes}
+    for name, folders in inside.items():
+        if {"train", "test"} <= set(map(split_of, folders)):
+            raise InputError(
+                f"{files.where(name)} has folders for splits: {', '.join(folders)}. Splits come first, then classes: "
+                f"{folders[0]}/{name}"
+            )
+    _require_images(files, {"": classes})
+    first = next(iter(inside.values()))
+    if len(first) > 1 and not any(own.values()) and all(folders == first for folders in inside.values()):
+        return {"": classes}, [
+            f"classes are {shorten(classes)}; each has the folders {shorten(first)}. If those are the classes, name the "
+            f"folders above them as splits: {KNOWN_SPLITS}"
+        ]
+    return {"": classes}, []
+
+
+def _inner(files, folder):
+    """The folder of a split's class folders: seg_train/seg_train for seg_train, as Kaggle unpacks them."""
+    inner = files.folders(folder)
+    return innermost(files, folder) if len(inner) == 1 and split_of(inner[0]) else folder
+
+
+def _require_images(files, found):
+    remedy = "put images into it or delete it" + (", in every split" if "" not in found else "")
+    require_images(files, [folder for classes in found.values() for folder in classes.values()], remedy)
 
 
 def _classes(files, top):

@@ -1,6 +1,5 @@
 """Image files in class folders: list them, divide them and decode them into the cache."""
 
-import io
 import os
 import posixpath
 from collections import Counter
@@ -10,24 +9,22 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kmodels.data.pillow_reading import Unreadable, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
 from kmodels.errors import InputError, shorten
-
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-
-# Colour modes of Pillow with at most 8 bits a channel. Converting others to RGB would clip them silently.
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 # Images in one task of the thread pool. One image a task is measurably slower for small images.
 BLOCK = 64
 
 
 class ClassFolder(NamedTuple):
-    """The path of a folder, from the top of its Folder or Zip, and the sorted names of its images."""
+    """The path of a folder, from the top of its Folder or Zip, and the sorted names of its images.
+
+    Images in folders inside it are its images too; their names begin with those folders.
+    """
 
     path: str
     images: list[str]
@@ -46,13 +43,16 @@ class Tally:
     """Counts of the formats, colour modes and sizes (width, height) of files, and hashes of their pixels, in order.
 
     The hashes are Python's own, of 64 bits, for speed. The chance that two of a million different images share one is
-    below 1e-7.
+    below 1e-7. `unreadable` is {name: reason} of the files that cannot be read; their hash is None. `warnings` are
+    those of Pillow.
     """
 
     formats: Counter = field(default_factory=Counter)
     modes: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
-    hashes: list[int] = field(default_factory=list)
+    hashes: list[int | None] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, other):
         """Adds the tally of the files that follow."""
@@ -60,6 +60,7 @@ class Tally:
         self.modes += other.modes
         self.sizes += other.sizes
         self.hashes += other.hashes
+        self.unreadable |= other.unreadable
 
 
 def class_folder(files, path):
@@ -70,19 +71,28 @@ def class_folder(files, path):
         path: of the class folder in it.
 
     Returns:
-        A ClassFolder.
-
-    Raises:
-        InputError: if the folder has no image.
+        A ClassFolder; it may have no image.
     """
-    images = sorted(
-        [name for name in files.names(path) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    )
-    if not images:
-        inner = files.folders(path)
-        hint = f" (only the folders {shorten(inner)}: did you mean {files.where(path)}?)" if inner else ""
-        raise InputError(f"class folder {files.where(path)} has no image{hint}")
-    return ClassFolder(path, images)
+    suffixes = image_suffixes()
+    return ClassFolder(path, sorted(name for name in files.walk(path) if suffix_of(name) in suffixes))
+
+
+def require_images(files, folders, remedy):
+    """Raises an InputError that names every class folder without an image.
+
+    Args:
+        files: a Folder or Zip.
+        folders: ClassFolders of it.
+        remedy: what to do, for the message.
+    """
+    empty = [folder for folder in folders if not folder.images]
+    if not empty:
+        return
+    others = Counter(suffix_of(name) for folder in empty for name in files.walk(folder.path))
+    found = f" (only files that are no images, or that Pillow here cannot read: {shorten(others)})" if others else ""
+    names = shorten(str(files.where(folder.path)) for folder in empty)
+    what = f"class folder {names} has" if len(empty) == 1 else f"{len(empty)} class folders, {names}, have"
+    raise InputError(f"{what} no image{found}; {remedy}")
 
 
 def class_folders(files, top, class_names, title, hint):
@@ -108,7 +118,9 @@ def class_folders(files, top, class_names, title, hint):
         raise InputError(
             f"{files.where(top)} does not have the class folders of {title}: {'; '.join(differences)}. {hint}"
         )
-    return {name: class_folder(files, posixpath.join(top, name)) for name in class_names}
+    classes = {name: class_folder(files, posixpath.join(top, name)) for name in class_names}
+    require_images(files, classes.values(), f"{title} has images of every class: copy them again")
+    return classes
 
 
 def entries(*parts):
@@ -148,7 +160,7 @@ def divide(images, fractions, class_names):
     return [[images[i] for i in indices] for indices in stratified_split(labels, fractions)]
 
 
-def write_images(title, files, plan, image_size, writer):
+def write_images(title, files, plan, image_size, writer, skip_unreadable=False):
     """Decodes all images into the arrays of a dataset under preparation.
 
     Args:
@@ -157,14 +169,27 @@ def write_images(title, files, plan, image_size, writer):
         plan: {split: [Entry, ...]}.
         image_size: height and width to resize to, in pixels; None if all images have the size of the first.
         writer: a cache.Writer.
+        skip_unreadable: leave out files that cannot be read. The other images stay in their splits.
 
     Returns:
         The Tally of the files, in the order of the plan.
 
     Raises:
-        InputError: if a file is not a readable image, or sizes differ and `image_size` is None.
+        InputError: if files are not readable images, or a split would be left without an image of a class; if sizes
+            differ and `image_size` is None.
     """
-    size = (image_size, image_size) if image_size else _read(files, plan["train"][0].name)[0].size
+    with pillow_warnings() as warnings:
+        tally = _decode(title, files, plan, image_size, writer)
+    tally.warnings = warnings
+    if tally.unreadable:
+        if not skip_unreadable:
+            _refuse(files, tally)
+        _leave_out(files, plan, tally.unreadable, writer)
+    return tally
+
+
+def _decode(title, files, plan, image_size, writer):
+    size = (image_size, image_size) if image_size else _first_size(files, plan)
     tally = Tally()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -182,39 +207,40 @@ def write_images(title, files, plan, image_size, writer):
     return tally
 
 
+def _first_size(files, plan):
+    """(width, height) of the first image that can be read."""
+    for entry in (entry for images in plan.values() for entry in images):
+        try:
+            with open_rgb(files, entry.name) as (rgb, *_):
+                return rgb.size
+        except Unreadable:
+            continue
+    # None can be read: decoding names them all.
+    return 1, 1
+
+
 def _decode_block(files, images, pixels, size, image_size, start):
     """Decodes up to BLOCK images, from `start` on, into `pixels`; returns their Tally."""
     tally = Tally()
     for i, entry in enumerate(images[start : start + BLOCK], start=start):
-        rgb, kind, mode = _read(files, entry.name)
-        if image_size is None:
-            _check_size(files, entry.name, rgb, size)
-        decoded = np.asarray(rgb)
-        pixels[i] = resize_and_crop(rgb, image_size) if image_size else decoded
+        try:
+            with open_rgb(files, entry.name) as (rgb, kind, mode):
+                if image_size is None:
+                    _check_size(files, entry.name, rgb, size)
+                decoded = rgb.tobytes()
+                tally.hashes.append(hash((rgb.size, decoded)))
+                if image_size:
+                    pixels[i] = resize_and_crop(rgb, image_size)
+                else:
+                    pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
+        except Unreadable as error:
+            tally.unreadable[entry.name] = str(error)
+            tally.hashes.append(None)
+            continue
         tally.formats[kind] += 1
         tally.modes[mode] += 1
         tally.sizes[rgb.size] += 1
-        tally.hashes.append(hash((rgb.size, decoded.tobytes())))
     return tally
-
-
-def _read(files, name):
-    """Returns one file as an RGB Pillow image, its format and its colour mode."""
-    try:
-        with Image.open(io.BytesIO(files.read(name))) as image:
-            if image.mode not in MODES:
-                raise InputError(
-                    f"{files.where(name)} has more than 8 bits a channel (mode {image.mode}); save it with 8 bits"
-                )
-            # Cameras store the orientation beside the pixels instead of rotating them.
-            ImageOps.exif_transpose(image, in_place=True)
-            return image.convert("RGB"), image.format, image.mode
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError(f"cannot read the image {files.where(name)}: not an image format that Pillow knows") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read the image {files.where(name)}: {error}") from error
 
 
 def _check_size(files, name, rgb, size):
@@ -223,3 +249,27 @@ def _check_size(files, name, rgb, size):
             f"the images differ in size: {files.where(name)} is {rgb.width}x{rgb.height}, "
             f"the first is {size[0]}x{size[1]}; give image_size to resize them"
         )
+
+
+def _refuse(files, tally):
+    """Raises an InputError that names the first unreadable files, and says how many there are."""
+    names = [f"{files.where(name)}: {reason}" for name, reason in tally.unreadable.items()]
+    count = "the image" if len(names) == 1 else f"{len(names):,} of {len(tally.hashes):,} images:"
+    raise InputError(
+        f"cannot read {count} {shorten(names)}. Repair or delete what cannot be read, or leave it out: "
+        "skip_unreadable=True, on the command line --skip-unreadable"
+    )
+
+
+def _leave_out(files, plan, unreadable, writer):
+    """Removes unreadable images from the arrays."""
+    for split, images in plan.items():
+        kept = [i for i, entry in enumerate(images) if entry.name not in unreadable]
+        lost = {entry.label: entry.name for entry in images}
+        for i in kept:
+            lost.pop(images[i].label, None)
+        if lost:
+            folders = shorten(str(files.where(posixpath.dirname(name))) for name in lost.values())
+            raise InputError(f"no image of {split} in {folders} can be read; a split needs an image of each class")
+        if len(kept) < len(images):
+            writer.keep(split, kept)

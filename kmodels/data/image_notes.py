@@ -1,8 +1,9 @@
 """Notes on image files for the readers of a record: conversions, files left out, duplicates across splits."""
 
+import posixpath
 from collections import Counter, defaultdict
 
-from kmodels.data.image_files import SUFFIXES
+from kmodels.errors import shorten
 
 
 def describe(files, class_folders, plan, tally, image_size):
@@ -18,25 +19,29 @@ def describe(files, class_folders, plan, tally, image_size):
     Returns:
         A list of notes, one line each.
     """
-    notes = [f"converted from {mode} to RGB: {n}" for mode, n in sorted(tally.modes.items()) if mode != "RGB"]
-    left_out = sum(_others(files, folder.path) for folder in class_folders)
+    notes = []
+    if tally.unreadable:
+        reasons = shorten(f"{name}: {reason}" for name, reason in tally.unreadable.items())
+        notes.append(f"unreadable images, left out: {len(tally.unreadable)} ({reasons})")
+    notes += [f"converted from {mode} to RGB: {n}" for mode, n in sorted(tally.modes.items()) if mode != "RGB"]
+    left_out = sum(len(files.walk(folder.path)) - len(folder.images) for folder in class_folders)
     if left_out:
         notes.append(f"files without an image extension, left out: {left_out}")
+    inner = [f"{folder.path}/{name}" for folder in class_folders for name in folder.images if "/" in name]
+    if inner:
+        folders = dict.fromkeys(map(posixpath.dirname, inner))
+        notes.append(f"images in folders inside class folders, read as of that class: {len(inner)} ({shorten(folders)})")
+    if tally.warnings:
+        notes.append(f"Pillow warned: {shorten(tally.warnings, 3)}")
     scaled = tally.sizes.total() - tally.sizes[image_size, image_size]
     if image_size and scaled:
         notes.append(f"resized to cover {image_size}x{image_size} pixels and center-cropped: {scaled}")
     return notes + _copies(plan, tally.hashes)
 
 
-def _others(files, folder):
-    """How many visible files and folders in the folder are not images."""
-    names = [name for name in files.names(folder) if not name.startswith((".", "__"))]
-    return sum(not name.lower().endswith(SUFFIXES) for name in names)
-
-
 def _copies(plan, hashes):
     """The note on identical images in more than one split, if there are any."""
-    repeated = {pixels for pixels, times in Counter(hashes).items() if times > 1}
+    repeated = {pixels for pixels, times in Counter(hashes).items() if times > 1 and pixels is not None}
     duplicates = defaultdict(list)
     images = [(split, entry) for split, part in plan.items() for entry in part]
     for pixels, image in zip(hashes, images, strict=True):

@@ -31,13 +31,14 @@ KAGGLE = (
 )
 
 
-def load(name, image_size, data_dir):
+def load(name, image_size, data_dir, skip_unreadable=False):
     """Opens the set.
 
     Args:
         name: "intel_scenes".
         image_size: height and width to resize to, in pixels; None means 150.
         data_dir: Kaggle's zip file, its folder, or the unpacked folder; None looks where Kaggle mounts it.
+        skip_unreadable: leave out images that cannot be read, see `load_dataset`.
 
     Returns:
         A Dataset.
@@ -54,7 +55,7 @@ def load(name, image_size, data_dir):
 
         def prepare(writer):
             plan = dict(zip(SPLITS, divide(entries(*parts().values()), (0.6, 0.2, 0.2), CLASSES), strict=True))
-            tally = write_images(name, files, plan, image_size, writer)
+            tally = write_images(name, files, plan, image_size, writer, skip_unreadable)
             difference = _difference(tally)
             notes = difference + describe(files, folders(), plan, tally, image_size)
             for note in notes:
@@ -66,9 +67,11 @@ def load(name, image_size, data_dir):
                 "split": f"train and test merged; 60/20/20, stratified, seed {SPLIT_SEED}",
                 "formats": dict(sorted(tally.formats.items())),
                 "notes": notes,
+                **({"unreadable": len(tally.unreadable)} if skip_unreadable else {}),
             }
 
         key = {"root": str(files.path), "image_size": image_size, "files": files.fingerprint(folders)}
+        key |= {"skip_unreadable": True} if skip_unreadable else {}
         return prepared(name, key, prepare)
 
 

@@ -1,0 +1,172 @@
+"""Read image files with Pillow: which files are images, which are refused, and how much memory decoding may take."""
+
+import contextlib
+import functools
+import importlib
+import io
+import posixpath
+import re
+import threading
+import warnings
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Formats of Pillow that are not photographs: icons, textures, films, documents, scientific data. Opening an EPS file
+# would also start a program, Ghostscript.
+NOT_PHOTOGRAPHS = {
+    *("BLP", "BUFR", "CUR", "DCX", "DDS", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "ICNS", "ICO", "IM"),
+    *("IMT", "IPTC", "MCIDAS", "MPEG", "MSP", "PCD", "PDF", "PIXAR", "PSD", "SPIDER", "WMF", "XBM", "XPM", "XVTHUMB"),
+}
+
+# {module of a plugin that reads further formats, where it is installed: its function to call, or None}.
+PLUGINS = {"pillow_avif": None, "pillow_heif": "register_heif_opener", "pillow_jxl": None}
+
+# Colour modes of Pillow with at most 8 bits a channel. Converting others to RGB would clip them silently.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+# A larger file is no photograph: it would have more pixels than Pillow decodes.
+MAX_FILE_BYTES = 2**28
+
+# Measured: what Pillow holds for a pixel (4), its conversion to RGB (4), our array of it and the copy it is made of (6).
+BYTES_PER_PIXEL = 14
+
+
+class Unreadable(Exception):
+    """Why an image file cannot be read, in words."""
+
+
+class _Memory:
+    """So many bytes, shared by threads: one that wants more than is free waits. One that wants all works alone."""
+
+    def __init__(self, total):
+        self._total = self._free = total
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, amount):
+        """A context in which `amount` bytes are taken."""
+        amount = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+# Of files as they are stored and of decoded pixels, whatever the number of cores. A thread takes of the second only
+# while it has its part of the first, never the other way round, so that they cannot wait for each other.
+_files_memory, _pixels_memory = _Memory(2 * MAX_FILE_BYTES), _Memory(2**30)
+
+
+def _formats():
+    """Names of the formats of photographs that Pillow here can read, the usual ones first."""
+    _load_plugins()
+    return [name for name in Image.ID if name not in NOT_PHOTOGRAPHS]
+
+
+@functools.cache
+def _load_plugins():
+    Image.init()
+    for name, function in PLUGINS.items():
+        with contextlib.suppress(ImportError):
+            plugin = importlib.import_module(name)
+            if function:
+                getattr(plugin, function)()
+
+
+def image_suffixes():
+    """The endings of files of photographs that Pillow here can read, as {".jpg", ".png", ...}."""
+    # MPO, several JPEG images in one file, is opened by the plugin of JPEG.
+    formats = {*_formats(), "MPO"}
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
+
+
+def suffix_of(name):
+    """The ending of a file's name, in small letters: ".jpg"."""
+    return posixpath.splitext(name)[1].lower()
+
+
+@contextlib.contextmanager
+def pillow_warnings():
+    """A context in which Pillow's warnings are not shown; yields a list that has them, in words, at its end."""
+    texts = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", module=r"PIL\.")
+        # The size of an image is checked where this is raised.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield texts
+    texts += dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
+
+
+@contextlib.contextmanager
+def open_rgb(files, name):
+    """A context in which one image is in memory; waits while others take too much of it.
+
+    Args:
+        files: a Folder or Zip.
+        name: of the file in it.
+
+    Yields:
+        An RGB Pillow image, and the format and the colour mode of the file.
+
+    Raises:
+        Unreadable: if it is damaged, too large, in an unknown format, or has more than 8 bits a channel.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = _read(files, name, stack)
+        except (Unreadable, MemoryError):
+            raise
+        except Exception as error:
+            # Damaged files make Pillow raise errors of every type.
+            raise Unreadable(_reason(error)) from error
+        yield opened
+
+
+def _read(files, name, stack):
+    size = files.size(name)
+    if size > MAX_FILE_BYTES:
+        raise Unreadable(f"it has {size:,} bytes, and at most {MAX_FILE_BYTES:,} are read")
+    stack.enter_context(_files_memory.take(size))
+    data = files.read(name)
+    with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        if image.mode not in MODES or _is_cut(image, data):
+            raise Unreadable(f"it has more than 8 bits a channel (mode {_stored_mode(image)}); save it with 8 bits")
+        kind, mode = image.format, image.mode
+        stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
+        image.load()
+        # Cameras store the orientation beside the pixels instead of rotating them.
+        ImageOps.exif_transpose(image, in_place=True)
+        return image if mode == "RGB" else image.convert("RGB"), kind, mode
+
+
+def _is_cut(image, data):
+    """Whether Pillow would cut the image's channels of more than 8 bits to 8, without a word."""
+    if image.format == "JPEG2000":
+        # The first channel's bits, less one, in the header of the codestream.
+        header = data.find(b"\xff\x4f\xff\x51")
+        return header >= 0 and data[header + 42] & 0x7F >= 8
+    return any(
+        ";16" in str(arguments) or "16" in codec or (codec == "ppm" and arguments[-1] > 255)
+        for codec, _, _, arguments in image.tile
+    )
+
+
+def _stored_mode(image):
+    return image.mode if image.mode not in MODES else f"{image.mode} of 16 bits"
+
+
+def _reason(error):
+    """Why Pillow could not read an image, in words."""
+    if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
+        pixels = int(re.search(r"\d+", str(error))[0])
+        return f"it has {pixels:,} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are decoded; make it smaller"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image format that Pillow knows"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"{type(error).__name__}: {error}"
