@@ -45,8 +45,7 @@ def doctor() -> int:
     import importlib.metadata
     import platform
 
-    from kmodels.data.cache import cache_folder
-    from kmodels.files import writable_folder
+    from kmodels.data.cache import writable_cache
 
     def version(package):
         try:
@@ -72,20 +71,29 @@ def doctor() -> int:
         cured = WITHOUT_XNNPACK in os.environ.get("XLA_FLAGS", "")
         what = f"XLA_FLAGS has {WITHOUT_XNNPACK}, which cures it" if cured else f"set XLA_FLAGS={WITHOUT_XNNPACK}"
         print(f"validation    this version of jaxlib computes it wrongly on a CPU; {what}")
-    cache = cache_folder()
-    print(f"data cache    {writable_folder(cache)} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)")
+    cache = writable_cache()
+    print(f"data cache    {cache} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)")
     drawing = "graphviz and pydot found" if can_draw() else "not possible: needs graphviz (its command dot) and pydot"
     print(f"drawing       {drawing}")
     return 0
 
 
-def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path | None = None) -> int:
+def data(
+    name: Name[str] = "",
+    /,
+    image_size: int | None = None,
+    data_dir: Path | None = None,
+    skip_unreadable: bool = False,
+    verify: bool = False,
+) -> int:
     """Prepare a dataset and say what is in it; without a name, list the datasets.
 
     Args:
         name: of the dataset.
         image_size: height and width in pixels; left out: as stored.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
+        skip_unreadable: leave out image files that cannot be read, instead of refusing all.
+        verify: read all that was prepared and compare it with its checksum; prepare it again where it is damaged.
     """
     from kmodels.data import DATASETS, load_dataset, summary
 
@@ -95,7 +103,13 @@ def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path 
         for known in DATASETS:
             print(f"{known:<{width}}  {summary(known)}")
         return 0
-    dataset = load_dataset(name, image_size, data_dir)
+    dataset = load_dataset(name, image_size, data_dir, skip_unreadable)
+    if verify:
+        from kmodels.data.cache import is_whole
+
+        if not is_whole(dataset):
+            print("the prepared dataset is damaged (its checksum differs); preparing it again")
+            dataset = load_dataset(name, image_size, data_dir, skip_unreadable)
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     for note in dataset.source["notes"]:
         print(f"note: {note}")
@@ -111,7 +125,7 @@ def data(name: Name[str] = "", /, image_size: int | None = None, data_dir: Path 
     rows += [(label, *(f"{count[i]:,}" for count in counts)) for i, label in enumerate(dataset.class_names)]
     rows.append(("all", *(f"{count.sum():,}" for count in counts)))
     print(aligned(rows, right=(1, 2, 3)))
-    print(f"sha256 {dataset.source['sha256']}")
+    print(f"sha256 {dataset.source['sha256']}{', verified' if verify else ''}")
     return 0
 
 

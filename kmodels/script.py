@@ -166,7 +166,10 @@ def _run(selected, arguments):
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
-    options = {name: getattr(arguments, name) for name in ("again", "resume", "data_dir", "devices", "split")}
+    options = {
+        name: getattr(arguments, name)
+        for name in ("again", "resume", "data_dir", "skip_unreadable", "devices", "split")
+    }
     try:
         for outcome in sweep(selected, seeds, arguments.out, **options):
             outcomes.append(outcome)
@@ -351,6 +354,8 @@ class _Common:
     """the folder for records"""
     data_dir: Path | None = None
     """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
+    skip_unreadable: bool = False
+    """leave out image files that cannot be read, instead of refusing all; the record says how many"""
     again: bool = False
     """run also what --out has a record of; otherwise that is kept and shown"""
     resume: bool = False

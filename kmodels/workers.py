@@ -28,12 +28,12 @@ from kmodels.errors import InputError, describe_error, require, require_whole
 SECONDS_TO_STOP, INTERRUPTS = 20, 3
 
 
-def run_in_workers(runs, out, workers, *, again=False, data_dir=None, verbose=None, **options):
+def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unreadable=False, verbose=None, **options):
     """Does runs in several processes at a time.
 
     Args:
         runs: pairs (experiment, seed).
-        out, again, data_dir, verbose, **options: as in `run`.
+        out, again, data_dir, skip_unreadable, verbose, **options: as in `run`.
         workers: how many processes; at most one for each GPU, where there are GPUs.
 
     Yields:
@@ -64,7 +64,9 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, verbose=No
             "deterministic": deterministic(),
             "functions": _functions_of_main(runs),
             "silent": verbose == 0,
-            "options": {"out": out, "again": again, "data_dir": data_dir, "verbose": verbose, **options},
+            "job": (out, data_dir, skip_unreadable),
+            "again": again,
+            "options": {"verbose": verbose, **options},
         }
         while waiting:
             parallel = joblib.Parallel(n_jobs=min(workers, len(waiting)), return_as="generator_unordered")
@@ -146,14 +148,12 @@ def _run_one(experiment, seed, common):
         from kmodels.training.job import Job
         from kmodels.training.run import execute
 
-        options = dict(common["options"])
-        out, data_dir, again = options.pop("out"), options.pop("data_dir"), options.pop("again")
-        job = Job(experiment, seed, out, data_dir)
-        if not again and (record := job.recorded()):
+        job = Job(experiment, seed, *common["job"])
+        if not common["again"] and (record := job.recorded()):
             print("is recorded already")
             return record, None, True
         print("begins")
-        return execute(job, **options), None, False
+        return execute(job, **common["options"]), None, False
     except InputError as error:
         print(f"failed: {error}")
         return None, error, False

@@ -2,17 +2,16 @@
 
 import hashlib
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from kmodels.backend import import_tensorflow
-from kmodels.data.cache import cache_folder
+from kmodels.data.cache import writable_cache
 from kmodels.errors import InputError, require
-from kmodels.files import writable_folder
 
 
 @dataclass(frozen=True)
@@ -118,27 +117,37 @@ def download(name, archive):
     Raises:
         InputError: if it cannot be downloaded, or is not what tfds expects.
     """
-    folder = writable_folder(cache_folder() / "archives")
-    path = folder / archive.name
-    if path.exists():
-        return path
-    tfds = import_tfds()
-    with TemporaryDirectory(dir=folder) as partial:
-        manager = tfds.download.DownloadManager(
-            download_dir=partial,
-            url_infos=tfds.builder_cls(name).url_infos,
-            dataset_name=name,
-            force_checksums_validation=True,
-        )
-        try:
-            check_reachable(archive.url)
-            Path(manager.download(archive.url)).replace(path)
-        except Exception as error:
-            raise InputError(
-                f"tfds could not download {archive.name}: {type(error).__name__}: {error}\n"
-                f"Download it yourself and give its folder as data_dir. Expected: {archive}"
-            ) from error
+    from filelock import FileLock
+
+    path = writable_cache("archives") / archive.name
+    with FileLock(writable_cache() / f"{archive.name}.lock"):
+        if not path.exists():
+            _download(name, archive, path)
     return path
+
+
+def _download(name, archive, path):
+    tfds = import_tfds()
+    # Always the same folder: what a killed download left in it is removed.
+    partial = path.with_name(f"{archive.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    manager = tfds.download.DownloadManager(
+        download_dir=partial,
+        url_infos=tfds.builder_cls(name).url_infos,
+        dataset_name=name,
+        force_checksums_validation=True,
+    )
+    try:
+        check_reachable(archive.url)
+        Path(manager.download(archive.url)).replace(path)
+    except Exception as error:
+        raise InputError(
+            f"tfds could not download {archive.name}: {type(error).__name__}: {error}\n"
+            f"Download it yourself and give its folder as data_dir. Expected: {archive}"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_reachable(url):

@@ -1,10 +1,12 @@
 """The cache of prepared datasets: uint8 arrays on disk, written once and then memory-mapped.
 
 A prepared dataset is a folder `<cache>/<name>-<digest of its key>/` of .npy files and meta.json. It is written under
-another name and renamed when complete; a lock lets one process prepare it while others wait. So nobody reads an
-incomplete dataset, and a killed preparation is repeated.
+another name, flushed to the disk and renamed when complete; a lock lets one process prepare it while others wait. So
+nobody reads an incomplete dataset, and a killed preparation is repeated. meta.json has digests of the files: a part of
+the images is checked whenever they are opened, and what is damaged is prepared again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,14 +22,30 @@ from kmodels.errors import InputError
 from kmodels.files import writable_folder
 
 SPLITS = ("train", "val", "test")
+PARTS = ("images", "labels", "index")
 # Part of every key: raise it when the content of prepared folders, or the way to prepare them, changes.
 FORMAT = 2
+REMEDY = "the environment variable KMODELS_CACHE chooses another folder for prepared datasets"
+# What is read of a file of images to check it: evenly spaced blocks of so many bytes.
+CHECKED_BLOCKS, CHECKED_BYTES = 64, 4096
 
 
 def cache_folder():
     """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("KMODELS_CACHE") or Path(base) / "kmodels")
+
+
+def writable_cache(*parts):
+    """Makes the cache folder, or the folder `parts` in it, where it is missing; returns its path.
+
+    Raises:
+        InputError: if it cannot be written; names the variable that chooses another.
+    """
+    try:
+        return writable_folder(cache_folder().joinpath(*parts))
+    except InputError as error:
+        raise InputError(f"{error}; {REMEDY}") from error
 
 
 class Writer:
@@ -72,6 +90,25 @@ class Writer:
         split = self.split(name, len(labels), *images.shape[1:3])
         split.images[:], split.labels[:], split.index[:] = images, labels, index
 
+    def keep(self, name, indices):
+        """Cuts a split that is filled down to some of its examples.
+
+        Args:
+            name: "train", "val" or "test".
+            indices: of the examples that stay, in order.
+        """
+        for part in PARTS:
+            path = self.folder / f"{name}_{part}.npy"
+            whole = path.rename(path.with_suffix(".whole"))
+            before = np.load(whole, mmap_mode="r")
+            after = self._array(path.stem, before.dtype, (len(indices), *before.shape[1:]))
+            for start in range(0, len(indices), 4096):
+                chosen = indices[start : start + 4096]
+                after[start : start + len(chosen)] = before[chosen]
+            # Windows deletes no file that is mapped.
+            del before
+            whole.unlink()
+
     def _array(self, name, dtype, shape):
         path = self.folder / f"{name}.npy"
         array = np.lib.format.open_memmap(path, "w+", dtype, shape)
@@ -95,17 +132,15 @@ def prepared(name, key, prepare, stream=None):
         A Dataset, whose images are memory-mapped.
 
     Raises:
-        InputError: if the cache cannot be written, or the prepared dataset is damaged.
+        InputError: if the cache cannot be written.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, SPLIT_SEED, key], sort_keys=True).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{re.sub('[/:]', '_', name)}-{digest}"
-    if not folder.exists():
-        _prepare(folder, prepare)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        splits = {split: _open(folder, split) for split in SPLITS}
-    except (OSError, ValueError) as error:
-        raise InputError(f"the prepared dataset in {folder} is damaged ({error}); delete that folder") from error
+        meta, splits = _open(folder)
+    except InputError:
+        _prepare(folder, prepare)
+        meta, splits = _open(folder)
     return Dataset(
         name=name,
         **splits,
@@ -118,35 +153,108 @@ def prepared(name, key, prepare, stream=None):
 def _prepare(folder, prepare):
     from filelock import FileLock
 
-    writable_folder(folder.parent)
+    writable_cache()
+    _remove_leftovers(folder.parent)
     with FileLock(f"{folder}.lock"):
         if folder.exists():
-            return
+            # Another process has prepared it meanwhile, or it is damaged.
+            try:
+                _open(folder)
+                return
+            except InputError as error:
+                print(f"{error}; preparing it again")
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
             class_names, source = prepare(Writer(partial))
-            splits = {split: _open(partial, split) for split in SPLITS}
+            splits = {split: _open_split(partial, split) for split in SPLITS}
             source = {
                 **source,
                 "counts": {split: len(arrays) for split, arrays in splits.items()},
                 "sha256": checksum(splits.values()),
             }
-            meta = {"class_names": list(class_names), "source": source}
+            digests = {path.name: _digest(path) for path in sorted(partial.glob("*.npy"))}
+            meta = {"class_names": list(class_names), "source": source, "digests": digests}
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
+            # Else a crash of the machine may leave a folder with its final name and empty files.
+            for path in (*partial.iterdir(), partial):
+                _flush(path)
+            if folder.exists():
+                shutil.rmtree(folder)
             partial.rename(folder)
+            _flush(folder.parent)
         except OSError as error:
-            raise InputError(f"cannot prepare the dataset in {folder.parent}: {error.strerror}") from error
+            raise InputError(
+                f"cannot prepare the dataset in {folder.parent}: {error.strerror or error}; {REMEDY}"
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(folder, split):
-    images, labels, index = (
-        np.load(folder / f"{split}_{part}.npy", mmap_mode="r") for part in ("images", "labels", "index")
-    )
+def _remove_leftovers(cache):
+    """Removes what killed preparations left. One that is alive has its lock."""
+    from filelock import FileLock
+
+    for partial in cache.glob("*.partial"):
+        with contextlib.suppress(OSError), FileLock(partial.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush(path):
+    """Has the system write a file or folder to the disk now."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _open(folder):
+    """The content of meta.json and {split: Split} of a prepared dataset.
+
+    Raises:
+        InputError: if there is none, or it is damaged. Datasets prepared before there were digests are not checked.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        for name, digest in meta.get("digests", {}).items():
+            if _digest(folder / name) != digest:
+                raise ValueError(f"{name} has changed since it was written")
+        splits = {split: _open_split(folder, split) for split in SPLITS}
+        return {"class_names": meta["class_names"], "source": meta["source"]}, splits
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
+        why = f"no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else error
+        raise InputError(f"the prepared dataset in {folder} is damaged ({why})") from error
+
+
+def _open_split(folder, split):
+    images, labels, index = (np.load(folder / f"{split}_{part}.npy", mmap_mode="r") for part in PARTS)
     return Split(images, np.asarray(labels), np.asarray(index))
+
+
+def _digest(path):
+    """SHA-256 of a file; of a file of images, of its size and some of its blocks: it may be larger than memory."""
+    with path.open("rb") as file:
+        if not path.stem.endswith("_images"):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        for i in range(CHECKED_BLOCKS):
+            file.seek(max(0, size - CHECKED_BYTES) * i // (CHECKED_BLOCKS - 1))
+            digest.update(file.read(CHECKED_BYTES))
+        return digest.hexdigest()
+
+
+def is_whole(dataset):
+    """Whether all of a prepared dataset is as it was written, by its checksum; removes it where it is not."""
+    splits = [getattr(dataset, split) for split in SPLITS]
+    if checksum(splits) == dataset.source["sha256"]:
+        return True
+    shutil.rmtree(Path(dataset.train.images.filename).parent)
+    return False
 
 
 def checksum(splits):

@@ -30,7 +30,9 @@ def describe(files, class_folders, plan, tally, image_size):
     inner = [f"{folder.path}/{name}" for folder in class_folders for name in folder.images if "/" in name]
     if inner:
         folders = dict.fromkeys(map(posixpath.dirname, inner))
-        notes.append(f"images in folders inside class folders, read as of that class: {len(inner)} ({shorten(folders)})")
+        notes.append(
+            f"images in folders inside class folders, read as of that class: {len(inner)} ({shorten(folders)})"
+        )
     if tally.warnings:
         notes.append(f"Pillow warned: {shorten(tally.warnings, 3)}")
     scaled = tally.sizes.total() - tally.sizes[image_size, image_size]

@@ -238,19 +238,22 @@ def dataset_of(record, data_dir=None):
         InputError: if it cannot be loaded, or is another one than the record's.
     """
     experiment = record.experiment
+    # The record says whether unreadable images were left out.
+    skip_unreadable = "unreadable" in record.source
     if "dataset" in experiment.references:
-        dataset = _own_dataset(experiment, data_dir)
+        dataset = _own_dataset(experiment, data_dir, skip_unreadable)
     else:
-        dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir)
+        dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
     if dataset.source["sha256"] != record.source["sha256"]:
         raise InputError("the images are not those that the record was measured on: their checksum is another one")
     return dataset
 
 
-def _own_dataset(experiment, data_dir):
+def _own_dataset(experiment, data_dir, skip_unreadable):
     function = load_component("dataset", experiment.dataset)
     try:
         arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
+        arguments["skip_unreadable"] = skip_unreadable or None
         dataset = call_with("dataset", experiment.dataset, function, **arguments)
     except InputError:
         raise

@@ -7,9 +7,8 @@ import time
 import keras
 
 from kmodels.backend import deterministic
-from kmodels.data.cache import cache_folder
+from kmodels.data.cache import writable_cache
 from kmodels.errors import InputError
-from kmodels.files import writable_folder
 
 # Least recently used programs go first; one of a large network takes a few megabytes.
 CACHE_BYTES = 2**32
@@ -30,7 +29,7 @@ def keep_compiled():
     if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
-        folder = writable_folder(cache_folder() / "compiled")
+        folder = writable_cache("compiled")
     except InputError as error:
         print(f"{error}; what is compiled here is not kept for the next time")
         return

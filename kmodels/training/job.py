@@ -23,10 +23,10 @@ class Job:
     """One experiment with one seed: its data, what it starts from, and the files that it leaves.
 
     Args:
-        experiment, seed, out, data_dir: as in `run`.
+        experiment, seed, out, data_dir, skip_unreadable: as in `run`.
         parents: {(name of an experiment, seed): .keras file}, the networks that `init_from` means before any other;
             this job's own is added once it is there.
-        opened: {(dataset, image_size, data_dir): Dataset or InputError} of jobs before; filled.
+        opened: {(dataset, image_size, data_dir, skip_unreadable): Dataset or InputError} of jobs before; filled.
 
     Attributes:
         dataset: the Dataset, its train split reduced as the experiment says.
@@ -36,13 +36,13 @@ class Job:
         components: {field: function} of the names "module:function".
     """
 
-    def __init__(self, experiment, seed, out, data_dir=None, parents=None, opened=None):
+    def __init__(self, experiment, seed, out, data_dir=None, skip_unreadable=False, parents=None, opened=None):
         require_whole("seed", seed, 0)
         self.experiment, self.seed, self.out = experiment, int(seed), writable_folder(out)
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.components = {name: load_component(name, text) for name, text in experiment.references.items()}
         self.code = {name: source_digest(component) for name, component in self.components.items()} or None
-        self.dataset = self._open(data_dir, {} if opened is None else opened)
+        self.dataset = self._open(data_dir, skip_unreadable, {} if opened is None else opened)
         # The record would not say what the step really was.
         images, batch_size = len(self.dataset.train), experiment.batch_size
         rule = f"batch_size must be at most {images}, the size of the train split"
@@ -55,12 +55,12 @@ class Job:
         self.environment = {**environment(), "precision": self.precision}
         self.started_from = self.backbone = None
 
-    def _open(self, data_dir, opened):
+    def _open(self, data_dir, skip_unreadable, opened):
         experiment = self.experiment
-        key = (experiment.dataset, experiment.image_size, data_dir)
+        key = (experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
         if key not in opened:
             try:
-                opened[key] = self._load(data_dir)
+                opened[key] = self._load(data_dir, skip_unreadable)
             except InputError as error:
                 opened[key] = error
         dataset = opened[key]
@@ -73,12 +73,13 @@ class Job:
             dataset = getattr(dataset, f"with_{kind}")(value, self.seed)
         return dataset
 
-    def _load(self, data_dir):
+    def _load(self, data_dir, skip_unreadable):
         experiment = self.experiment
         if "dataset" not in self.components:
-            return load_dataset(experiment.dataset, experiment.image_size, data_dir)
+            return load_dataset(experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
         function = self.components["dataset"]
         arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
+        arguments["skip_unreadable"] = skip_unreadable or None
         dataset = call_with("dataset", experiment.dataset, function, **arguments)
         require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
         return dataset

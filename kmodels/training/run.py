@@ -36,6 +36,7 @@ def run(
     out="results",
     *,
     data_dir=None,
+    skip_unreadable=False,
     again=False,
     resume=False,
     verbose=None,
@@ -50,7 +51,8 @@ def run(
         seed: decides initial weights, order and augmentation; at least 0. Python's and NumPy's generators are reseeded.
         out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras (the
             heads "svm" and "nearest_mean" have none), and until then the state for a resume as .checkpoint.
-        data_dir: where the dataset's files are; see `load_dataset`.
+        data_dir, skip_unreadable: where the dataset's files are, and whether those that cannot be read are left out; see
+            `load_dataset`.
         again: repeat a run that is recorded in `out`; otherwise its record is returned.
         resume: continue from the checkpoint of an earlier, killed or interrupted run of the same experiment and seed,
             and end as that one would have; without a checkpoint, start at the beginning.
@@ -72,7 +74,7 @@ def run(
     """
     # Before data are opened, which may take long.
     check_on_device(on_device, experiment.data_loader)
-    job = Job(experiment, seed, out, data_dir)
+    job = Job(experiment, seed, out, data_dir, skip_unreadable)
     if not again and (record := job.recorded()):
         if verbose != 0:
             print(f"{experiment.name}, seed {job.seed} is recorded already: {job.path('.json')}; again repeats it")

@@ -43,8 +43,9 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
         together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
-        **options: data_dir, verbose, resume, on_device, devices and callbacks, as in `run`; and split: what several
-            devices divide, the "batch" of each run or the "runs", one at a time for each device (on any backend).
+        **options: data_dir, skip_unreadable, verbose, resume, on_device, devices and callbacks, as in `run`; and split:
+            what several devices divide, the "batch" of each run or the "runs", one at a time for each device (on any
+            backend).
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
@@ -69,6 +70,7 @@ def sweep(
     together=None,
     split="batch",
     data_dir=None,
+    skip_unreadable=False,
     devices=1,
     **options,
 ):
@@ -76,7 +78,7 @@ def sweep(
 
     Args:
         experiments: Experiments, one that starts from the network of another one after it.
-        seeds, out, again, together, split, data_dir, devices, **options: as in `run_seeds`.
+        seeds, out, again, together, split, data_dir, skip_unreadable, devices, **options: as in `run_seeds`.
 
     Yields:
         An Outcome for each run, when it has ended.
@@ -103,7 +105,9 @@ def sweep(
         from kmodels.workers import run_in_workers
 
         runs = [(experiment, seed) for experiment in experiments for seed in seeds]
-        yield from run_in_workers(runs, out, devices, again=again, data_dir=data_dir, **options)
+        yield from run_in_workers(
+            runs, out, devices, again=again, data_dir=data_dir, skip_unreadable=skip_unreadable, **options
+        )
         return
     options["devices"] = devices
     progress = _Progress(len(experiments) * len(seeds), silent=options.get("verbose") == 0)
@@ -113,7 +117,7 @@ def sweep(
         for first in range(0, len(seeds), limit):
             jobs = []
             for seed in seeds[first : first + limit]:
-                job = _job_or_outcome(again, experiment, seed, out, data_dir, parents, opened)
+                job = _job_or_outcome(again, experiment, seed, out, data_dir, skip_unreadable, parents, opened)
                 if isinstance(job, Outcome):
                     yield progress.end(job)
                 else:
