@@ -39,11 +39,11 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
             pixels, to try things). Or "tfds:NAME", "tfds:NAME/CONFIG:VERSION" for any set of TensorFlow Datasets.
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder": the folder itself, with `<split>/<class>/<file>` or
-            `<class>/<file>`; images in folders inside class folders are read too. For "intel_scenes": the zip file from Kaggle, its folder, or the unpacked folder; None
-            looks where Kaggle mounts it. For "tfds:NAME": a data_dir of tfds that has the set prepared. For the
-            others: a folder with the archive that you already have: cifar-10-binary.tar.gz or cifar-10-python.tar.gz
-            (or a data_dir of tfds that has the set prepared), the same for cifar-100, stl10_binary.tar.gz, EuroSAT.zip
-            (or the unpacked folder). None downloads it.
+            `<class>/<file>`; images in folders inside class folders are read too. For "intel_scenes": the zip file from
+            Kaggle, its folder, or the unpacked folder; None looks where Kaggle mounts it. For "tfds:NAME": a data_dir
+            of tfds that has the set prepared. For the others: a folder with the archive that you already have:
+            cifar-10-binary.tar.gz or cifar-10-python.tar.gz (or a data_dir of tfds that has the set prepared), the same
+            for cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the unpacked folder). None downloads it.
         skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
             other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
             which.

@@ -137,8 +137,8 @@ def _of_classes(files, splits, others):
     first = next(iter(inside.values()))
     if len(first) > 1 and not any(own.values()) and all(folders == first for folders in inside.values()):
         return {"": classes}, [
-            f"classes are {shorten(classes)}; each has the folders {shorten(first)}. If those are the classes, name the "
-            f"folders above them as splits: {KNOWN_SPLITS}"
+            f"classes are {shorten(classes)}; each has the folders {shorten(first)}. If those are the classes, name "
+            f"the folders above them as splits: {KNOWN_SPLITS}"
         ]
     return {"": classes}, []
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kmodels.data.pillow_reading import Unreadable, image_suffixes, open_rgb, pillow_warnings, suffix_of
+from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
@@ -213,7 +213,7 @@ def _first_size(files, plan):
         try:
             with open_rgb(files, entry.name) as (rgb, *_):
                 return rgb.size
-        except Unreadable:
+        except UnreadableError:
             continue
     # None can be read: decoding names them all.
     return 1, 1
@@ -233,7 +233,7 @@ def _decode_block(files, images, pixels, size, image_size, start):
                     pixels[i] = resize_and_crop(rgb, image_size)
                 else:
                     pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
-        except Unreadable as error:
+        except UnreadableError as error:
             tally.unreadable[entry.name] = str(error)
             tally.hashes.append(None)
             continue

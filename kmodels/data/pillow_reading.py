@@ -27,11 +27,11 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB
 # A larger file is no photograph: it would have more pixels than Pillow decodes.
 MAX_FILE_BYTES = 2**28
 
-# Measured: what Pillow holds for a pixel (4), its conversion to RGB (4), our array of it and the copy it is made of (6).
-BYTES_PER_PIXEL = 14
+# Measured at the peak of decoding, for all modes: Pillow's image (4), and its bytes with the parts they are joined of (6).
+BYTES_PER_PIXEL = 10
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Why an image file cannot be read, in words."""
 
 
@@ -114,28 +114,30 @@ def open_rgb(files, name):
         An RGB Pillow image, and the format and the colour mode of the file.
 
     Raises:
-        Unreadable: if it is damaged, too large, in an unknown format, or has more than 8 bits a channel.
+        UnreadableError: if it is damaged, too large, in an unknown format, or has more than 8 bits a channel.
     """
     with contextlib.ExitStack() as stack:
         try:
             opened = _read(files, name, stack)
-        except (Unreadable, MemoryError):
+        except (UnreadableError, MemoryError):
             raise
         except Exception as error:
             # Damaged files make Pillow raise errors of every type.
-            raise Unreadable(_reason(error)) from error
+            raise UnreadableError(_reason(error)) from error
         yield opened
 
 
 def _read(files, name, stack):
     size = files.size(name)
     if size > MAX_FILE_BYTES:
-        raise Unreadable(f"it has {size:,} bytes, and at most {MAX_FILE_BYTES:,} are read")
+        raise UnreadableError(f"it has {size:,} bytes, and at most {MAX_FILE_BYTES:,} are read")
     stack.enter_context(_files_memory.take(size))
     data = files.read(name)
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         if image.mode not in MODES or _is_cut(image, data):
-            raise Unreadable(f"it has more than 8 bits a channel (mode {_stored_mode(image)}); save it with 8 bits")
+            raise UnreadableError(
+                f"it has more than 8 bits a channel (mode {_stored_mode(image)}); save it with 8 bits"
+            )
         kind, mode = image.format, image.mode
         stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
         image.load()

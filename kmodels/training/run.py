@@ -51,8 +51,8 @@ def run(
         seed: decides initial weights, order and augmentation; at least 0. Python's and NumPy's generators are reseeded.
         out: the results folder. The record goes to `<out>/<record.stem>.json`, the network beside it as .keras (the
             heads "svm" and "nearest_mean" have none), and until then the state for a resume as .checkpoint.
-        data_dir, skip_unreadable: where the dataset's files are, and whether those that cannot be read are left out; see
-            `load_dataset`.
+        data_dir: where the dataset's files are; see `load_dataset`.
+        skip_unreadable: leave out image files that cannot be read; see `load_dataset`.
         again: repeat a run that is recorded in `out`; otherwise its record is returned.
         resume: continue from the checkpoint of an earlier, killed or interrupted run of the same experiment and seed,
             and end as that one would have; without a checkpoint, start at the beginning.
