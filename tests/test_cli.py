@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -72,6 +73,29 @@ def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
     assert status == 0
     assert "16x16x3 pixels" in out
     assert "all    1,078  360   359" in out
+
+
+def test_data_leaves_out_unreadable_images_and_verifies(kmodels_command, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / "pets" / name / f"{i}.png")
+    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no image")
+    arguments = ("data", "folder", "--data-dir", str(tmp_path / "pets"))
+    status, _, errors = kmodels_command(*arguments)
+    assert status == 2
+    assert "--skip-unreadable" in errors
+    status, out, _ = kmodels_command(*arguments, "--skip-unreadable")
+    assert status == 0
+    assert "unreadable images, left out: 1" in out
+    status, out, _ = kmodels_command(*arguments, "--skip-unreadable", "--verify")
+    assert out.endswith(", verified\n")
+    file = Path(load_dataset("folder", None, tmp_path / "pets", skip_unreadable=True).train.images.filename)
+    content = file.read_bytes()
+    # Between the blocks that every opening reads.
+    file.write_bytes(content[:6000] + bytes([content[6000] ^ 1]) + content[6001:])
+    assert "again" in kmodels_command(*arguments, "--skip-unreadable", "--verify")[1]
+    assert file.read_bytes() == content
 
 
 def test_models_lists_networks_and_shows_one(kmodels_command):

@@ -145,8 +145,8 @@ def _of_classes(files, splits, others):
 
 def _inner(files, folder):
     """The folder of a split's class folders: seg_train/seg_train for seg_train, as Kaggle unpacks them."""
-    inner = files.folders(folder)
-    return innermost(files, folder) if len(inner) == 1 and split_of(inner[0]) else folder
+    inner = innermost(files, folder)
+    return inner if files.folders(inner) else folder
 
 
 def _require_images(files, found):

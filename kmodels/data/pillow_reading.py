@@ -27,7 +27,7 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB
 # A larger file is no photograph: it would have more pixels than Pillow decodes.
 MAX_FILE_BYTES = 2**28
 
-# Measured at the peak of decoding, for all modes: Pillow's image (4), and its bytes with the parts they are joined of (6).
+# Measured at the peak of decoding, for all modes: Pillow's image (4), its bytes, and the parts they are joined of (6).
 BYTES_PER_PIXEL = 10
 
 

@@ -1,16 +1,19 @@
 """The cache: a dataset is prepared once, completely or not at all."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kmodels import InputError
-from kmodels.data.cache import cache_folder, prepared
+from kmodels.data import cache
+from kmodels.data.cache import cache_folder, is_whole, prepared
 
 # Prepares a tiny dataset, slowly, noting each preparation in a file.
 SLOW = """
@@ -67,17 +70,113 @@ def test_a_failed_preparation_leaves_nothing(tmp_path):
     assert not [path for path in cache_folder().glob("failing-*") if path.is_dir()]
 
 
-def test_a_damaged_prepared_dataset_is_named():
+def zeros(name, images=2):
+    """Opens a dataset of zeros; prepares it where it must be."""
+
     def prepare(writer):
         for split in ("train", "val", "test"):
-            writer.fill(split, np.zeros((2, 8, 8, 3), np.uint8), [0, 1], [0, 1])
+            labels = np.arange(images) % 2
+            writer.fill(split, np.full((images, 8, 8, 3), 5, np.uint8), labels, np.arange(images))
         return ["a", "b"], {"kind": "test", "notes": []}
 
-    prepared("damaged", {}, prepare)
-    (folder,) = [path for path in cache_folder().glob("damaged-*") if path.is_dir()]
-    (folder / "val_labels.npy").unlink()
-    with pytest.raises(InputError, match=r"damaged-.* is damaged"):
-        prepared("damaged", {}, prepare)
+    return prepared(name, {}, prepare)
+
+
+def folder_of(name):
+    (folder,) = [path for path in cache_folder().glob(f"{name}-*") if path.is_dir()]
+    return folder
+
+
+def overwrite(path, start):
+    """Zeroes a file from `start` (a share of its size) on."""
+    with path.open("r+b") as file:
+        size = path.stat().st_size
+        file.seek(int(start * size))
+        file.write(bytes(size - int(start * size)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda folder: overwrite(folder / "train_images.npy", 0.5), "train_images.npy has changed"),
+        (lambda folder: overwrite(folder / "val_index.npy", 0.9), "val_index.npy has changed"),
+        (lambda folder: os.truncate(folder / "test_images.npy", 20_000), "test_images.npy has changed"),
+        (lambda folder: (folder / "val_labels.npy").unlink(), "no val_labels.npy"),
+        (lambda folder: (folder / "meta.json").write_text(""), "damaged"),
+        (lambda folder: (folder / "meta.json").write_text("[]"), "damaged"),
+    ],
+)
+def test_a_damaged_dataset_is_prepared_again_and_that_is_said(damage, why, capsys):
+    source = zeros("damaged", 1000).source
+    assert capsys.readouterr().out == ""
+    damage(folder_of("damaged"))
+    dataset = zeros("damaged", 1000)
+    out = capsys.readouterr().out
+    assert why in out
+    assert "preparing it again" in out
+    assert dataset.source == source
+    assert dataset.train.images.min() == 5
+    zeros("damaged", 1000)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_dataset_prepared_before_there_were_digests_is_opened(capsys):
+    source = zeros("old").source
+    path = folder_of("old") / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["digests"]
+    path.write_text(json.dumps(meta))
+    assert zeros("old").source == source
+    assert capsys.readouterr().out == ""
+
+
+def test_a_change_between_the_blocks_that_are_checked_is_found_by_reading_all(monkeypatch):
+    monkeypatch.setattr(cache, "CHECKED_BLOCKS", 2)
+    monkeypatch.setattr(cache, "CHECKED_BYTES", 64)
+    assert is_whole(zeros("verified"))
+    with (folder_of("verified") / "train_images.npy").open("r+b") as file:
+        file.seek(200)
+        file.write(b"?")
+    dataset = zeros("verified")
+    assert not is_whole(dataset)
+    assert is_whole(zeros("verified"))
+
+
+def test_what_is_prepared_is_on_the_disk_before_it_has_its_name(monkeypatch):
+    events = []
+    fsync, rename = os.fsync, Path.rename
+
+    def flush(handle):
+        events.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "rename", lambda path, to: events.append("renamed") or rename(path, to))
+    zeros("flushed")
+    before, after = events[: events.index("renamed")], events[events.index("renamed") + 1 :]
+    partial = f"{folder_of('flushed').name}.partial"
+    assert {"meta.json", "train_images.npy", "val_labels.npy", "test_index.npy", partial} <= set(before)
+    assert after == [cache_folder().name]
+
+
+def test_what_killed_preparations_left_is_removed_by_the_next_but_not_that_of_a_living_one(tmp_path):
+    left = cache_folder() / "other-0.1-abc.partial"
+    left.mkdir(parents=True)
+    (left / "train_images.npy").write_bytes(b"")
+    alive = start(tmp_path / "log", 3)
+    while not list(cache_folder().glob("slow-*.partial/train_images.npy")):
+        time.sleep(0.02)
+    zeros("sweeping")
+    assert not left.exists()
+    assert list(cache_folder().glob("slow-*.partial"))
+    assert alive.communicate()[0].strip() == SUM
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match=r"cannot write into the folder .*KMODELS_CACHE"):
+        zeros("nowhere")
 
 
 def test_another_key_is_another_dataset_and_opened_arrays_cannot_be_written():

@@ -1,6 +1,7 @@
 """Folders and zip files: what changes a fingerprint, and which zip files are refused."""
 
 import os
+import tracemalloc
 import zipfile
 
 import pytest
@@ -96,4 +97,31 @@ def test_a_damaged_member_is_an_os_error_as_it_is_in_a_folder(tmp_path):
     files = Zip(path)
     with pytest.raises(OSError, match="Bad CRC-32 for file"):
         files.read("cat.png")
+    files.close()
+
+
+def test_a_folder_and_its_zip_have_the_same_files_at_any_depth(tmp_path):
+    names = ["train/1.png", "train/deep/er/2.png", "train/.hidden/3.png", "train/__MACOSX/4.png", "train/.5.png"]
+    files = Zip(write_zip(tmp_path / "a.zip", *names))
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path / "a")
+    assert sorted(files.walk("train")) == sorted(Folder(tmp_path / "a").walk("train")) == ["1.png", "deep/er/2.png"]
+    assert Folder(tmp_path / "a").size("train/1.png") == files.size("train/1.png") == len("content of train/1.png")
+    files.close()
+
+
+def test_no_more_is_unpacked_than_the_zip_says(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(10**7))
+    # The size of the unpacked member, in both of its headers.
+    path.write_bytes(path.read_bytes().replace((10**7).to_bytes(4, "little"), (100).to_bytes(4, "little")))
+    files = Zip(path)
+    assert files.size("bomb.png") == 100
+    tracemalloc.start()
+    with pytest.raises(OSError, match="CRC"):
+        files.read("bomb.png")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6
     files.close()

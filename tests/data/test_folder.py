@@ -1,10 +1,18 @@
 """Image folders: both layouts, and every mistake in them."""
 
+import os
+import struct
+import time
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from kmodels import InputError, load_dataset
+from kmodels import InputError, load_dataset, run
+from kmodels.data import image_files, pillow_reading
+from kmodels.report.network_pictures import dataset_of
 
 CLASSES = ("cat", "dog")
 
@@ -112,8 +120,17 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
         (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8.*image_size"),
         (
             lambda root: [path.unlink() for path in (root / "test" / "dog").iterdir()],
-            r"dog has no image",
+            r"dog has no image; put .* or delete it",
         ),
+        (
+            lambda root: [path.unlink() for path in root.glob("*/dog/*")],
+            r"2 class folders, .*test/dog, .*train/dog, have no image",
+        ),
+        (
+            lambda root: [path.rename(path.with_suffix(".raw")) for path in root.glob("test/cat/*")],
+            r"cat has no image \(.*\.raw\)",
+        ),
+        (lambda root: (root / "test").rename(root / "holdout"), "split train, and also holdout"),
         (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
         (lambda root: (root / "test").rename(root / "val"), "no test"),
     ],
@@ -144,7 +161,7 @@ def test_a_missing_folder_and_a_folder_of_one_class_are_refused(tmp_path, split_
 def test_sixteen_bit_images_are_refused_rather_than_clipped(split_folder):
     deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
     deep.save(split_folder / "train" / "cat" / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png has more than 8 bits"):
+    with pytest.raises(InputError, match=r"deep\.png: it has more than 8 bits"):
         load_dataset("folder", data_dir=split_folder)
 
 
@@ -162,7 +179,8 @@ def test_the_orientation_that_a_camera_stores_is_applied(split_folder):
 def test_what_is_left_out_is_counted(split_folder):
     (split_folder / "train" / "cat" / "notes.txt").write_text("")
     (split_folder / "train" / "cat" / ".hidden").write_text("")
-    save(split_folder / "train" / "cat" / "inner" / "deep.png")
+    (split_folder / "train" / "cat" / "inner").mkdir()
+    (split_folder / "train" / "cat" / "inner" / "more.txt").write_text("")
     (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
     assert note == "files without an image extension, left out: 2"
 
@@ -171,8 +189,8 @@ def test_split_names_are_found_in_capitals_and_other_folders_are_named(split_fol
     (split_folder / "test").rename(split_folder / "Test")
     (split_folder / "__MACOSX").mkdir()
     assert load_dataset("folder", data_dir=split_folder).source["counts"]["test"] == 8
-    (split_folder / "unlabeled").mkdir()
-    with pytest.raises(InputError, match="unlabeled, which is not a split"):
+    (split_folder / "others").mkdir()
+    with pytest.raises(InputError, match="others, which is not a split"):
         load_dataset("folder", data_dir=split_folder)
 
 
@@ -192,8 +210,205 @@ def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypat
     assert "preparing" not in capfd.readouterr().err
 
 
-def test_too_few_images_to_divide_are_refused(tmp_path):
+@pytest.mark.parametrize("number", [1, 3])
+def test_too_few_images_to_divide_are_refused_with_the_number_that_would_do(tmp_path, number):
     for name in CLASSES:
-        save(tmp_path / name / "only.png")
-    with pytest.raises(InputError, match=r"cat \(1\), dog \(1\).*at least 4"):
+        for i in range(number):
+            save(tmp_path / name / f"{i}.png")
+    with pytest.raises(InputError, match=rf"cat \({number}\), dog \({number}\).*at least 4"):
         load_dataset("folder", data_dir=tmp_path)
+
+
+def cut(path):
+    """Saves a JPEG without its end."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(noise).save(path, format="JPEG")
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def test_all_unreadable_images_are_named_at_once_and_may_be_left_out(split_folder, capsys):
+    whole = load_dataset("folder", data_dir=split_folder)
+    names = [f"train/cat/{i}.jpg" for i in range(6)] + ["test/dog/0.png"]
+    for name in names:
+        cut(split_folder / name)
+    with pytest.raises(InputError, match=r"cannot read 7 of 34 images: .*\.jpg: Truncated.* and 2 more.*skip_unr"):
+        load_dataset("folder", data_dir=split_folder)
+    capsys.readouterr()
+    dataset = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert dataset.source["counts"] == {"train": 16, "val": 4, "test": 7}
+    assert dataset.source["unreadable"] == 7
+    (note,) = dataset.source["notes"]
+    assert note.startswith("unreadable images, left out: 7 (train/cat/")
+    assert note in capsys.readouterr().out
+    pixels, labels = dataset.test.images[:, 0, 0, 0], dataset.test.labels
+    assert np.array_equal(pixels, np.delete(whole.test.images[:, 0, 0, 0], 4))
+    assert np.array_equal(labels, np.delete(whole.test.labels, 4))
+    assert np.array_equal(dataset.test.index, np.delete(whole.test.index, 4))
+
+
+def test_without_unreadable_images_nothing_is_left_out_and_other_datasets_do_not_skip(split_folder):
+    strict = load_dataset("folder", data_dir=split_folder)
+    skipping = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert skipping.source == {**strict.source, "unreadable": 0}
+    with pytest.raises(InputError, match="skip_unreadable"):
+        load_dataset("digits", skip_unreadable=True)
+
+
+def test_a_split_keeps_an_image_of_each_class(split_folder):
+    for path in (split_folder / "test" / "dog").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"no image of test in .*dog can be read"):
+        load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+
+
+def test_a_run_leaves_unreadable_images_out_and_its_pictures_too(split_folder, tiny, tmp_path):
+    (split_folder / "train" / "cat" / "0.png").write_bytes(b"no image")
+    experiment = replace(tiny, dataset="folder", epochs=1, batch_size=8)
+    with pytest.raises(InputError, match=r"cannot read the image .*0\.png: not an image"):
+        run(experiment, 0, tmp_path, data_dir=split_folder, verbose=0)
+    record = run(experiment, 0, tmp_path, data_dir=split_folder, skip_unreadable=True, verbose=0)
+    assert record.source["unreadable"] == 1
+    assert dataset_of(record, split_folder).source == record.source
+
+
+def test_images_in_folders_inside_class_folders_are_read_and_counted(split_folder):
+    save(split_folder / "train" / "cat" / "more" / "2020" / "x.png", value=201)
+    save(split_folder / "train" / "cat" / ".hidden" / "x.png")
+    (split_folder / "train" / "cat" / "more" / "loop").symlink_to(split_folder / "train" / "cat")
+    first = load_dataset("folder", data_dir=split_folder)
+    assert first.source["counts"]["train"] == 17
+    assert first.source["notes"] == [
+        "images in folders inside class folders, read as of that class: 1 (train/cat/more/2020)"
+    ]
+    save(split_folder / "train" / "cat" / "more" / "2020" / "x.png", value=202)
+    assert load_dataset("folder", data_dir=split_folder).source["sha256"] != first.source["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Training", "Testing"), ("seg_train/seg_train", "seg_test/seg_test"), ("training_set", "TEST")],
+)
+def test_splits_are_known_by_their_usual_names_in_any_case(split_folder, train, test):
+    expected = load_dataset("folder", data_dir=split_folder)
+    for name, path in (("train", train), ("test", test)):
+        (split_folder / name).rename(split_folder / "moved")
+        (split_folder / path).parent.mkdir(exist_ok=True)
+        (split_folder / "moved").rename(split_folder / path)
+    save(split_folder / "seg_pred" / "unknown.png")
+    dataset = load_dataset("folder", data_dir=split_folder)
+    assert dataset.source["sha256"] == expected.source["sha256"]
+    assert dataset.source["notes"] == ["folder without labels, left out: seg_pred"]
+
+
+def test_splits_inside_class_folders_are_refused_and_others_are_questioned(split_folder, tmp_path):
+    for split in ("train", "test"):
+        for name in CLASSES:
+            (tmp_path / "turned" / name).mkdir(parents=True, exist_ok=True)
+            (split_folder / split / name).rename(tmp_path / "turned" / name / split)
+    with pytest.raises(InputError, match=r"cat has folders for splits: test, train.*test/cat"):
+        load_dataset("folder", data_dir=tmp_path / "turned")
+    for name in CLASSES:
+        (tmp_path / "turned" / name / "train").rename(tmp_path / "turned" / name / "day")
+        (tmp_path / "turned" / name / "test").rename(tmp_path / "turned" / name / "night")
+    notes = load_dataset("folder", data_dir=tmp_path / "turned").source["notes"]
+    assert notes[0].startswith("classes are cat, dog; each has the folders day, night.")
+
+
+@pytest.mark.parametrize("ending", [".avif", ".mpo", ".jp2", ".tga", ".JPE"])
+def test_every_format_of_photographs_that_pillow_reads_is_an_image(split_folder, ending):
+    Image.init()
+    if ending.lower() not in Image.registered_extensions():
+        pytest.skip(f"this Pillow knows no {ending}")
+    for i, path in enumerate(sorted((split_folder / "test" / "cat").iterdir())):
+        Image.new("RGB", (8, 8), (0, 50 * i, 9)).save(path.with_suffix(ending))
+        path.unlink()
+    assert load_dataset("folder", data_dir=split_folder).source["counts"]["test"] == 8
+
+
+def test_a_file_that_would_start_another_program_is_not_opened(split_folder):
+    (split_folder / "test" / "cat" / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    with pytest.raises(InputError, match="not an image format"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def deep_png(path):
+    """A PNG of 16 bits a channel, which Pillow cannot write."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + b"\x12\x34" * 3 * 8) * 8
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def deep_ppm(path):
+    path.write_bytes(b"P6 8 8 65535\n" + b"\x12\x34" * 3 * 64)
+
+
+def deep_tiff(path):
+    """An uncompressed TIFF of 16 bits a channel, which Pillow cannot write."""
+    fields = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
+    fields += [(277, 3, 1, 3), (278, 3, 1, 8), (279, 4, 1, 384)]
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in fields)
+    start = b"II*\0" + struct.pack("<IH", 8, len(fields))
+    path.write_bytes(start + packed + struct.pack("<IHHH", 0, 16, 16, 16) + b"\x34\x12" * 192)
+
+
+@pytest.mark.parametrize("write", [deep_png, deep_ppm, deep_tiff])
+def test_colour_images_of_sixteen_bits_are_refused_as_grey_ones_are(split_folder, write):
+    path = split_folder / "train" / "cat" / f"deep.{write.__name__.removeprefix('deep_')}"
+    write(path)
+    with Image.open(path) as image:
+        assert image.convert("RGB").getpixel((0, 0)) == (0x12,) * 3, "the file is whole"
+    with pytest.raises(InputError, match=r"deep\.\w+: it has more than 8 bits"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+@pytest.mark.parametrize("limit", [40, 20])
+def test_too_many_pixels_are_refused_before_they_are_decoded(split_folder, monkeypatch, limit):
+    # Pillow warns from its limit on, and refuses from twice that on.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=rf"28 of 28 .*64 pixels, and at most {limit} are decoded"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_what_pillow_warns_of_is_a_note(split_folder, capfd):
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(split_folder / "test" / "cat" / "0.png", exif=b"II*\0\x08\0\0\0\x05\0")
+    (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert note.startswith("Pillow warned: Corrupt EXIF data")
+    assert "Warning" not in capfd.readouterr().err
+
+
+def test_many_large_images_are_not_decoded_at_once(split_folder, monkeypatch):
+    open_at_once, most = [], []
+
+    def convert(image):
+        open_at_once.append(image)
+        most.append(len(open_at_once))
+        time.sleep(0.005)
+        open_at_once.pop()
+        return bytes(8 * 8 * 3)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(image_files, "BLOCK", 1)
+    monkeypatch.setattr(Image.Image, "tobytes", convert)
+    monkeypatch.setattr(pillow_reading, "_pixels_memory", pillow_reading._Memory(2 * 8 * 8 * 10))
+    load_dataset("folder", data_dir=split_folder)
+    assert max(most) == 2
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(split_folder, monkeypatch):
+    monkeypatch.setattr(pillow_reading, "MAX_FILE_BYTES", 1000)
+    (split_folder / "test" / "cat" / "0.png").write_bytes(bytes(1001))
+    with pytest.raises(InputError, match=r"0\.png: it has 1,001 bytes, and at most 1,000 are read"):
+        load_dataset("folder", data_dir=split_folder)
+
+
+def test_a_pipe_is_not_waited_for(split_folder):
+    os.mkfifo(split_folder / "test" / "cat" / "00.png")
+    with pytest.raises(InputError, match=r"00\.png: not a file"):
+        load_dataset("folder", data_dir=split_folder)
