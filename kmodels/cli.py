@@ -166,6 +166,7 @@ def augment(
     dataset: str = "digits",
     image_size: int = 32,
     data_dir: Path | None = None,
+    skip_unreadable: bool = False,
     seed: int = 0,
     out: Path | None = None,
 ) -> int:
@@ -178,6 +179,7 @@ def augment(
         dataset: where the images are from, as `kmodels data` lists them; digits are grey.
         image_size: height and width in pixels.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
+        skip_unreadable: leave out image files that cannot be read, instead of refusing all.
         seed: which classes, images and draws.
         out: the .png file to write; left out: augment_POLICY.png here.
     """
@@ -201,7 +203,7 @@ def augment(
         raise InputError(f"the file to write must end in .png. Received: {str(path)!r}")
     from kmodels.report.augmentation import write_examples
 
-    print(write_examples(policy, load_dataset(dataset, image_size, data_dir), seed, path))
+    print(write_examples(policy, load_dataset(dataset, image_size, data_dir, skip_unreadable), seed, path))
     return 0
 
 

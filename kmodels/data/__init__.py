@@ -66,7 +66,7 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
         raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
     require(
         not skip_unreadable or name in OF_IMAGE_FILES,
-        f"skip_unreadable must be left out except for datasets of image files: {', '.join(OF_IMAGE_FILES)}",
+        f"skip_unreadable is only for datasets of image files: {', '.join(OF_IMAGE_FILES)}",
         name,
     )
     file = "any_tfds" if from_tfds else DATASETS[name]

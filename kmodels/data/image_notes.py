@@ -3,6 +3,7 @@
 import posixpath
 from collections import Counter, defaultdict
 
+from kmodels.data.pillow_reading import suffix_of
 from kmodels.errors import shorten
 
 
@@ -24,9 +25,10 @@ def describe(files, class_folders, plan, tally, image_size):
         reasons = shorten(f"{name}: {reason}" for name, reason in tally.unreadable.items())
         notes.append(f"unreadable images, left out: {len(tally.unreadable)} ({reasons})")
     notes += [f"converted from {mode} to RGB: {n}" for mode, n in sorted(tally.modes.items()) if mode != "RGB"]
-    left_out = sum(len(files.walk(folder.path)) - len(folder.images) for folder in class_folders)
-    if left_out:
-        notes.append(f"files without an image extension, left out: {left_out}")
+    others = [name for folder in class_folders for name in set(files.walk(folder.path)) - set(folder.images)]
+    if others:
+        suffixes = shorten(sorted({suffix_of(name) or "no extension" for name in others}))
+        notes.append(f"files without an image extension, left out: {len(others)} ({suffixes})")
     inner = [f"{folder.path}/{name}" for folder in class_folders for name in folder.images if "/" in name]
     if inner:
         folders = dict.fromkeys(map(posixpath.dirname, inner))
