@@ -202,14 +202,18 @@ def _remove_leftovers(cache):
 
 
 def _flush(path):
-    """Has the system write a file or folder to the disk now."""
-    if path.is_dir() and os.name == "nt":
+    """Has the system write a file to the disk now, or a folder where it can."""
+    if path.is_file():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # Windows opens no folder, and some network file systems flush none.
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _open(folder):

@@ -22,6 +22,9 @@ from kmodels.errors import InputError, require
 # Files of a folder whose size and modification time enter its fingerprint. More would make opening a large set slow.
 FINGERPRINT_FILES = 5000
 
+# Folders within folders in a zip file. A path of 30,000 of them would fill the memory with their names.
+MAX_DEPTH = 100
+
 
 @contextmanager
 def _readable():
@@ -158,10 +161,12 @@ class Zip:
         for member in self._zip.infolist():
             # Some programs on Windows write "\".
             name = member.filename.replace("\\", "/")
-            if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
+            parts = name.split("/")
+            if name.startswith("/") or name[1:2] == ":" or ".." in parts or len(parts) > MAX_DEPTH:
                 self.close()
                 raise InputError(
-                    f"{self.path} is refused: it has a member whose path leads out of it: {member.filename!r}"
+                    f"{self.path} is refused: it has a member whose path leads out of it, or through more than "
+                    f"{MAX_DEPTH} folders: {member.filename[:200]!r}"
                 )
             if not member.is_dir():
                 members[name] = member
@@ -193,13 +198,15 @@ class Zip:
 
     def walk(self, folder):
         """Names of all files that are not hidden, in the folder and the visible folders in it, relative to it."""
-        found = []
-        for name in self.names(folder):
-            path = posixpath.join(folder, name)
-            if path not in self._names and not name.startswith("."):
-                found.append(name)
-            elif path in self._names and _visible(name):
-                found += [f"{name}/{inner}" for inner in self.walk(path)]
+        top = f"{folder}/" if folder else ""
+        found, waiting = [], [""]
+        while waiting:
+            inside = waiting.pop()
+            for name in self.names(f"{top}{inside}".rstrip("/")):
+                if f"{top}{inside}{name}" in self._names:
+                    waiting += [f"{inside}{name}/"] if _visible(name) else []
+                elif not name.startswith("."):
+                    found.append(f"{inside}{name}")
         return found
 
     def size(self, name):

@@ -224,23 +224,32 @@ def _decode_block(files, images, pixels, size, image_size, start):
     tally = Tally()
     for i, entry in enumerate(images[start : start + BLOCK], start=start):
         try:
-            with open_rgb(files, entry.name) as (rgb, kind, mode):
-                if image_size is None:
-                    _check_size(files, entry.name, rgb, size)
-                decoded = rgb.tobytes()
-                tally.hashes.append(hash((rgb.size, decoded)))
-                if image_size:
-                    pixels[i] = resize_and_crop(rgb, image_size)
-                else:
-                    pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
+            kind, mode, stored_size, pixels_hash = _decode_image(files, entry.name, pixels, i, size, image_size)
         except UnreadableError as error:
             tally.unreadable[entry.name] = str(error)
             tally.hashes.append(None)
-            continue
-        tally.formats[kind] += 1
-        tally.modes[mode] += 1
-        tally.sizes[rgb.size] += 1
+        else:
+            tally.formats[kind] += 1
+            tally.modes[mode] += 1
+            tally.sizes[stored_size] += 1
+            tally.hashes.append(pixels_hash)
     return tally
+
+
+def _decode_image(files, name, pixels, i, size, image_size):
+    """Decodes one image into `pixels[i]`; returns its format, mode and size, and the hash of its pixels.
+
+    A function of its own: nothing of the image stays in memory until the thread has decoded the next.
+    """
+    with open_rgb(files, name) as (rgb, kind, mode):
+        if image_size is None:
+            _check_size(files, name, rgb, size)
+        decoded = rgb.tobytes()
+        if image_size:
+            pixels[i] = resize_and_crop(rgb, image_size)
+        else:
+            pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
+        return kind, mode, rgb.size, hash((rgb.size, decoded))
 
 
 def _check_size(files, name, rgb, size):

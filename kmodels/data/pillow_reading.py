@@ -152,10 +152,13 @@ def _is_cut(image, data):
         # The first channel's bits, less one, in the header of the codestream.
         header = data.find(b"\xff\x4f\xff\x51")
         return header >= 0 and data[header + 42] & 0x7F >= 8
-    return any(
-        ";16" in str(arguments) or "16" in codec or (codec == "ppm" and arguments[-1] > 255)
-        for codec, _, _, arguments in image.tile
-    )
+    for codec, _, _, arguments in image.tile:
+        if ";16" in str(arguments) or "16" in codec:
+            return True
+        # The largest value of a channel.
+        if codec.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] > 255:
+            return True
+    return False
 
 
 def _stored_mode(image):

@@ -78,10 +78,12 @@ def test_a_zip_is_read_like_the_folder_that_it_was_made_of(tmp_path):
     files.close()
 
 
-@pytest.mark.parametrize("name", ["/etc/cat.png", "train/../../cat.png", "..\\cat.png", "C:\\cat.png"])
+@pytest.mark.parametrize(
+    "name", ["/etc/cat.png", "train/../../cat.png", "..\\cat.png", "C:\\cat.png", "a/" * 9000 + "cat.png"]
+)
 def test_a_zip_that_leads_out_of_itself_is_refused(tmp_path, name):
     write_zip(tmp_path / "a.zip", "train/cat/1.png", name)
-    with pytest.raises(InputError, match=r"a\.zip is refused: .*'.*cat\.png'"):
+    with pytest.raises(InputError, match=r"a\.zip is refused: it has a member whose path"):
         Zip(tmp_path / "a.zip").names("")
 
 
