@@ -71,6 +71,9 @@ def _formats():
 @functools.cache
 def _load_plugins():
     Image.init()
+    # The C library keeps freed blocks of Pillow's usual 16 MiB for the thread that had them. With larger ones, 24
+    # images of 80 megapixels in 32 threads were measured to take 1.4 GiB at the peak instead of 3.8.
+    Image.core.set_block_size(2**26)
     for name, function in PLUGINS.items():
         with contextlib.suppress(ImportError):
             plugin = importlib.import_module(name)
@@ -140,6 +143,8 @@ def _read(files, name, stack):
             )
         kind, mode = image.format, image.mode
         stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
+        # Its objects refer to each other: without this, its pixels stay in memory until Python looks for such cycles.
+        stack.callback(image.close)
         image.load()
         # Cameras store the orientation beside the pixels instead of rotating them.
         ImageOps.exif_transpose(image, in_place=True)
