@@ -213,33 +213,39 @@ def convert(
     model: str,
     image_size: int = 32,
     model_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = (),
+    key: str | None = None,
     out: Path | None = None,
 ) -> int:
-    """Turn a PyTorch state_dict (.pth) of one of our networks into a .keras file.
+    """Turn PyTorch's weights (.pth, .pt, .ckpt, .safetensors) of one of our networks into a .keras file.
 
-    Layers are matched by their order and shapes, whatever the PyTorch code calls them: it must define its layers in the
-    order in which it uses them. Strides, pooling and normalisation of the pixels are in no state_dict: whether they
-    agree cannot be checked.
+    Layers are matched by torchvision's names where the file has them; else by their order and shapes, whatever the
+    PyTorch code calls them: it must define its layers in the order in which it uses them. A file in the order of the
+    alphabet, as .safetensors are, is matched by shapes, equal shapes in the natural order of names. Strides, pooling
+    and normalisation of the pixels are in no state_dict: whether they agree cannot be checked.
 
     Args:
-        file: what torch.save(model.state_dict(), FILE) wrote; needs torch.
+        file: what torch.save wrote, the state_dict itself or a checkpoint with it at any depth; needs torch.
         model: name of the network.
         image_size: height and width of its input.
         model_options: of the network, as batch_norm=true for alexnet or hidden=128,128 for two_layer_net.
+        key: which weights of a checkpoint with several networks, "ema" for instance; left out: the only ones, or those
+            of a usual key (state_dict, model, net, ...).
         out: the file to write; left out: beside FILE, with the ending .keras.
     """
     check_backend()
     from kmodels.models import build_model
     from kmodels.models.saving import save_network
-    from kmodels.models.torch_weights import class_count, load_torch_weights, read_state_dict
+    from kmodels.models.torch_files import read_state_dict
+    from kmodels.models.torch_weights import class_count, load_torch_weights
 
-    state_dict = read_state_dict(file)
+    state_dict, notes = read_state_dict(file, key)
     path = out or file.with_suffix(".keras")
     if path.suffix != ".keras":
         raise InputError(f"the file to write must end in .keras. Received: {str(path)!r}")
     options = {name: value for name, value in parse_options(model_options).items() if value is not None}
     network = build_model(model, (image_size, image_size, 3), class_count(state_dict), **options)
-    load_torch_weights(network, state_dict)
+    rule = load_torch_weights(network, state_dict)
+    print(*notes, f"matched by {rule}", sep="\n")
     print(
         f"{save_network(network, path)}: {model}, {network.output_shape[-1]} classes, {image_size}x{image_size} pixels"
     )

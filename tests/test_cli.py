@@ -265,7 +265,8 @@ def test_convert_brings_a_pytorch_network_over(kmodels_command, tmp_path):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     status, _, errors = kmodels_command("convert", str(file), "--model", "mobilenet")
     assert status == 2
-    assert errors.startswith("error: these weights are not of mobilenet:\n  stem_conv wants weight 32x3x3x3")
+    assert errors.startswith("error: these weights are not of mobilenet (")
+    assert "\n  stem_conv wants weight 32x3x3x3" in errors
     status, _, errors = kmodels_command("convert", str(file), "--model", "basic_cnn", "--out", "network.h5")
     assert (status, errors) == (2, "error: the file to write must end in .keras. Received: 'network.h5'\n")
 

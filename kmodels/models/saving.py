@@ -31,6 +31,9 @@ NEWER_ARGUMENTS = {
     "use_gate": False,
 }
 
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+REGISTER = "@keras.saving.register_keras_serializable()"
+
 
 def save_network(network, path):
     """Writes the network, without optimizer, to a .keras file.
@@ -76,14 +79,14 @@ def _in_single_precision(network):
 def _without_newer_arguments(path):
     """The path of the same network without NEWER_ARGUMENTS at their defaults; the same path where it has none."""
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
+        config = json.loads(archive.read(CONFIG))
         older = _older(config)
         if older == config:
             return path
         rewritten = path.with_name(f"older-{path.name}")
         with zipfile.ZipFile(rewritten, "w") as target:
             for item in archive.infolist():
-                if item.filename == "config.json":
+                if item.filename == CONFIG:
                     target.writestr(item.filename, json.dumps(older))
                 else:
                     # A member's sizes are set again as it is written.
@@ -117,18 +120,23 @@ def weights_checksum(path):
 
     Returns:
         64 hexadecimal digits; None for None, or if there is no such file.
+
+    Raises:
+        InputError: for a zip file without weights.
     """
     if path is None or not Path(path).is_file():
         return None
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as weights:
-            return hashlib.file_digest(weights, "sha256").hexdigest()
+        with zipfile.ZipFile(path) as archive:
+            require(WEIGHTS in archive.namelist(), "a .keras file must have weights in it", str(path))
+            with archive.open(WEIGHTS) as weights:
+                return hashlib.file_digest(weights, "sha256").hexdigest()
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_network(path):
-    """Reads a .keras file.
+    """Reads a .keras file. Python code in it, as a Lambda layer may have, is never run.
 
     Args:
         path: of the file.
@@ -137,14 +145,66 @@ def load_network(path):
         A keras.Model, not compiled.
 
     Raises:
-        InputError: if there is no such file, or it holds no network.
+        InputError: if there is no such file, it is damaged, it holds no network or one with code, or it needs classes
+            that are not registered.
     """
-    require(Path(path).is_file(), "the network must be a .keras file that exists", str(path))
+    path = Path(path)
+    require(path.is_file() and path.suffix == ".keras", "the network must be a .keras file that exists", str(path))
+    config = _config(path)
     _hide_gpu_from_tensorflow()
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise InputError(f"cannot load the network {path}: {error}") from error
+        raise InputError(f"cannot load the network {path}: {_reason(config, error)}") from error
+
+
+def _config(path):
+    """What a .keras file says of its layers, after checking that it is one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        members = zipfile.ZipFile(path).namelist() if head.startswith(b"PK") else []
+        if CONFIG in members and WEIGHTS in members:
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read(CONFIG))
+    # Of a damaged member, zlib and json tell in ways of their own.
+    except Exception as error:
+        reason = f"{error.strerror}" if isinstance(error, OSError) else "it is damaged or incomplete"
+        raise InputError(f"cannot load the network {path}: {reason}") from error
+    if members:
+        reason = f"it is a zip file without {' and '.join(name for name in (CONFIG, WEIGHTS) if name not in members)}"
+    elif head == b"\x89HDF":
+        reason = "it is of Keras' older format HDF5; load it with Keras and save it as .keras"
+    else:
+        reason = "it is no .keras file, which is a zip file" if head else "it is empty (0 bytes)"
+    raise InputError(f"cannot load the network {path}: {reason}")
+
+
+def _reason(config, error):
+    """Why Keras cannot load a file, in a line; Keras' own text advises to run the code that is in it."""
+    for item in _objects(config):
+        if item["class_name"] == "__lambda__":
+            return (
+                "it has a Lambda layer with Python code in it, which is not run; save the network with a layer of its "
+                f"own class, or a named function, registered with {REGISTER}"
+            )
+        name = item.get("registered_name")
+        if name and keras.saving.get_registered_object(name) is None:
+            module = f", from the module {item['module']}" if item.get("module") else ""
+            return f"it needs {name}{module}: register it with {REGISTER} and import it before"
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "could not be loaded" in line or "variables" in line or isinstance(error, OSError):
+        return f"its weights are damaged or of another network: {line}"
+    return "it holds code or objects that are not loaded" if "safe" in str(error) else line[:300]
+
+
+def _objects(value):
+    """All objects that a config describes, at any depth."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and isinstance(value.get("class_name"), str):
+        yield value
+    for item in inner:
+        yield from _objects(item)
 
 
 def _hide_gpu_from_tensorflow():

@@ -1,17 +1,22 @@
 """Weights of a PyTorch network in the Keras network of the same architecture.
 
-PyTorch code names its modules as it likes, so names do not tell which belongs where. Order can: the convolutions of a
-state_dict, its batch norms and its dense layers, each kind by itself, are in the order in which the network
-uses them, if its code defines them in that order, and so do those of our networks. Every shape is checked before
-anything is changed.
+Where a file has torchvision's names, these tell which weights belong to which layer. Other code names its modules as
+it likes. Then order tells: the convolutions of a state_dict, its batch norms and its dense layers, each kind by itself,
+are in the order in which the network uses them, if its code defines them in that order, and so are those of our
+networks.
+Where a file's order is that of the alphabet or does not fit, weights are matched by their shapes, those of equal shapes
+in the natural order of their names (conv2 before conv10). Every shape is checked before anything is changed.
 """
 
-from pathlib import Path
+import re
+from collections import Counter
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, shorten
+from kmodels.models.torchvision_names import module_names
 
 # What the module of each kind has in a state_dict, in the order of the Keras layer's weights.
 PARTS = {
@@ -21,39 +26,16 @@ PARTS = {
 }
 
 
-def read_state_dict(path):
-    """The arrays of a PyTorch file, {name: array}, in the file's order. Needs torch; runs no code of the file.
+class Matched(NamedTuple):
+    """Which weights belong to which layer.
 
-    Raises:
-        InputError: if torch is not installed, or the file is missing or holds no state_dict.
+    Attributes:
+        weights: {layer name: [arrays, as for `layer.set_weights`]} for all layers with weights.
+        rule: by what they were matched, in words.
     """
-    path = Path(path)
-    require(path.is_file(), "the PyTorch weights must be a file that exists", str(path))
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError('reading PyTorch weights needs torch: pip install "kmodels[torch]"') from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"{path} is no file of weights alone (torch.save(model.state_dict(), FILE) makes one): "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    for wrapper in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(map(_is_weight, content, content.values())):
-        raise InputError(f"{path} holds no state_dict, a dict of dense tensors. Received: {type(content).__name__}")
-    # DataParallel puts "module." before every name.
-    return {name.removeprefix("module."): value.detach().float().numpy() for name, value in content.items()}
 
-
-def _is_weight(name, value):
-    import torch
-
-    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided
-    return isinstance(name, str) and dense and not value.is_complex()
+    weights: dict
+    rule: str
 
 
 def class_count(state_dict):
@@ -62,9 +44,11 @@ def class_count(state_dict):
     Raises:
         InputError: if there is no dense layer.
     """
-    found = _modules(state_dict)["dense layer"]
-    require(found, "the weights must end in a dense layer", ", ".join(state_dict) or "nothing")
-    return len(list(found.values())[-1]["weight"])
+    found = [parts["weight"].shape for parts in _in_order(state_dict)["dense layer"].values()]
+    require(found, "the weights must end in a dense layer", shorten(state_dict) or "nothing")
+    # Whatever the order: the numbers that a dense layer gives to no other one are the logits.
+    ends = [classes for classes, _ in found if classes not in [inputs for _, inputs in found]]
+    return ends[0] if len(ends) == 1 else found[-1][0]
 
 
 def from_torch(network, state_dict):
@@ -75,37 +59,50 @@ def from_torch(network, state_dict):
         state_dict: {name: array} with PyTorch's names and layout.
 
     Returns:
-        {layer name: [arrays, as for `layer.set_weights`]} for all layers with weights.
+        A Matched.
 
     Raises:
         InputError: if the state_dict is of another architecture; names the layers and modules that differ.
     """
-    modules = _modules(state_dict)
+    modules, ordered = _modules(state_dict), _in_order(state_dict)
     layers = {kind: [layer for layer in network.layers if _kind(layer) == kind] for kind in PARTS}
-    differing, weights = [], {}
-    for kind, parts in PARTS.items():
-        pairs = list(zip(layers[kind], modules[kind].items(), strict=False))
-        for layer, (name, arrays) in pairs:
-            wanted = dict(zip(parts, _torch_shapes(layer), strict=False))
-            found = {part: array.shape for part, array in arrays.items()}
-            if wanted != found:
-                differing.append(f"{layer.name} wants {_shapes(wanted)}, {name} has {_shapes(found)}")
-            else:
-                weights[layer.name] = _to_keras(layer, [arrays[part] for part in wanted], _flattened(network, layer))
-        lacking = [layer.name for layer in layers[kind][len(pairs) :]]
-        unused = list(modules[kind])[len(pairs) :]
-        differing += [f"no {kind} for {', '.join(lacking)}"] if lacking else []
-        differing += [f"no layer for the {kind} {', '.join(unused)}"] if unused else []
+    differing = _differing(layers, ordered)
+    names = module_names(
+        [layer.name for found in layers.values() for layer in found],
+        [name for found in modules.values() for name in found],
+    )
+    if names:
+        owners = {kind: [names[layer.name] for layer in found] for kind, found in layers.items()}
+        found = {kind: {name: modules[kind].get(name, {}) for name in owned} for kind, owned in owners.items()}
+        differing, rule = _differing(layers, found), "torchvision's names"
+    elif differing or list(state_dict) == sorted(state_dict):
+        found, rule = _by_shape(layers, modules)
+        differing = [] if found else differing
+    else:
+        found, rule = modules, "their order and shapes"
     if differing:
         more = [f"and {len(differing) - 6} more"] if len(differing) > 6 else []
-        raise InputError(f"these weights are not of {network.name}:\n  " + "\n  ".join([*differing[:6], *more]))
-    return weights
+        raise InputError(
+            f"these weights are not of {network.name} ({_counts(layers)}; received {_counts(modules)}):\n  "
+            + "\n  ".join([*differing[:6], *more])
+        )
+    weights = {}
+    for kind, parts in PARTS.items():
+        for layer, arrays in zip(layers[kind], found[kind].values(), strict=True):
+            wanted = parts[: len(layer.weights)]
+            weights[layer.name] = _to_keras(layer, [arrays[part] for part in wanted], _flattened(network, layer))
+    return Matched(weights, rule)
 
 
 def load_torch_weights(network, state_dict):
-    """Sets all weights of the network from a state_dict. Arguments and errors as in `from_torch`."""
-    for name, arrays in from_torch(network, state_dict).items():
+    """Sets all weights of the network from a state_dict, and returns by what they were matched, in words.
+
+    Arguments and errors as in `from_torch`.
+    """
+    weights, rule = from_torch(network, state_dict)
+    for name, arrays in weights.items():
         network.get_layer(name).set_weights(arrays)
+    return rule
 
 
 def _modules(state_dict):
@@ -125,6 +122,67 @@ def _modules(state_dict):
         else:
             raise InputError(f"{module!r} is no convolution, batch norm or dense layer: {', '.join(parts)}")
     return kinds
+
+
+def _in_order(state_dict):
+    """The modules in the state_dict's order; in natural order if that is the alphabet's, which tells nothing."""
+    names = list(state_dict)
+    if names == sorted(names):
+        names.sort(key=_natural)
+    return _modules({name: state_dict[name] for name in names})
+
+
+def _natural(name):
+    """A key to sort by: conv2 before conv10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _by_shape(layers, modules):
+    """The modules in the order of the layers, matched by shapes, and the rule in words; (None, "") without a match."""
+    matched, unlike = {}, []
+    for kind, parts in PARTS.items():
+        waiting = {}
+        for name in sorted(modules[kind], key=_natural):
+            waiting.setdefault(_key(_shapes_of(modules[kind][name])), []).append(name)
+        wanted = [_key(dict(zip(parts, _torch_shapes(layer), strict=False))) for layer in layers[kind]]
+        if Counter(wanted) != {shapes: len(names) for shapes, names in waiting.items()}:
+            return None, ""
+        for names in waiting.values():
+            # Numbers tell an order, words do not.
+            unlike += names if len({re.sub(r"\d+", "", name) for name in names}) > 1 else []
+        matched[kind] = {name: modules[kind][name] for name in [waiting[shapes].pop(0) for shapes in wanted]}
+    rule = "their shapes, those of equal shapes in the natural order of their names (conv2 before conv10)"
+    return matched, rule + (f"; check that this is the order of {shorten(unlike)}" if unlike else "")
+
+
+def _differing(layers, modules):
+    """Lines on what is different, the modules taken as they are ordered; empty where nothing is."""
+    lines = []
+    for kind, parts in PARTS.items():
+        pairs = list(zip(layers[kind], modules[kind].items(), strict=False))
+        for layer, (name, arrays) in pairs:
+            wanted = dict(zip(parts, _torch_shapes(layer), strict=False))
+            found = _shapes_of(arrays)
+            if wanted != found:
+                lines.append(f"{layer.name} wants {_shapes(wanted)}, {name} has {_shapes(found)}")
+        lacking = [layer.name for layer in layers[kind][len(pairs) :]]
+        unused = list(modules[kind])[len(pairs) :]
+        lines += [f"no {kind} for {shorten(lacking)}"] if lacking else []
+        lines += [f"no layer for the {kind} {shorten(unused)}"] if unused else []
+    return lines
+
+
+def _counts(kinds):
+    numbers = [(len(found), kind) for kind, found in kinds.items()]
+    return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for number, kind in numbers)
+
+
+def _shapes_of(arrays):
+    return {part: array.shape for part, array in arrays.items()}
+
+
+def _key(shapes):
+    return tuple(sorted(shapes.items()))
 
 
 def _kind(layer):

@@ -2,13 +2,16 @@
 
 import inspect
 import json
+import os
 import zipfile
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
-from kmodels.models.saving import NEWER_ARGUMENTS, load_network, save_network
+from kmodels import InputError
+from kmodels.models.saving import NEWER_ARGUMENTS, load_network, save_network, weights_checksum
 
 
 def names_in(config):
@@ -55,3 +58,85 @@ def test_the_defaults_are_those_of_keras():
             for name, parameter in inspect.signature(cls).parameters.items():
                 if name in NEWER_ARGUMENTS:
                     assert parameter.default == NEWER_ARGUMENTS[name], (cls, name)
+
+
+def small(*added, units=3):
+    return keras.Sequential([keras.Input((4,)), layers.Dense(units, name="only"), *added])
+
+
+def rewritten(path, leave_out=(), **members):
+    """The same zip file with other members; dots in their names are written as two underscores."""
+    with zipfile.ZipFile(path) as source:
+        content = {name: source.read(name) for name in source.namelist() if name not in leave_out}
+    with zipfile.ZipFile(path, "w") as target:
+        for name, value in (content | {name.replace("__", "."): value for name, value in members.items()}).items():
+            target.writestr(name, value)
+
+
+def refusal(path):
+    """The message of the error, which must be one line of our own and never Keras' advice."""
+    with pytest.raises(InputError) as refused:
+        load_network(path)
+    message = str(refused.value)
+    assert "safe_mode" not in message
+    assert "unsafe" not in message
+    assert "\n" not in message
+    return message
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path):
+    path = tmp_path / "network.keras"
+    assert "must be a .keras file that exists" in refusal(path)
+    path.touch()
+    assert "is empty" in refusal(path)
+    path.write_text("no network")
+    assert "is no .keras file" in refusal(path)
+    path.write_bytes(b"\x89HDF\r\n")
+    assert "older format HDF5" in refusal(path)
+    save_network(small(units=5), path)
+    with zipfile.ZipFile(path) as archive:
+        others = archive.read("model.weights.h5")
+    save_network(small(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "damaged or incomplete" in refusal(path)
+    for missing in ("config.json", "model.weights.h5"):
+        path.write_bytes(whole)
+        rewritten(path, leave_out=missing)
+        assert f"is a zip file without {missing}" in refusal(path)
+    with pytest.raises(InputError, match="must have weights in it"):
+        weights_checksum(path)
+    for weights in (others, others[:100]):
+        path.write_bytes(whole)
+        rewritten(path, model__weights__h5=weights)
+        assert "its weights are damaged or of another network" in refusal(path)
+    for config in ("{", "[1]", "{}"):
+        path.write_bytes(whole)
+        rewritten(path, config__json=config)
+        refusal(path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    path = tmp_path / "network.keras"
+    file = str(tmp_path / "pwned")
+    save_network(small(layers.Lambda(lambda x: x * (os.system(f"touch {file}") + 1), output_shape=(3,))), path)
+    os.unlink(file)
+    assert "a Lambda layer with Python code in it, which is not run" in refusal(path)
+    save_network(small(), path)
+    config = saved_config(path)
+    config["config"]["layers"][1] = {"module": "os", "class_name": "system", "config": f"touch {file}"}
+    rewritten(path, config__json=json.dumps(config))
+    refusal(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+class Halve(layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+def test_a_class_that_a_network_needs_is_named_and_used_where_it_is_registered(tmp_path):
+    path = save_network(small(Halve()), tmp_path / "network.keras")
+    assert "it needs Halve" in refusal(path)
+    with keras.saving.custom_object_scope({"Halve": Halve}):
+        assert isinstance(load_network(path).layers[-1], Halve)

@@ -322,6 +322,49 @@ def test_every_network_has_a_twin():
     assert {name.split(",")[0] for name in TWINS} == set(MODELS)
 
 
+def torchvision_names(name):
+    """Of the children of a twin above that have weights, as torchvision calls them."""
+    if name == "alexnet":
+        return [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
+    if name == "densenet121":
+        names = ["features.conv0", "features.norm0"]
+        for block, depth in enumerate((6, 12, 24, 16), start=1):
+            if block > 1:
+                names += [f"features.transition{block - 1}.{part}" for part in ("norm", "conv")]
+            names += [f"features.denseblock{block}.denselayer{i + 1}" for i in range(depth)]
+        return [*names, "features.norm5", "classifier"]
+    depths = (2, 2, 2, 2) if name == "resnet18_cifar" else (3, 4, 6, 3)
+    return ["conv1", "bn1", *(f"layer{i + 1}.{j}" for i, depth in enumerate(depths) for j in range(depth)), "fc"]
+
+
+# Code for CIFAR's ResNets and torchvision's published files of DenseNet have names of their own.
+VARIANTS = {"downsample": "shortcut", "fc.": "linear.", "norm1.": "norm.1.", "conv2.": "conv.2."}
+
+
+@pytest.mark.usefixtures("no_random_weights")
+@pytest.mark.parametrize(
+    ("name", "variant"), [("alexnet", False), ("densenet121", True), ("resnet18_cifar", True), ("resnet50", False)]
+)
+def test_weights_with_torchvision_s_names_are_matched_in_any_order(name, variant):
+    twin = TWINS[name].build()
+    children = [child for child in twin if child.state_dict()]
+    named = {}
+    for module, child in zip(torchvision_names(name), children, strict=True):
+        named |= {f"{module}.{part}": value for part, value in state_of(child).items()}
+    if variant:
+        for usual, other in VARIANTS.items():
+            if ("." in other[:-1]) == (name == "densenet121"):
+                named = {key.replace(usual, other): value for key, value in named.items()}
+    network = build_model(name, (64, 64, 3), 10)
+    by_order, rule = from_torch(network, state_of(twin))
+    assert rule == "their order and shapes"
+    by_name, rule = from_torch(network, {key: named[key] for key in sorted(named)})
+    assert rule == "torchvision's names"
+    for layer, arrays in by_order.items():
+        for one, other in zip(arrays, by_name[layer], strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=layer)
+
+
 @pytest.mark.usefixtures("double_precision", "no_random_weights")
 @pytest.mark.parametrize("name", TWINS)
 def test_equal_logits_and_equal_weights_after_three_steps(name):
@@ -362,7 +405,7 @@ def test_equal_logits_and_equal_weights_after_three_steps(name):
         nn.functional.cross_entropy(twin(batch), torch.tensor(target)).backward()
         optimizer.step()
         trainer.train_on_batch(image, target)
-    for layer, expected in from_torch(network, state_of(twin)).items():
+    for layer, expected in from_torch(network, state_of(twin)).weights.items():
         for weight, wanted in zip(network.get_layer(layer).weights, expected, strict=True):
             # torch keeps the unbiased variance of a batch, Keras the biased one: n / (n - 1), where n is at least 32.
             near = {"rtol": 4e-2} if "moving_variance" in weight.path else {"atol": 1e-6}

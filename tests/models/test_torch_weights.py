@@ -1,12 +1,10 @@
 """PyTorch's weights in our networks: matched by order and shape, refused with the names that differ."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from kmodels import InputError, build_model
-from kmodels.models.torch_weights import class_count, from_torch, load_torch_weights, read_state_dict
+from kmodels.models.torch_weights import class_count, from_torch, load_torch_weights
 
 
 def basic_cnn_state(classes=10):
@@ -23,7 +21,7 @@ def basic_cnn_state(classes=10):
 def test_every_weight_is_set_whatever_the_modules_are_called():
     network = build_model("basic_cnn", (32, 32, 3), 10)
     state = basic_cnn_state()
-    load_torch_weights(network, state)
+    assert load_torch_weights(network, state) == "their order and shapes"
     kernel, bias = network.get_layer("conv2").get_weights()
     np.testing.assert_array_equal(kernel, state["b.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(bias, state["b.bias"])
@@ -34,7 +32,8 @@ def test_another_architecture_is_refused_with_the_names_that_differ():
     network = build_model("alexnet_cifar", (32, 32, 3), 10)
     with pytest.raises(InputError) as refused:
         from_torch(network, basic_cnn_state())
-    assert "these weights are not of alexnet_cifar" in str(refused.value)
+    counts = "5 convolutions, 0 batch norms, 3 dense layers; received 2 convolutions, 0 batch norms, 3 dense layers"
+    assert f"these weights are not of alexnet_cifar ({counts})" in str(refused.value)
     assert "conv1 wants weight 96x3x5x5, bias 96, a has weight 6x3x5x5, bias 6" in str(refused.value)
     assert "no convolution for conv3, conv4, conv5" in str(refused.value)
 
@@ -52,31 +51,35 @@ def test_another_class_count_and_a_lacking_bias_are_refused():
         from_torch(network, state)
 
 
-def test_files_that_hold_no_weights_are_refused(tmp_path):
-    torch = pytest.importorskip("torch")
-    with pytest.raises(InputError, match="must be a file that exists"):
-        read_state_dict(tmp_path / "none.pth")
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.pth")
-    with pytest.raises(InputError, match=r"is no file of weights alone .*torch.save\(model.state_dict\(\), FILE\)"):
-        read_state_dict(tmp_path / "pickled.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(InputError, match=r"holds no state_dict, a dict of dense tensors. Received: list"):
-        read_state_dict(tmp_path / "list.pth")
-    (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match="is no file of weights alone"):
-        read_state_dict(tmp_path / "text.pth")
+@pytest.mark.parametrize("order", [sorted, reversed])
+def test_weights_in_another_order_are_matched_by_shapes(order):
+    names = {"a": "features.first", "b": "features.second", "c": "body", "d": "head1", "e": "classifier"}
+    state = {f"{names[name[0]]}{name[1:]}": value for name, value in basic_cnn_state(7).items()}
+    state = {name: state[name] for name in order(list(state))}
+    assert class_count(state) == 7
+    weights, rule = from_torch(build_model("basic_cnn", (32, 32, 3), 7), state)
+    assert rule.startswith("their shapes")
+    np.testing.assert_array_equal(weights["dense2"][1], state["head1.bias"])
+    np.testing.assert_array_equal(weights["logits"][1], state["classifier.bias"])
 
 
-def test_wrapped_and_parallel_state_dicts_are_read(tmp_path):
-    torch = pytest.importorskip("torch")
-    state = {f"module.{name}": torch.tensor(value) for name, value in basic_cnn_state().items()}
-    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "wrapped.pth")
-    read = read_state_dict(tmp_path / "wrapped.pth")
-    assert list(read) == list(basic_cnn_state())
+def deep_perceptron_state(names):
+    """Of `two_layer_net` with layers of equal shapes; the bias of each layer is its number."""
+    state = {}
+    for i, name in enumerate(names):
+        state[f"{name}.bias"] = np.full(8, i, "float32")
+        state[f"{name}.weight"] = np.zeros((8, 192 if i == 0 else 8), "float32")
+    return state | {"z.bias": np.zeros(3, "float32"), "z.weight": np.zeros((3, 8), "float32")}
 
 
-def test_without_torch_the_message_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "weights.pth").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"needs torch: pip install"):
-        read_state_dict(tmp_path / "weights.pth")
+def test_layers_of_equal_shapes_are_in_natural_order_where_the_file_has_that_of_the_alphabet():
+    network = build_model("two_layer_net", (8, 8, 3), 3, hidden=(8,) * 11)
+    state = deep_perceptron_state([f"layers.{i}" for i in range(11)])
+    weights, rule = from_torch(network, {name: state[name] for name in sorted(state)})
+    assert [int(weights[f"dense{i + 1}"][1][0]) for i in range(11)] == list(range(11))
+    assert "conv2 before conv10" in rule
+    assert "check" not in rule
+    # Words tell no order.
+    state = deep_perceptron_state(["a", *(f"{word}_layer" for word in ("one", "two", "three")), *"bcdefgh"])
+    _, rule = from_torch(network, {name: state[name] for name in sorted(state)})
+    assert "check that this is the order of b, c, d, e, f and 5 more" in rule
