@@ -31,7 +31,8 @@ def write_atomically(path, content):
         InputError: if it cannot be written (no space, no permission); an old file is still whole then.
     """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    # File names that are no UTF-8 have characters that cannot be encoded.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     writable_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -85,6 +85,9 @@ class _Output:
 
     def __init__(self, stream):
         self._stream, self.failed = stream or open(os.devnull, "w"), False  # noqa: SIM115 (as long as the process)
+        if hasattr(self._stream, "reconfigure"):
+            # Names may be of files and no UTF-8, or not in the terminal's encoding; standard error does the same.
+            self._stream.reconfigure(errors="backslashreplace")
 
     def write(self, text):
         return self._tried(self._stream.write, text)

@@ -3,12 +3,11 @@
 import textwrap
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from kmodels.errors import require
-from kmodels.plots.style import CLASS_COLOURS, COLOURS, SOFT, plain
+from kmodels.plots.style import CLASS_COLOURS, COLOURS, SOFT, Figure, entry, label, plain
 
 # More bars than this have no room for a number each.
 NUMBERS_UP_TO = 20
@@ -49,11 +48,11 @@ def class_comparison(first, second, class_names, names, best=10):
     gains = values[:, 1] - values[:, 0]
     axes.hlines(rows, *values.T, color=["#8FCBB6" if gain >= 0 else "#EDB38C" for gain in gains], linewidth=4)
     for column, name, style in ((0, names[0], {"facecolors": "white"}), (1, names[1], {})):
-        axes.scatter(values[:, column], rows, s=34, color=COLOURS[0], zorder=3, label=name, **style)
+        axes.scatter(values[:, column], rows, s=34, color=COLOURS[0], zorder=3, label=entry(name), **style)
     for row, gain, end in zip(rows, gains, values.max(axis=1), strict=True):
         style = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": SOFT}
         axes.annotate(f"{gain:+.1f}", (end, row), (8, 0), **style)
-    axes.set_yticks(rows, [class_names[i] for i in shown], fontsize=8.5)
+    axes.set_yticks(rows, [label(class_names[i]) for i in shown], fontsize=8.5)
     axes.set(xlim=(0, 109), ylim=(-0.8, rows[-1] + 0.8), xticks=range(0, 101, 20))
     axes.set_xlabel("accuracy (%); beside it the difference in percentage points", fontsize=9)
     plain(axes)
@@ -72,13 +71,13 @@ def _extremes(pairs, class_names, names):
     number = min(3, len(pairs) // 2)
     for side, name in enumerate(names):
         order = sorted(pairs, key=lambda i: -pairs[i][side])
-        texts = [f"{class_names[i]} ({100 * pairs[i][side]:.1f})" for i in order]
+        texts = [f"{label(class_names[i])} ({100 * pairs[i][side]:.1f})" for i in order]
         if number:
-            yield f"{name}: best {', '.join(texts[:number])}; worst {', '.join(texts[: -number - 1 : -1])}"
+            yield f"{label(name)}: best {', '.join(texts[:number])}; worst {', '.join(texts[: -number - 1 : -1])}"
 
 
 def _without_images(pairs, class_names):
-    missing = [name for i, name in enumerate(class_names) if i not in pairs]
+    missing = [label(name) for i, name in enumerate(class_names) if i not in pairs]
     if missing:
         yield f"no image: {', '.join(missing)}"
 
@@ -128,7 +127,7 @@ def long_tail(counts, class_names, many=100, few=20):
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     slanted = {"rotation": 90} if large else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(order)), [class_names[i] for i in order], fontsize=6.5 if large else 9, **slanted)
+    axes.set_xticks(range(len(order)), [label(class_names[i]) for i in order], fontsize=6.5 if large else 9, **slanted)
     axes.set(yscale="log", xlim=(-0.7, len(order) - 0.3), ylim=(0.8, 1.6 * max(*values, many)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -166,7 +165,7 @@ def long_tail_accuracy(accuracies):
     for i, (name, values) in enumerate(accuracies.items()):
         positions = np.arange(len(groups)) + (i - (len(accuracies) - 1) / 2) * width
         heights = [100 * (values[group] or 0) for group in groups]
-        axes.bar(positions, heights, 0.92 * width, color=CLASS_COLOURS[i % 10], label=name)
+        axes.bar(positions, heights, 0.92 * width, color=CLASS_COLOURS[i % 10], label=entry(name))
         for x, height, group in zip(positions, heights, groups, strict=True):
             missing = values[group] is None
             axes.text(

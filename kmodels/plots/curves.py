@@ -2,10 +2,9 @@
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from kmodels.errors import require
-from kmodels.plots.style import COLOURS, plain
+from kmodels.plots.style import COLOURS, Figure, entry, label, plain
 
 # More runs than this would be a tangle of lines in one panel: training and validation get panels of their own.
 TOGETHER = 3
@@ -32,10 +31,10 @@ def training_curves(records, labels=None):
     plain_loss = any("cross_entropy" in record.history for record in records)
     figure = Figure(figsize=(11.5, 7) if apart else (10, 3.8), layout="constrained")
     grid = figure.subplots(1 + apart, 2, squeeze=False)
-    for record, label, colour in zip(records, labels, _colours(len(records)), strict=True):
+    for record, text, colour in zip(records, labels, _colours(len(records)), strict=True):
         for row, prefix, title in ((0, "", "training"), (int(apart), "val_", "validation")):
             style = "--" if not prefix and not apart else "-"
-            name = label if apart else f"{label}, {title}"
+            name = entry(text) if apart else f"{entry(text)}, {title}"
             loss = "cross_entropy" if "cross_entropy" in record.history else "loss"
             _curve(grid[row, 0], record, f"{prefix}{loss}", style, colour, name)
             _curve(grid[row, 1], record, f"{prefix}accuracy", style, colour, name)
@@ -54,7 +53,7 @@ def training_curves(records, labels=None):
     if apart:
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", **legend)
     else:
-        grid[0, 0].legend(**legend)
+        grid[0, 0].legend(**legend).set_in_layout(False)
     return figure
 
 
@@ -117,11 +116,12 @@ def sweep(values, measured, published, *, setting, measured_on=""):
             linewidth=1.4,
             capsize=3,
             label="measured"
-            + (f" on {measured_on}" if measured_on else "")
+            + (f" on {label(measured_on, 120)}" if measured_on else "")
             + (", mean and standard deviation over seeds" if any(deviations) else ""),
         )
-    axes.set(xlabel=setting, ylabel="test accuracy (%)", xticks=values)
-    axes.legend(fontsize=8, frameon=False)
+    axes.set(xlabel=label(setting, 60), ylabel="test accuracy (%)", xticks=values)
+    # A long text may reach beyond the axes, and must not take their room.
+    axes.legend(fontsize=8, frameon=False).set_in_layout(False)
     plain(axes)
     return figure
 

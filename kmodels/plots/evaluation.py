@@ -1,10 +1,10 @@
 """Accuracy of a network by class, and its calibration."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kmodels.errors import require
-from kmodels.plots.style import COLOURS, SOFT, plain
+from kmodels.plots.style import COLOURS, SOFT, Figure, label, plain
+from kmodels.text import columns
 
 # In larger matrices the cells are too small for a second line, and in much larger ones for any.
 PERCENTAGES_UP_TO, NUMBERS_UP_TO = 12, 30
@@ -22,8 +22,11 @@ def confusion_matrix(matrix, class_names, published=None):
         InputError: if a matrix has not a row and a column for each class.
     """
     matrices = {"measured": matrix, "published": published} if published is not None else {"": matrix}
-    n = len(class_names)
+    n, class_names = len(class_names), [label(name, 24) for name in class_names]
+    # Of the usual length, names have room; longer ones need more.
+    longest = max(map(columns, class_names), default=0)
     side = 1.8 + (0.55 if n <= PERCENTAGES_UP_TO else 0.42 if n <= NUMBERS_UP_TO else 0.11) * n
+    side += 0.12 * max(0, longest - 12)
     figure = Figure(figsize=(side * len(matrices) + 0.6, side), layout="constrained")
     panels = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, (title, counts) in zip(panels, matrices.items(), strict=True):
@@ -70,7 +73,7 @@ def per_class_accuracy(accuracies, class_names, published=None):
     for row, i in enumerate(order):
         text = "no image" if accuracies[i] is None else f"{100 * accuracies[i]:.1f}"
         axes.text(values[row] + 1, row, text, va="center", fontsize=6 if many else 8)
-    axes.set_yticks(range(len(order)), [class_names[i] for i in order], fontsize=6 if many else 8)
+    axes.set_yticks(range(len(order)), [label(class_names[i]) for i in order], fontsize=6 if many else 8)
     axes.set(xlabel="accuracy (%), best class first", ylabel="true class", xlim=(0, 108))
     axes.set_ylim(-1, len(order))
     plain(axes)

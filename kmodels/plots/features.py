@@ -1,10 +1,9 @@
 """Embeddings and feature maps of images."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kmodels.errors import require
-from kmodels.plots.style import CLASS_COLOURS, COLOURS, plain
+from kmodels.plots.style import CLASS_COLOURS, COLOURS, Figure, caption, entry, plain
 
 MARKERS = "o^sDvPX<>p"
 # Of a layer, in a square.
@@ -48,9 +47,9 @@ def embedding(points, labels, class_names, silhouette=None, title=""):
             linewidths=0.3,
             edgecolors="white",
             alpha=0.85,
-            label=class_names[label],
+            label=entry(class_names[label], 24),
         )
-    axes.set(xticks=[], yticks=[], title=title)
+    axes.set(xticks=[], yticks=[], title=caption(title, 60))
     axes.set_aspect("equal", "datalim")
     axes.spines[:].set_color("#DDDDDD")
     figure.legend(
@@ -102,7 +101,7 @@ def feature_maps(image, maps, title=""):
         panel.set_anchor("N")
     for row, name in enumerate(lines, start=rows):
         _line(figure.add_subplot(grid[row, :]), name, maps[name])
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(caption(title, 40), fontsize=11)
     return figure
 
 

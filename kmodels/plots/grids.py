@@ -1,10 +1,9 @@
 """Images side by side."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kmodels.errors import require
-from kmodels.plots.style import SOFT
+from kmodels.plots.style import SOFT, Figure, caption, label
 
 
 def image_grid(images, *, row_titles=None, column_titles=None, captions=None, title=None):
@@ -33,13 +32,13 @@ def image_grid(images, *, row_titles=None, column_titles=None, captions=None, ti
             _bare(axes)
             if j < len(images[i]):
                 axes.imshow(np.asarray(images[i][j]))
-                axes.set_xlabel(captions[i][j] if captions else "", fontsize=6.5, color=SOFT, labelpad=2)
+                axes.set_xlabel(caption(captions[i][j], 24) if captions else "", fontsize=6.5, color=SOFT, labelpad=2)
         if row_titles is not None:
-            row[0].set_ylabel(row_titles[i], fontsize=8)
+            row[0].set_ylabel(label(row_titles[i], 18), fontsize=8)
     for axes, text in zip(grid[0], column_titles or (), strict=False):
-        axes.set_title(text, fontsize=8, color=SOFT)
+        axes.set_title(label(text, 18), fontsize=8, color=SOFT)
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(caption(title, 120), fontsize=9)
     return figure
 
 

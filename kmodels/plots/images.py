@@ -2,10 +2,9 @@
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from kmodels.errors import require
-from kmodels.plots.style import COLOURS, SOFT
+from kmodels.plots.style import COLOURS, SOFT, Figure, caption, label
 
 
 def predictions(images, probabilities, labels, class_names):
@@ -28,13 +27,13 @@ def predictions(images, probabilities, labels, class_names):
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, row, label in zip(grid.flat, images, probabilities, labels, strict=False):
+    for axes, image, row, truth in zip(grid.flat, images, probabilities, labels, strict=False):
         guess = int(np.argmax(row))
-        text = f"{class_names[guess]} {100 * row[guess]:.1f} %"
-        if guess != label:
-            text += f"\ntruth: {class_names[label]}"
+        text = f"{label(class_names[guess], 18)} {100 * row[guess]:.1f} %"
+        if guess != truth:
+            text += f"\ntruth: {label(class_names[truth], 18)}"
         axes.imshow(np.asarray(image, np.float32) / 255, vmin=0, vmax=1)
-        axes.set_title(text, fontsize=9, color=COLOURS[2] if guess == label else "#B00020")
+        axes.set_title(text, fontsize=9, color=COLOURS[2] if guess == truth else "#B00020")
     return figure
 
 
@@ -59,7 +58,7 @@ def grad_cam_layers(images, maps, titles):
         for axes in row:
             axes.set_axis_off()
         row[0].imshow(image, vmin=0, vmax=1)
-        row[0].set_title(title, fontsize=7.5, loc="left")
+        row[0].set_title(caption(title, 28), fontsize=7.5, loc="left")
         for axes, name, heat in zip(row[1:], maps, heats, strict=True):
             axes.imshow(0.5 * image + 0.5 * colours(heat)[..., :3], vmin=0, vmax=1)
             axes.set_title(name if heat.max() > 0 else f"{name}: all 0", fontsize=7.5, color=SOFT)
@@ -89,7 +88,7 @@ def grad_cam_panels(images, maps, titles):
     for i, (image, heat, title) in enumerate(zip(images, maps, titles, strict=True)):
         left, middle, right = grid[i % rows, 3 * (i // rows) : 3 * (i // rows) + 3]
         left.imshow(image, vmin=0, vmax=1)
-        left.set_title(title, fontsize=9, loc="left")
+        left.set_title(caption(title, 66), fontsize=9, loc="left")
         picture = middle.imshow(heat, cmap="jet", vmin=0, vmax=1)
         middle.set_title("heat map" if heat.max() > 0 else "no evidence: all 0", fontsize=8, color=SOFT)
         bar = figure.colorbar(picture, ax=middle, fraction=0.046, pad=0.03, ticks=(0, 0.5, 1))

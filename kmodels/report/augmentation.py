@@ -7,6 +7,7 @@ from kmodels import plots
 from kmodels.augment import POLICIES, build_augmentation
 from kmodels.augment.mixing import mixing_layer
 from kmodels.errors import require
+from kmodels.plots.style import label as shown
 from kmodels.report.pictures import save
 
 ROWS, SAMPLES = 4, 7
@@ -33,7 +34,7 @@ def write_examples(policy, dataset, seed, path):
     require(seed >= 0, "seed must be at least 0", seed)
     indices = _of_different_classes(dataset.train.labels, seed)
     images = np.asarray(dataset.train.images[indices])
-    names = [dataset.class_names[label] for label in dataset.train.labels[indices]]
+    names = [shown(dataset.class_names[label], 14) for label in dataset.train.labels[indices]]
     columns, captions = _steps(policy, images, names, seed)
     figure = plots.image_grid(
         np.stack([images, *columns], axis=1),

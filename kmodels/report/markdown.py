@@ -1,6 +1,7 @@
 """The files that `kmodels report` writes: results/README.md with all numbers and pictures, the README's tables."""
 
 import os
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from kmodels.report.tables import (
     source_name,
     weights_tested,
 )
+from kmodels.text import printable
 
 # The lines around the generated parts of the README.
 MARKERS = {
@@ -62,7 +64,7 @@ def summary(records, page=PAGE):
     for report, summaries in reports.items():
         by_images = {}
         for one in summaries:
-            images = f"{pixels_name(one.source)}, {size_name(one.runs[0].image_shape)}"
+            images = f"{_literal(pixels_name(one.source))}, {size_name(one.runs[0].image_shape)}"
             by_images.setdefault((images, on_published_data(one.source)), []).append(one)
         for (images, published_images), group in by_images.items():
             best = max(group, key=_val_accuracy)
@@ -153,12 +155,17 @@ def _by_images(summaries):
     found = {}
     for one in summaries:
         first = one.runs[0]
-        images = f"{source_name(one.source)}, {size_name(first.image_shape)}"
+        images = f"{_literal(source_name(one.source))}, {size_name(first.image_shape)}"
         devices = ", ".join(dict.fromkeys(record.device for record in one.runs))
         precision = "" if first.precision == "float32" else f", {first.precision}"
         where = f"{devices}, {first.backend}{precision}"
         found.setdefault((images, where, on_published_data(one.source)), []).append(one)
     return found
+
+
+def _literal(text):
+    """Text of users, the name of a folder say, without a meaning in Markdown or HTML."""
+    return re.sub(r"([\\`*\[\]<>&])", r"\\\1", text)
 
 
 def _short(row):
@@ -226,7 +233,8 @@ def table(rows, right=()):
         right: indices of the columns that are aligned to the right.
     """
     rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
 
 
 def write(records, speed, out, readme, check=False):

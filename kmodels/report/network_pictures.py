@@ -24,6 +24,7 @@ from kmodels.data import Dataset, Split, load_dataset
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
+from kmodels.plots.style import label as shown
 from kmodels.report.pictures import picture_path, save
 from kmodels.report.tables import percent
 
@@ -274,8 +275,8 @@ def _titles(probabilities, labels, class_names):
     """For each image a title of one line and one of three: the predicted class, the true one and the probability."""
     titles = []
     for label, row in zip(labels, probabilities, strict=True):
-        guess, truth = class_names[row.argmax()], class_names[label]
-        wrong = "" if guess == truth else f"predicted {guess}, "
+        guess, truth = (shown(class_names[i], 18) for i in (row.argmax(), label))
+        wrong = "" if row.argmax() == label else f"predicted {guess}, "
         titles.append(
             (
                 f"{truth}: {wrong}{100 * row.max():.0f} %",

@@ -85,7 +85,9 @@ def save_titled(figure, title, folder):
         The path.
     """
     slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
-    return save(figure, Path(folder) / f"{slug}.png")
+    # File systems allow 255 bytes.
+    name = slug.encode()[:120].decode(errors="ignore") or "figure"
+    return save(figure, Path(folder) / f"{name}.png")
 
 
 def save(figure, path):

@@ -4,6 +4,7 @@ from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
 from kmodels.records import summarise
+from kmodels.text import columns, printable
 
 
 def percent(fraction):
@@ -108,7 +109,7 @@ def _pixels(source):
     kind = "image folder" if source["kind"] == "folder" else source["kind"]
     kind += ", not the original" if source["kind"] == "image files" and not source["original"] else ""
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
-    return f"{source['name']} ({kind}{formats}"
+    return f"{printable(source['name'])} ({kind}{formats}"
 
 
 def size_name(image_shape):
@@ -323,7 +324,7 @@ def class_listing(record):
     """Lines as report `cifar10_alexnet` prints them, "Test Accuracy of cat: 48% (487/1000)", the percentage cut off."""
     matrix = record.test.confusion_matrix
     rows = [(name, row[i], sum(row)) for i, (name, row) in enumerate(zip(record.class_names, matrix, strict=True))]
-    rows = [(f"of {name}", right, total) for name, right, total in rows]
+    rows = [(f"of {printable(name)}", right, total) for name, right, total in rows]
     rows.append(("(Overall)", sum(right for _, right, _ in rows), record.test.examples))
     return "\n".join(
         f"Test Accuracy {what}: {f'{100 * right // total}% ({right}/{total})' if total else 'no image'}"
@@ -338,13 +339,12 @@ def aligned(rows, right=()):
         rows: the first one is the head.
         right: indices of the columns that are aligned to the right.
     """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row):
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        spaces = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [f"{spaces[i]}{cell}" if i in right else f"{cell}{spaces[i]}" for i, cell in enumerate(row)]
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])

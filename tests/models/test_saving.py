@@ -120,7 +120,8 @@ def test_code_in_a_file_is_not_run(tmp_path):
     path = tmp_path / "network.keras"
     file = str(tmp_path / "pwned")
     save_network(small(layers.Lambda(lambda x: x * (os.system(f"touch {file}") + 1), output_shape=(3,))), path)
-    os.unlink(file)
+    # Keras itself runs it to know its shape.
+    (tmp_path / "pwned").unlink(missing_ok=True)
     assert "a Lambda layer with Python code in it, which is not run" in refusal(path)
     save_network(small(), path)
     config = saved_config(path)
