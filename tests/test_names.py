@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib import font_manager
 from matplotlib.text import Text
 from PIL import Image
 from test_records import make
@@ -129,22 +128,6 @@ def test_two_classes_with_the_longest_names_have_room(draw):
     }
     options = {"setting": wide[0], "measured_on": wide[0]} if draw is plots.sweep else {}
     draw(*arguments[draw], **options).savefig(io.BytesIO(), format="png", dpi=40)
-
-
-def test_a_character_is_drawn_in_a_font_that_has_it(capsys):
-    def found(family):
-        return font_manager.findfont(font_manager.FontProperties(family=[family]))
-
-    fonts = {font.fname: style._characters(font.fname) for font in font_manager.fontManager.ttflist}
-    usual = fonts[found("sans-serif")]
-    # matplotlib brings fonts with more mathematical signs than its usual one has.
-    character = min(chr(code) for code in set().union(*fonts.values()) - usual if chr(code).isprintable())
-    figure = plots.per_class_accuracy((0.5, 0.6), (character, "other"))
-    figure.savefig(io.BytesIO(), format="png")
-    (drawn,) = [text for text in figure.findobj(Text) if text.get_text() == character]
-    families = drawn.get_fontfamily()
-    assert any(ord(character) in fonts[found(family)] for family in families[1:])
-    assert capsys.readouterr().err == ""
 
 
 def test_a_figure_shows_dollar_signs_as_they_are():
