@@ -1,7 +1,11 @@
 """Writing files so that a reader finds the old content or the new, never half of one."""
 
+import contextlib
+import glob
 import os
+import platform
 import tempfile
+import threading
 from pathlib import Path
 
 from kmodels.errors import InputError, require
@@ -33,17 +37,55 @@ def write_atomically(path, content):
     path = Path(path)
     # File names that are no UTF-8 have characters that cannot be encoded.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    writable_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
     return path
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A context that yields the path of a temporary file, which takes the place of `path` once it is written.
+
+    It lies beside `path`, with the same ending, and is flushed to the disk before it is renamed, as the folder is after
+    that. What a writer of the same file left here when it was killed is removed.
+
+    Raises:
+        InputError: if it cannot be written (no space, no permission); an old file is still whole then.
+    """
+    path = Path(path)
+    writable_folder(path.parent)
+    ours = f".{path.name}.{platform.node()}-"
+    for left in path.parent.glob(f"{glob.escape(ours)}*"):
+        if not _is_running(left.name.removeprefix(ours).split(".")[0]):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{ours}{os.getpid()}.{threading.get_ident()}{path.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_running(process):
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _flush(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -54,7 +54,11 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unrea
     gpus = visible_gpus()
     require(not gpus or workers <= len(gpus), f"devices must be at most {len(gpus)}, the number of GPUs", workers)
     waiting = dict(enumerate(runs))
-    with Interrupts(), tempfile.TemporaryDirectory(prefix="kmodels-workers-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="kmodels-workers-") as folder,
+        # Before joblib learns of it, which kills its processes at once.
+        Interrupts(first=lambda: _interrupt(folder)),
+    ):
         common = {
             "folder": folder,
             "process": os.getpid(),
@@ -117,22 +121,32 @@ def _work(number, experiment, seed, common):
     os.environ["KERAS_BACKEND"] = common["backend"]
     sys.path += [folder for folder in common["path"] if folder not in sys.path]
     components.RECEIVED.update(common["functions"])
+    _IDLE.clear()
     try:
         with _prefixed_output(f"[{experiment.name} seed {seed}] ", common["silent"]):
             result = _run_one(experiment, seed, common)
     finally:
+        _IDLE.set()
         state.unlink(missing_ok=True)
     return number, *result
 
 
+# Whether this worker has no run to do.
+_IDLE = threading.Event()
+
+
 @functools.cache
 def _end_with(parent):
-    """Interrupts this process, which then records its finished epochs, once its parent has died."""
+    """Ends this process once its parent has died, after it has recorded its finished epochs."""
 
     def watch():
         while os.getppid() == parent:
             time.sleep(1)
-        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(INTERRUPTS):
+            if not _IDLE.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                _IDLE.wait(SECONDS_TO_STOP)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

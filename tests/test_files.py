@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -52,6 +53,11 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
         values = json.loads(path.read_text())
         assert len(values) == 20_000
         assert len(set(values)) == 1
+    # The next writer clears up after the killed ones, and leaves alone what is being written.
+    alive = tmp_path / f".file.json.{platform.node()}-{os.getpid()}.1.json"
+    alive.write_text("")
+    write_atomically(path, "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, "file.json"])
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):

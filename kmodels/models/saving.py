@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import keras
 
 from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
-from kmodels.files import writable_folder
+from kmodels.files import replacing
 
 # Arguments that Keras 3.14 and 3.15 added, with their defaults: Keras 3.13, which Kaggle has, refuses a file that names
 # them. Found by comparing the signatures of all layers and initializers of 3.13.2 and 3.15.1.
@@ -53,13 +52,9 @@ def save_network(network, path):
     """
     path = Path(path)
     _hide_gpu_from_tensorflow()
-    with tempfile.TemporaryDirectory(dir=writable_folder(path.parent), prefix=".") as folder:
-        try:
-            saved = Path(folder) / path.name
-            _in_single_precision(network).save(saved, include_optimizer=False)
-            os.replace(_without_newer_arguments(saved), path)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        _in_single_precision(network).save(temporary, include_optimizer=False)
+        _leave_out_newer_arguments(temporary)
     return path
 
 
@@ -76,23 +71,26 @@ def _in_single_precision(network):
     return twin
 
 
-def _without_newer_arguments(path):
-    """The path of the same network without NEWER_ARGUMENTS at their defaults; the same path where it has none."""
+def _leave_out_newer_arguments(path):
+    """Rewrites a .keras file without NEWER_ARGUMENTS at their defaults, where it has some."""
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read(CONFIG))
         older = _older(config)
         if older == config:
-            return path
-        rewritten = path.with_name(f"older-{path.name}")
-        with zipfile.ZipFile(rewritten, "w") as target:
-            for item in archive.infolist():
-                if item.filename == CONFIG:
-                    target.writestr(item.filename, json.dumps(older))
-                else:
-                    # A member's sizes are set again as it is written.
-                    with archive.open(item) as source, target.open(copy.copy(item), "w") as sink:
-                        shutil.copyfileobj(source, sink)
-    return rewritten
+            return
+        rewritten = path.with_name(f"{path.name}.older")
+        try:
+            with zipfile.ZipFile(rewritten, "w") as target:
+                for item in archive.infolist():
+                    if item.filename == CONFIG:
+                        target.writestr(item.filename, json.dumps(older))
+                    else:
+                        # A member's sizes are set again as it is written.
+                        with archive.open(item) as source, target.open(copy.copy(item), "w") as sink:
+                            shutil.copyfileobj(source, sink)
+            os.replace(rewritten, path)
+        finally:
+            rewritten.unlink(missing_ok=True)
 
 
 def _older(config):

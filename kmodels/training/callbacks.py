@@ -48,17 +48,24 @@ class Interrupts(keras.callbacks.Callback):
 
     Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
     four was lost that way in short runs. A signal is remembered here, and raised again when the next epoch begins.
+
+    Args:
+        first: called when a signal comes, before the exception is raised.
     """
 
     # Does nothing between batches.
     async_safe = True
     # Of all contexts that are open: the outermost one handles the signals.
-    _depth, _received, _before = 0, None, {}
+    _depth, _received, _before, _first = 0, None, {}, None
+
+    def __init__(self, first=None):
+        super().__init__()
+        self.first = first
 
     def __enter__(self):
         shared = Interrupts
         if not shared._depth:
-            shared._received, shared._before = None, {}
+            shared._received, shared._before, shared._first = None, {}, self.first
             if threading.current_thread() is threading.main_thread():
                 # Another program's handler, or none (a worker in the background), stays as it is.
                 usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -84,6 +91,8 @@ class Interrupts(keras.callbacks.Callback):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         Interrupts._received = number
+        if Interrupts._first:
+            Interrupts._first()
         Interrupts._raise()
 
     @staticmethod

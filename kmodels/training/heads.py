@@ -24,7 +24,7 @@ from kmodels.components import call_with
 from kmodels.data.cache import SPLITS
 from kmodels.errors import require
 from kmodels.models.blocks import logits
-from kmodels.models.saving import load_network, save_network
+from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.training.embeddings import embedded
 
 # The penalties that an SVM chooses from.
@@ -49,6 +49,7 @@ def fit_head(job, verbose=None):
         "best_epoch": None,
         "train_seconds": time.perf_counter() - start,
         "head": chosen,
+        "network_sha256": weights_checksum(job.path(".keras")),
     }
     record, _ = job.write("completed", **fields, **{name: evaluate(getattr(dataset, name)) for name in SPLITS})
     for name, value in record.chosen.items():
