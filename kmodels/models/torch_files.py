@@ -93,7 +93,8 @@ def _read(path):
     damaged = InputError(f"{path} is damaged, incomplete or not of torch.save; copy, download or save it again")
     if head.startswith(b"PK"):
         _check_zip(path, damaged)
-    scalar = np._core.multiarray.scalar
+    # What NumPy pickles its scalars by.
+    scalar = np.float64().__reduce__()[0]
     plain = [argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i8"))]
     # Accuracies are often NumPy's, which torch allows only if told; both names, as NumPy 1 and 2 write them.
     plain += [scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
