@@ -9,7 +9,7 @@ from kmodels import plots
 from kmodels.analysis import cam_layers, grad_cam, predict_logits
 from kmodels.analysis.cam import all_layers
 from kmodels.data.file_sources import Folder
-from kmodels.data.image_files import SUFFIXES, _read
+from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 from kmodels.models.saving import load_network
@@ -76,8 +76,8 @@ def _image_files(paths):
             require(Path(path).is_file(), "images must be image files or folders that exist", str(path))
             files.append(Path(path))
             continue
-        found = sorted(one for one in Path(path).iterdir() if one.name.lower().endswith(SUFFIXES))
-        require(found, f"the folder has no image file ({', '.join(SUFFIXES)})", str(path))
+        found = sorted(one for one in Path(path).iterdir() if suffix_of(one.name) in image_suffixes())
+        require(found, "there is no image file in the folder", str(path))
         files += found
     if len(files) > MOST_IMAGES:
         print(f"drawing the first {MOST_IMAGES} of {len(files)} images")
@@ -100,7 +100,11 @@ def _short(name, limit=26):
 
 
 def _rgb(path):
-    return _read(Folder(path.parent), path.name)[0]
+    try:
+        with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as (image, _, _):
+            return image.copy()
+    except UnreadableError as error:
+        raise InputError(f"cannot read the image {path}: {error}") from error
 
 
 def _class_names(file):
