@@ -1,5 +1,6 @@
 """The callbacks of every training: when it stops, which weights are kept, what it took."""
 
+import gc
 import math
 import signal
 import threading
@@ -47,7 +48,7 @@ class Interrupts(keras.callbacks.Callback):
     a second one ends the process at once. Contexts may lie in one another.
 
     Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
-    four was lost that way in short runs. A signal is remembered here, and raised again when the next epoch begins.
+    four was lost that way in short runs. A signal that comes then is remembered, and raised when the next epoch begins.
 
     Args:
         first: called when a signal comes, before the exception is raised.
@@ -93,7 +94,8 @@ class Interrupts(keras.callbacks.Callback):
         Interrupts._received = number
         if Interrupts._first:
             Interrupts._first()
-        Interrupts._raise()
+        if not _collects_garbage(frame):
+            Interrupts._raise()
 
     @staticmethod
     def _raise():
@@ -102,6 +104,14 @@ class Interrupts(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._raise()
+
+
+def _collects_garbage(frame):
+    """Whether a frame is of a function that Python calls while it collects garbage, or called by one."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None and frame.f_code not in callbacks:
+        frame = frame.f_back
+    return frame is not None
 
 
 class StopOnNaN(keras.callbacks.Callback):

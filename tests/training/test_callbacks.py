@@ -1,5 +1,6 @@
 """What happens between epochs."""
 
+import gc
 import os
 import signal
 from types import SimpleNamespace
@@ -66,6 +67,23 @@ def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
     with pytest.raises(KeyboardInterrupt):
         train()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
+    def interrupt(phase, info):
+        if phase == "start":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
+        gc.callbacks.append(interrupt)
+        try:
+            # An exception here would be dropped, with a traceback on standard error.
+            gc.collect()
+        finally:
+            gc.callbacks.remove(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.on_epoch_begin(1)
 
 
 def test_an_interrupt_handler_of_the_users_own_stays():
