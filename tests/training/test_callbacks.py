@@ -75,15 +75,19 @@ def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
         if phase == "start":
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
-        gc.callbacks.append(interrupt)
-        try:
-            # An exception here would be dropped, with a traceback on standard error.
-            gc.collect()
-        finally:
-            gc.callbacks.remove(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            interrupts.on_epoch_begin(1)
+    def train():
+        with Interrupts() as interrupts:
+            gc.callbacks.append(interrupt)
+            try:
+                # An exception here would be dropped, with a traceback on standard error.
+                gc.collect()
+            finally:
+                gc.callbacks.remove(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.on_epoch_begin(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
 
 
 def test_an_interrupt_handler_of_the_users_own_stays():
