@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import InputError, load_dataset, read_record, read_records, run, run_seeds
+from kmodels import Experiment, InputError, load_dataset, read_record, read_records, run, run_seeds
 from kmodels.analysis import confusion_matrix, predict_logits
+from kmodels.backend import needs_xnnpack_off
 from kmodels.data.batches import EpochOrder
 from kmodels.training.train import Training
 
@@ -24,8 +25,6 @@ runs, jobs = import_module("kmodels.training.run"), import_module("kmodels.train
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A small network that has learnt the digits a little, with ReduceLROnPlateau at work."""
-    from kmodels import Experiment
-
     out = tmp_path_factory.mktemp("finished")
     experiment = Experiment(
         name="tests/digits",
@@ -51,6 +50,17 @@ def test_the_kept_weights_have_the_val_loss_of_their_epoch(finished):
     record, _ = finished
     assert record.val.loss == pytest.approx(record.history["val_loss"][record.best_epoch - 1], rel=1e-4)
     assert record.warnings == ()
+
+
+@pytest.mark.skipif(
+    not needs_xnnpack_off(), reason="only some versions of JAX validate with weights of an epoch before"
+)
+def test_versions_of_jax_that_validate_wrongly_are_cured(tmp_path):
+    experiment = Experiment(
+        name="tests/stale", dataset="digits", image_size=32, model="conv_net", epochs=3, patience=None, batch_size=64
+    )
+    record = run(experiment, 0, tmp_path, verbose=0)
+    assert record.val.loss == pytest.approx(record.history["val_loss"][record.best_epoch - 1], rel=1e-4)
 
 
 def test_kept_weights_with_another_val_loss_are_told_and_recorded(tiny, tmp_path, capsys):
