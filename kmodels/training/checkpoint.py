@@ -45,7 +45,7 @@ STATE = {
 STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
-FORMAT = 2
+FORMAT = 3
 
 
 class Checkpoint(keras.callbacks.Callback):

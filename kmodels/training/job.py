@@ -230,7 +230,7 @@ def _measured(training):
     fitted = training.fitted()
     return {
         "parameters": trainable_parameters(training.network),
-        "history": {name: tuple(map(finite, values)) for name, values in fitted.history.items()},
+        "history": {name: tuple(map(finite, values[: training.epochs_run])) for name, values in fitted.history.items()},
         "best_epoch": fitted.best_epoch,
         "compile_seconds": fitted.compile_seconds,
         "train_seconds": fitted.train_seconds,

@@ -228,7 +228,8 @@ class Training:
         self.interrupts, self._clock, self._nan = Interrupts(), Clock(), StopOnNaN()
         self._history = keras.callbacks.History()
         self._kept = KeepWeights(s.keep, s.monitor, s.patience, s.epochs)
-        stateful = [self._clock, self._kept, self._nan, self._history]
+        # The history before what follows from it: an interrupt may come between two of them.
+        stateful = [self._clock, self._history, self._kept, self._nan]
         plateau_patience = 5 if s.schedule == "plateau" and s.plateau_patience is None else s.plateau_patience
         if plateau_patience is not None:
             stateful.append(
@@ -270,7 +271,7 @@ class Training:
     @property
     def epochs_run(self):
         """How many epochs are finished, those before a resume included."""
-        return len(self._history.history.get("loss", ()))
+        return min(map(len, self._history.history.values()), default=0)
 
     def batches(self, split, batch_size=EVALUATION_BATCH, seed=None, sampler="shuffle"):
         """Batches of a split for `fit`, `evaluate` and `predict`; or chunks of steps, where images are on the device.
