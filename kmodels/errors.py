@@ -32,12 +32,6 @@ def shorten(names, limit=5):
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def shorten_text(value, limit=300):
-    """A value as text of at most so many characters, the middle of a longer one left out."""
-    text = str(value)
-    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
-
-
 def describe_error(error):
     """An error in words: a user's mistake as it is, any other with its type."""
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"

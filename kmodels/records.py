@@ -18,9 +18,10 @@ from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
 from kmodels.backend import BACKENDS
 from kmodels.data.cache import SPLITS
-from kmodels.errors import InputError, describe_error, require, require_whole, shorten_text
+from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
+from kmodels.text import clip, printable
 
 SCHEMA = 1
 STATUSES = ("completed", "diverged", "interrupted", "failed")
@@ -174,7 +175,7 @@ def read_record(path):
         raise InputError(f"cannot read the record {path}: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {shorten_text(schema)}")
+        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {_said(schema)}")
     try:
         values = {item.name: _as_tuples(content[item.name]) for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment.from_record(values["experiment"])
@@ -185,8 +186,13 @@ def read_record(path):
         _check_types(record)
         _check_ranges(record)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-        raise InputError(f"{path} is not a whole record: {shorten_text(describe_error(error))}") from error
+        raise InputError(f"{path} is not a whole record: {_said(describe_error(error))}") from error
     return record
+
+
+def _said(value):
+    """What a file holds, or what is wrong with it, on one line of a message."""
+    return clip(printable(value), 300)
 
 
 def _finite_number(text):

@@ -15,6 +15,7 @@ from kmodels.errors import InputError, require
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
+from kmodels.text import clip, printable
 
 # Of more images, the first are drawn.
 MOST_IMAGES = 20
@@ -58,7 +59,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     predicted = predict_logits(network, given).argmax(axis=1)
     names = _class_names(Path(file))
     titles = [
-        f"{_short(path.name)}\n{names[label] if label < len(names) else f'class {label}'}"
+        f"{clip(printable(path.name), 26)}\n{names[label] if label < len(names) else f'class {label}'}"
         for path, label in zip(files, predicted, strict=True)
     ]
     figures = {"grad_cam": plots.grad_cam_panels(shown, maps, titles)}
@@ -93,10 +94,6 @@ def _input_shape(network):
     )
     height, width, channels = shapes[0][1:]
     return height or width or ANY_SIZE, width or height or ANY_SIZE, channels
-
-
-def _short(name, limit=26):
-    return name if len(name) <= limit else f"{name[: limit - 15]}...{name[-12:]}"
 
 
 def _rgb(path):
