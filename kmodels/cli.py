@@ -111,6 +111,8 @@ def data(
             print("the prepared dataset is damaged (its checksum differs); preparing it again")
             dataset = load_dataset(name, image_size, data_dir, skip_unreadable)
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
+    if "copy" in dataset.source:
+        print(dataset.source["copy"])
     for note in dataset.source["notes"]:
         print(f"note: {note}")
     import numpy as np
@@ -126,6 +128,8 @@ def data(
     rows.append(("all", *(f"{count.sum():,}" for count in counts)))
     print(aligned(rows, right=(1, 2, 3)))
     print(f"sha256 {dataset.source['sha256']}{', verified' if verify else ''}")
+    if "pixels_sha256" in dataset.source:
+        print(f"pixels_sha256 {dataset.source['pixels_sha256']} (whatever the order of images and the files' format)")
     return 0
 
 

@@ -247,6 +247,7 @@ def _check_ranges(record):
         ("weights_sha256", record.weights_sha256),
         ("network_sha256", record.network_sha256),
         ("source's sha256", source["sha256"]),
+        ("source's pixels_sha256", source.get("pixels_sha256")),
         *(record.code_sha256 or {}).items(),
     ):
         hexadecimal = value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value))
@@ -256,7 +257,8 @@ def _check_ranges(record):
     counts = source["counts"]
     counted = _fits(counts, Mapping[str, int]) and set(counts) <= set(SPLITS) and min(counts.values(), default=-1) >= 0
     require(counted, f"source's counts must be numbers of images of {', '.join(SPLITS)}", counts)
-    for name, kind in (("kind", str), ("name", str), ("original", bool), ("split", str), ("notes", tuple[str, ...])):
+    words = dict.fromkeys(("kind", "name", "split", "copy"), str)
+    for name, kind in {**words, "original": bool, "notes": tuple[str, ...], "missing": Mapping[str, int]}.items():
         fits = name not in source or _fits(_as_tuples(source[name]), kind)
         require(fits, f"source's {name} must be {getattr(kind, '__name__', kind)}", source)
     for name, least in (("seed", 0), ("parameters", 0), ("devices", 1), ("seeds_at_once", 1)):

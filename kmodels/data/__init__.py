@@ -43,7 +43,9 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
             Kaggle, its folder, or the unpacked folder; None looks where Kaggle mounts it. For "tfds:NAME": a data_dir
             of tfds that has the set prepared. For the others: a folder with the archive that you already have:
             cifar-10-binary.tar.gz or cifar-10-python.tar.gz (or a data_dir of tfds that has the set prepared), the same
-            for cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the unpacked folder). None downloads it.
+            for cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the unpacked folder). For "cifar10" and "cifar100" also
+            a folder with an exact copy in lossless image files, `{train,test}/<class>/<file>.png`, whose pixels are
+            compared with the published ones. None downloads it.
         skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
             other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
             which.
@@ -52,7 +54,8 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
 
     Raises:
-        InputError: for an unknown name, and for missing or damaged files; says which are expected.
+        InputError: for an unknown name, and for missing or damaged files, or files of other pixels than the published
+            ones; says which are expected.
     """
     from_tfds = isinstance(name, str) and name.startswith("tfds:")
     if not from_tfds and name not in DATASETS:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
+from kmodels.data.pixel_digests import image_digest
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
@@ -40,17 +41,16 @@ class Entry(NamedTuple):
 
 @dataclass
 class Tally:
-    """Counts of the formats, colour modes and sizes (width, height) of files, and hashes of their pixels, in order.
+    """Counts of the formats, colour modes and sizes (width, height) of files, and digests of their pixels, in order.
 
-    The hashes are Python's own, of 64 bits, for speed. The chance that two of a million different images share one is
-    below 1e-7. `unreadable` is {name: reason} of the files that cannot be read; their hash is None. `warnings` are
-    those of Pillow.
+    `unreadable` is {name: reason} of the files that cannot be read; their digest is None. `warnings` are those of
+    Pillow.
     """
 
     formats: Counter = field(default_factory=Counter)
     modes: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
-    hashes: list[int | None] = field(default_factory=list)
+    digests: list[bytes | None] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Tally:
         self.formats += other.formats
         self.modes += other.modes
         self.sizes += other.sizes
-        self.hashes += other.hashes
+        self.digests += other.digests
         self.unreadable |= other.unreadable
 
 
@@ -203,7 +203,7 @@ def _decode(title, files, plan, image_size, writer):
             # Blocks write their pixels themselves and return only tallies: results that wait here need little memory.
             for block in pool.map(decode, range(0, len(images), BLOCK)):
                 tally.add(block)
-                bar.update(len(block.hashes))
+                bar.update(len(block.digests))
     return tally
 
 
@@ -224,20 +224,20 @@ def _decode_block(files, images, pixels, size, image_size, start):
     tally = Tally()
     for i, entry in enumerate(images[start : start + BLOCK], start=start):
         try:
-            kind, mode, stored_size, pixels_hash = _decode_image(files, entry.name, pixels, i, size, image_size)
+            kind, mode, stored_size, digest = _decode_image(files, entry.name, pixels, i, size, image_size)
         except UnreadableError as error:
             tally.unreadable[entry.name] = str(error)
-            tally.hashes.append(None)
+            tally.digests.append(None)
         else:
             tally.formats[kind] += 1
             tally.modes[mode] += 1
             tally.sizes[stored_size] += 1
-            tally.hashes.append(pixels_hash)
+            tally.digests.append(digest)
     return tally
 
 
 def _decode_image(files, name, pixels, i, size, image_size):
-    """Decodes one image into `pixels[i]`; returns its format, mode and size, and the hash of its pixels.
+    """Decodes one image into `pixels[i]`; returns its format, mode and size, and the digest of its pixels.
 
     A function of its own: nothing of the image stays in memory until the thread has decoded the next.
     """
@@ -249,7 +249,7 @@ def _decode_image(files, name, pixels, i, size, image_size):
             pixels[i] = resize_and_crop(rgb, image_size)
         else:
             pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
-        return kind, mode, rgb.size, hash((rgb.size, decoded))
+        return kind, mode, rgb.size, image_digest(decoded, *rgb.size)
 
 
 def _check_size(files, name, rgb, size):
@@ -263,7 +263,7 @@ def _check_size(files, name, rgb, size):
 def _refuse(files, tally):
     """Raises an InputError that names the first unreadable files, and says how many there are."""
     names = [f"{files.where(name)}: {reason}" for name, reason in tally.unreadable.items()]
-    count = "the image" if len(names) == 1 else f"{len(names):,} of {len(tally.hashes):,} images:"
+    count = "the image" if len(names) == 1 else f"{len(names):,} of {len(tally.digests):,} images:"
     raise InputError(
         f"cannot read {count} {shorten(names)}. Repair or delete what cannot be read, or leave it out: "
         "skip_unreadable=True, on the command line --skip-unreadable"

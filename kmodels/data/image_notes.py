@@ -40,15 +40,15 @@ def describe(files, class_folders, plan, tally, image_size):
     scaled = tally.sizes.total() - tally.sizes[image_size, image_size]
     if image_size and scaled:
         notes.append(f"resized to cover {image_size}x{image_size} pixels and center-cropped: {scaled}")
-    return notes + _copies(plan, tally.hashes)
+    return notes + _copies(plan, tally.digests)
 
 
-def _copies(plan, hashes):
+def _copies(plan, digests):
     """The note on identical images in more than one split, if there are any."""
-    repeated = {pixels for pixels, times in Counter(hashes).items() if times > 1 and pixels is not None}
+    repeated = {pixels for pixels, times in Counter(digests).items() if times > 1 and pixels is not None}
     duplicates = defaultdict(list)
     images = [(split, entry) for split, part in plan.items() for entry in part]
-    for pixels, image in zip(hashes, images, strict=True):
+    for pixels, image in zip(digests, images, strict=True):
         if pixels in repeated:
             duplicates[pixels].append(image)
     spread = [copies for copies in duplicates.values() if len({split for split, _ in copies}) > 1]

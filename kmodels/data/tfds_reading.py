@@ -3,6 +3,7 @@
 import numpy as np
 
 from kmodels.backend import import_tensorflow
+from kmodels.data.pixel_digests import image_digests
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_arrays
 from kmodels.errors import InputError
@@ -48,7 +49,7 @@ def read_labels(builder, part):
     return np.concatenate([np.zeros(0, np.int64), *blocks]).astype(np.int64)
 
 
-def copy_images(builder, part, labels, indices, image_size, writer):
+def copy_images(builder, part, labels, indices, image_size, writer, digests=None):
     """Copies one part into our splits, block by block, so that memory does not grow with the dataset.
 
     Args:
@@ -58,6 +59,7 @@ def copy_images(builder, part, labels, indices, image_size, writer):
         indices: {name of our split: its sorted indices in the part}; together all of the part, each once.
         image_size: height and width to resize to, in pixels; None if all images have the same size.
         writer: a cache.Writer.
+        digests: a list that gets the `image_digest` of each image as it is stored, before it is resized; or None.
 
     Raises:
         InputError: if the images differ in size and `image_size` is None, or cannot be read.
@@ -66,6 +68,8 @@ def copy_images(builder, part, labels, indices, image_size, writer):
     with progress(f"reading {builder.name} {part}", len(labels)) as bar:
         for block in _blocks(builder, part):
             images = to_rgb(block, image_size)
+            if digests is not None:
+                digests += image_digests(block)
             for name, chosen in indices.items():
                 if name not in splits:
                     splits[name] = writer.split(name, len(chosen), *images.shape[1:3])

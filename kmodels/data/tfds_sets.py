@@ -1,5 +1,7 @@
 """CIFAR-10 and CIFAR-100 through tensorflow-datasets: downloaded, or from an archive that you already have.
 
+A folder of image files, `{train,test}/<class>/<file>`, is read without tfds, see `exact_copy`.
+
 tfds downloads, checks the hash, unpacks and encodes. Here the pixels are copied once into our memory-mapped cache and
 divided by our published split. The archives for Python are first converted to what tfds reads, so that images, order
 and split are the same for either archive.
@@ -11,9 +13,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from kmodels.data import exact_copy
 from kmodels.data.archives import Archive, archive_folder, download, find, import_tfds
 from kmodels.data.cache import cache_folder, prepared
 from kmodels.data.cifar_python import write_binary
+from kmodels.data.file_sources import Folder
+from kmodels.data.pixel_digests import class_digests, whole_digest
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 from kmodels.data.tfds_reading import copy_images, download_and_prepare, read_labels, stream
 from kmodels.files import writable_folder
@@ -42,7 +47,7 @@ class TfdsSet:
 # The hashes of the python archives are those that Keras publishes.
 TFDS_SETS = {
     "cifar10": TfdsSet(
-        summary="CIFAR-10: 60,000 photographs in 10 classes, 32x32 pixels, from tfds or your archive.",
+        summary="CIFAR-10: 60,000 photographs in 10 classes, 32x32 pixels, from tfds, your archive or PNG files.",
         archive="cifar-10-binary.tar.gz",
         python_archive=Archive(
             name="cifar-10-python.tar.gz",
@@ -53,7 +58,7 @@ TFDS_SETS = {
         other_archives=("cifar-10-matlab.tar.gz",),
     ),
     "cifar100": TfdsSet(
-        summary="CIFAR-100: 60,000 photographs in 100 classes, 32x32 pixels, from tfds or your archive.",
+        summary="CIFAR-100: 60,000 photographs in 100 classes, 32x32 pixels, from tfds, your archive or PNG files.",
         archive="cifar-100-binary.tar.gz",
         python_archive=Archive(
             name="cifar-100-python.tar.gz",
@@ -73,26 +78,35 @@ def load(name, image_size, data_dir):
     Args:
         name: "cifar10" or "cifar100".
         image_size: height and width to resize to, in pixels; None means 32.
-        data_dir: the folder of an archive, or a data_dir of tfds that has the dataset prepared; None downloads it.
+        data_dir: the folder of an archive, a data_dir of tfds that has the dataset prepared, or a folder of image
+            files; None downloads it.
 
     Returns:
         A Dataset.
 
     Raises:
-        InputError: if the archive is missing, damaged or cannot be downloaded.
+        InputError: if the archive is missing, damaged or cannot be downloaded; if image files are not the published
+            pixels.
     """
     folder = None if data_dir is None else archive_folder(data_dir)
+    if folder and _has_image_files(name, folder):
+        return exact_copy.load(name, image_size, folder)
 
     def prepare(writer):
         builder = _builder(name, folder)
         labels = {part: read_labels(builder, part) for part in ("train", "test")}
         train, val = stratified_split(labels["train"], (0.8, 0.2))
-        copy_images(builder, "train", labels["train"], {"train": train, "val": val}, image_size, writer)
-        copy_images(builder, "test", labels["test"], {"test": np.arange(len(labels["test"]))}, image_size, writer)
-        return builder.info.features["label"].names, {
+        indices = {"train": {"train": train, "val": val}, "test": {"test": np.arange(len(labels["test"]))}}
+        class_names, pixels = builder.info.features["label"].names, {}
+        for part, chosen in indices.items():
+            digests = []
+            copy_images(builder, part, labels[part], chosen, image_size, writer, digests)
+            pixels[part] = class_digests(digests, labels[part], class_names)
+        return class_names, {
             "kind": "tfds",
             "name": name,
             "original": True,
+            "pixels_sha256": whole_digest(pixels),
             "version": str(builder.version),
             "split": f"test as published; train divided 80/20, stratified, seed {SPLIT_SEED}",
             "notes": [f"resized to {image_size}x{image_size}"] if image_size else [],
@@ -102,6 +116,14 @@ def load(name, image_size, data_dir):
         return stream(_builder(name, folder), "train", image_size)
 
     return prepared(name, {"image_size": image_size}, prepare, open_stream)
+
+
+def _has_image_files(name, folder):
+    """Whether the folder has image files, and no archive beside them."""
+    archives = TFDS_SETS[name].archive, TFDS_SETS[name].python_archive.name
+    return not any((folder / archive).exists() for archive in archives) and bool(
+        set(exact_copy.PARTS) & set(Folder(folder).folders(""))
+    )
 
 
 def _builder(name, folder):
@@ -120,7 +142,8 @@ def _builder(name, folder):
             folder,
             [archive, TFDS_SETS[name].python_archive],
             TFDS_SETS[name].other_archives,
-            missing=f"neither {name} prepared by tfds ({name}/{builder.version}) nor the archive",
+            missing=f"neither {name} prepared by tfds ({name}/{builder.version}), nor its images as "
+            "{train,test}/<class>/<file>, nor the archive",
         )
     if found == archive:
         download_and_prepare(builder, path.parent)

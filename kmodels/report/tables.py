@@ -106,6 +106,9 @@ def pixels_name(source):
 
 
 def _pixels(source):
+    if "copy" in source:
+        # Which images are missing is in a note: the list is too long for a column.
+        return f"{printable(source['name'])} ({printable(source['copy'].partition('; ')[0])}"
     kind = "image folder" if source["kind"] == "folder" else source["kind"]
     kind += ", not the original" if source["kind"] == "image files" and not source["original"] else ""
     formats = f", {'/'.join(source['formats'])}" if source.get("formats") else ""
