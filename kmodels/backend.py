@@ -54,11 +54,20 @@ def _quiet_tensorflow(backend):
 
 
 def import_tensorflow():
-    """TensorFlow for reading and preparing data; beside another backend it is not to take the GPU."""
+    """TensorFlow for reading and preparing data; beside another backend it is not to take the GPU.
+
+    Raises:
+        InputError: if it is not installed.
+    """
     import keras
 
     _quiet_tensorflow(keras.backend.backend())
-    import tensorflow as tf
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"this needs {error.name}, which is not installed here: pip install tensorflow-cpu tensorflow-datasets"
+        ) from error
 
     if keras.backend.backend() != "tensorflow":
         # Where the user's own code has used TensorFlow before, its devices are chosen.

@@ -44,3 +44,11 @@ def test_tensorflow_that_the_user_has_started_is_left_as_it_is(monkeypatch, back
 
     monkeypatch.setattr(tf.config, "set_visible_devices", refuse)
     assert import_tensorflow() is tf
+
+
+def test_tensorflow_that_is_missing_is_said_in_a_sentence(monkeypatch, backend):
+    if backend == "tensorflow":
+        pytest.skip("here it is there")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(InputError, match="tensorflow, which is not installed"):
+        import_tensorflow()
