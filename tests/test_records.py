@@ -136,6 +136,15 @@ def test_a_record_with_a_part_that_cannot_be_is_refused(tmp_path, change):
         read_record(path)
 
 
+@pytest.mark.parametrize("change", [{"pixels_sha256": "x"}, {"copy": 1}, {"missing": {"train/ship": "many"}}])
+def test_a_record_whose_source_cannot_be_is_refused(tmp_path, change):
+    path = write_record(make(), tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "source": {**content["source"], **change}}))
+    with pytest.raises(InputError, match=f"source's {next(iter(change))} must be"):
+        read_record(path)
+
+
 def test_other_first_weights_are_another_file():
     stems = {make(weights_sha256=digest).stem for digest in (None, "ab" * 32, "cd" * 32)}
     assert len(stems) == 3

@@ -92,7 +92,7 @@ def load(name, image_size, data_dir):
         if missing:
             lacking = shorten(f"{folder} {images:,}" for folder, images in missing.items())
             copy += f"; missing: {lacking}"
-            notes.append(f"{sum(missing.values()):,} of the {total:,} published images are missing: {lacking}")
+            notes.append(f"missing of the {total:,} published images: {sum(missing.values()):,} ({lacking})")
         if unknown:
             copy += f"; not compared: {shorten(unknown)}"
             notes.append(f"the images of {shorten(unknown)} could not be compared with the published ones")

@@ -104,7 +104,7 @@ def results_page(records, out):
         for (images, where, published_images), group in _by_images(summaries).items():
             pixels = "the published data" if published_images else "other pixels"
             if missing := sum(group[0].source.get("missing", {}).values()):
-                pixels += f", of which {missing:,} images are missing"
+                pixels += f"; missing images: {missing:,}"
             parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]

@@ -10,6 +10,7 @@ from kmodels import Experiment, InputError, cli, load_dataset, read_record, run
 from kmodels.data import exact_copy
 from kmodels.data.exact_copy import Published
 from kmodels.data.pixel_digests import class_digests, dataset_digests, image_digests, whole_digest
+from kmodels.report.markdown import results_page
 from kmodels.report.tables import on_published_data, pixels_name
 
 # Not in alphabetical order: labels are in the order of the table.
@@ -148,8 +149,9 @@ def test_a_copy_without_the_images_that_are_not_known_is_exact_and_says_what_is_
     assert record.source["missing"] == {"test/dog": 1}
     assert len(record.source["pixels_sha256"]) == 64
     assert on_published_data(record.source)
-    assert pixels_name(record.source) == "cifar10 (exact pixels, 27 of 28; missing: test/dog 1)"
-    assert any("1 of the 28 published images are missing" in note for note in record.source["notes"])
+    assert pixels_name(record.source) == "cifar10 (exact pixels, 27 of 28)"
+    assert any("missing of the 28 published images: 1 (test/dog 1)" in note for note in record.source["notes"])
+    assert "(the published data; missing images: 1)" in results_page([record], tmp_path / "out")
     capsys.readouterr()
     assert cli.data("cifar10", data_dir=folder, verify=True) == 0
     printed = capsys.readouterr().out

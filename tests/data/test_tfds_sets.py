@@ -11,6 +11,7 @@ import pytest
 
 from kmodels import InputError, load_dataset
 from kmodels.data import tfds_sets
+from kmodels.data.pixel_digests import dataset_digests, whole_digest
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -139,6 +140,18 @@ def test_an_archive_becomes_the_published_split(archive):
     assert np.array_equal(np.bincount(dataset.val.labels), [2] * 10)
     archive.unlink()
     assert load_dataset("cifar10", data_dir=archive.parent).source == dataset.source
+
+
+def test_the_digest_of_an_archive_is_that_of_its_pixels_before_they_are_resized(archive):
+    dataset = load_dataset("cifar10", data_dir=archive.parent)
+    assert dataset.source["pixels_sha256"] == whole_digest(dataset_digests(dataset))
+    resized = load_dataset("cifar10", image_size=16, data_dir=archive.parent)
+    assert resized.source["pixels_sha256"] == dataset.source["pixels_sha256"]
+
+
+def test_an_archive_counts_before_a_folder_of_images_beside_it(archive):
+    (archive.parent / "train").mkdir()
+    assert load_dataset("cifar10", data_dir=archive.parent).source["kind"] == "tfds"
 
 
 def test_cifar100_has_its_fine_labels(binary):
