@@ -24,6 +24,7 @@ MODELS = {
     "conv_net_5x5": "conv_nets",
     "conv_net_tuned": "conv_nets",
     "densenet121": "densenet",
+    "efficientnet_lite0": "efficientnet",
     "mlp": "mlp",
     "mobilenet": "mobilenet",
     "resnet18_cifar": "resnet",

@@ -55,7 +55,8 @@ def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kern
 
     Args:
         kernel_size: height and width of the kernel, or the pair (height, width).
-        padding: rows of zeros above and below and columns to the left and right, or the pair (rows, columns).
+        padding: rows of zeros above and below and columns to the left and right, or the pair (rows, columns); or
+            "same": Keras' own, which at stride 2 adds more below and to the right.
     """
     x, keras_padding = _padded(x, kernel_size, strides, padding, name)
     initializers = _torch_initializers(math.prod(_pair(kernel_size)) * x.shape[-1])
@@ -66,21 +67,24 @@ def conv(x, filters, kernel_size, *, name, strides=1, padding=0, bias=True, kern
     )(x)
 
 
-def depthwise_conv(x, kernel_size, *, name, strides=1, padding=0):
-    """One filter for each channel, without bias; `padding` zeros on every side."""
+def depthwise_conv(x, kernel_size, *, name, strides=1, padding=0, kernel_initializer=None):
+    """One filter for each channel, without bias; `padding` and `kernel_initializer` as in `conv`."""
     x, keras_padding = _padded(x, kernel_size, strides, padding, name)
+    initializer = kernel_initializer or _torch_initializers(kernel_size * kernel_size)["kernel_initializer"]
     return layers.DepthwiseConv2D(
         kernel_size,
         strides,
         padding=keras_padding,
         use_bias=False,
-        depthwise_initializer=_torch_initializers(kernel_size * kernel_size)["kernel_initializer"],
+        depthwise_initializer=initializer,
         name=name,
     )(x)
 
 
 def _padded(x, kernel_size, strides, padding, name):
     """The input and the `padding` argument with which a Keras convolution pads like PyTorch."""
+    if padding == "same":
+        return x, "same"
     # Keras' "same" pads like PyTorch at stride 1 only; elsewhere it pads the far side more.
     sides, zeros = _pair(kernel_size), _pair(padding)
     if strides == 1 and all(2 * z == side - 1 for side, z in zip(sides, zeros, strict=True)):
@@ -113,14 +117,14 @@ def drop(x, rate, *, name):
     return layers.Dropout(rate, name=name)(x)
 
 
-def batch_norm(x, *, name):
-    """Batch normalisation with PyTorch's constants (its momentum 0.1 is 0.9 here).
+def batch_norm(x, *, name, momentum=0.9, epsilon=1e-5):
+    """Batch normalisation, by default with PyTorch's constants (its momentum 0.1 is 0.9 here).
 
     One difference is left: PyTorch adds n / (n - 1) times the variance of a batch to its running variance, Keras the
     variance itself; n is the number of values a channel has in a batch, thousands but for the
     smallest maps.
     """
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
 
 
 def _torch_initializers(fan_in):

@@ -22,6 +22,7 @@ PARAMETERS = {
     "conv_net_5x5": 1_854_218,
     "conv_net_tuned": 4_275_978,
     "densenet121": 6_964_106,
+    "efficientnet_lite0": 3_383_818,
     "mlp": 298_442,
     "mobilenet": 749_642,
     "model1": 41_274,

@@ -240,6 +240,62 @@ def densenet121(factorised=False):
     )
 
 
+class SamePad(nn.Module):
+    """Pads as TensorFlow's "same": what is odd goes below and to the right."""
+
+    def __init__(self, kernel_size, stride):
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+
+    def forward(self, x):
+        outputs = -(-x.shape[-1] // self.stride)
+        zeros = max(0, (outputs - 1) * self.stride + self.kernel_size - x.shape[-1])
+        return nn.functional.pad(x, 2 * (zeros // 2, zeros - zeros // 2))
+
+
+class InvertedResidual(nn.Module):
+    """EfficientNet-Lite's block, for square images."""
+
+    def __init__(self, inputs, filters, kernel_size, stride, expansion):
+        super().__init__()
+        inner, self.added = expansion * inputs, stride == 1 and inputs == filters
+        expand = [nn.Conv2d(inputs, inner, 1, bias=False), lite_norm(inner), nn.ReLU6()] if expansion > 1 else []
+        self.layers = nn.Sequential(
+            *expand,
+            SamePad(kernel_size, stride), nn.Conv2d(inner, inner, kernel_size, stride, groups=inner, bias=False),
+            lite_norm(inner), nn.ReLU6(), nn.Conv2d(inner, filters, 1, bias=False), lite_norm(filters),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return x + self.layers(x) if self.added else self.layers(x)
+
+
+def lite_norm(channels):
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def efficientnet_lite0():
+    """As its paper's table has it, with 10 classes."""
+    stages = (
+        (1, 3, 1, 1, 16),
+        (2, 3, 2, 6, 24),
+        (2, 5, 2, 6, 40),
+        (3, 3, 2, 6, 80),
+        (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192),
+    )
+    blocks, channels = [], 32
+    for repeats, kernel_size, stride, expansion, filters in (*stages, (1, 3, 1, 6, 320)):
+        for i in range(repeats):
+            blocks.append(InvertedResidual(channels, filters, kernel_size, 1 if i else stride, expansion))
+            channels = filters
+    return nn.Sequential(
+        SamePad(3, 2), nn.Conv2d(3, 32, 3, 2, bias=False), lite_norm(32), nn.ReLU6(), *blocks,
+        nn.Conv2d(320, 1280, 1, bias=False), lite_norm(1280), nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 10),
+    )  # fmt: skip
+
+
 class Twin(NamedTuple):
     """A network in PyTorch, and with which options and images it is compared."""
 
@@ -264,6 +320,7 @@ TWINS = {
     "conv_net_tuned": Twin(lambda: conv_net(3, 1, nn.AvgPool2d, 128 * 4), {}, 11, **HALF),
     "densenet121": Twin(densenet121, {}, 61, **IMAGENET),
     "densenet121, factorised": Twin(lambda: densenet121(factorised=True), {"factorised": True}, 61, **IMAGENET),
+    "efficientnet_lite0": Twin(efficientnet_lite0, NO_DROPOUT, 40, **IMAGENET),
     "mlp": Twin(lambda: perceptron(96, 32), {}, 16, **HALF),
     "mobilenet": Twin(mobilenet, {}, 33, **IMAGENET),
     "model1": Twin(three_convolutions),
@@ -279,8 +336,8 @@ TWINS = {
     "two_layer_net": Twin(lambda: perceptron(64), {}, 16, **HALF),
     "two_layer_net, deeper": Twin(lambda: perceptron(24, 48, 12), {"hidden": (24, 48, 12)}, 16, **HALF),
 }
-# Variants of deep networks whose training steps are compared once already: compiling another takes a minute.
-LOGITS_ONLY = ("densenet121, factorised", "resnet50, small stem")
+# Deep networks of layers whose training steps others compare already: compiling another step takes minutes.
+LOGITS_ONLY = ("densenet121, factorised", "efficientnet_lite0", "resnet50, small stem")
 # Exact in single precision, in which Keras keeps it.
 RATE = 0.0625
 
