@@ -21,7 +21,7 @@ SCHEDULES = ("plateau", "cosine", "linear")
 DATA_LOADERS = ("arrays", "stream")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # What may be fitted on the features of a trained network: see kmodels/training/heads.py.
-HEADS = ("crt", "nearest_mean", "svm", "tau_norm")
+HEADS = ("crt", "logistic", "nearest_mean", "svm", "tau_norm")
 KERNELS = ("linear", "rbf")
 KEEPS = ("best", "last")
 MONITORS = ("val_loss", "val_accuracy")
@@ -180,8 +180,8 @@ class Experiment:
     )
     head: str | None = option(
         None,
-        "train no network; fit this head on the features of init_from's; or module:function (returns a scikit-learn "
-        f"classifier): {', '.join(HEADS)}",
+        "train no network; fit this head on the features of init_from's or of pretrained weights; or module:function "
+        f"(returns a scikit-learn classifier): {', '.join(HEADS)}",
     )
     kernel: str | None = option(None, f"of head svm: {' or '.join(KERNELS)}; None: linear")
 
@@ -205,7 +205,7 @@ class Experiment:
     class_weight: str | tuple[float, ...] | None = option(
         None,
         "weight of each class in the training loss, in the order of the classes, or balanced: inverse to its "
-        "training images; of head svm: what the penalty C of each class is multiplied by",
+        "training images; of the heads svm and logistic: what the penalty C of each class is multiplied by",
     )
     precision: str = option(
         "auto",
@@ -356,7 +356,9 @@ class Experiment:
         if self.head == "svm" and self.kernel is None:
             object.__setattr__(self, "kernel", "linear")
         require(self.data_loader == "arrays", "data_loader must be 'arrays' where there is a head", self.data_loader)
-        require(self.init_from, f"head {self.head!r} needs init_from, the network whose features it takes", None)
+        pretrained = self.model_options.get("weights") and self.head != "tau_norm"
+        rule = f"head {self.head!r} needs init_from or the option weights: the network whose features it takes"
+        require(self.init_from or pretrained, rule, None)
         require(
             not self.frozen, f"frozen must be left out where there is a head: {self.head!r} trains no network", True
         )
@@ -365,8 +367,8 @@ class Experiment:
         trained = self.head == "crt" or self.sampler == "shuffle"
         require(trained, f"sampler must be 'shuffle' for head {self.head!r}, which sees all at once", self.sampler)
         require(
-            self.head in ("svm", "crt") or self.class_weight is None or is_reference(self.head),
-            f"class_weight belongs to training and to the heads svm and crt, not to {self.head!r}",
+            self.head in ("svm", "crt", "logistic") or self.class_weight is None or is_reference(self.head),
+            f"class_weight belongs to training and to the heads svm, logistic and crt, not to {self.head!r}",
             self.class_weight,
         )
 

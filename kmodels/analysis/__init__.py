@@ -5,6 +5,7 @@ from importlib import import_module
 # Name -> the file it is in; imported when first used.
 _HOME = {
     "Evaluation": "evaluation",
+    "LogisticHead": "heads",
     "NearestClassMean": "heads",
     "SVMHead": "heads",
     "balanced_accuracy": "metrics",

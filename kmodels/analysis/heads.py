@@ -7,6 +7,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
@@ -18,39 +19,13 @@ from kmodels.errors import InputError, require, unknown
 
 KERNELS = ("linear", "rbf")
 SELECT = ("accuracy", "balanced_accuracy")
+# The logit of a class that was not seen in training.
+NEVER = -100.0
 TAUS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
-class SVMHead(ClassifierMixin, BaseEstimator):
-    """Support vector machine on standardised features; a scikit-learn classifier.
-
-    >>> head = SVMHead(C=(0.01, 0.1, 1.0)).fit(train_features, train_labels, val_features, val_labels)
-    >>> head.C_, head.score(test_features, test_labels)
-
-    Args:
-        kernel: "linear" (one class against the rest, squared hinge loss) or "rbf" (one class against one, its width
-            set by the variance of the features).
-        C: the penalty of a training error, more than 0; or several, of which `fit` chooses the best on validation
-            features, the smallest of equally good ones.
-        class_weight: each class's C is multiplied by it; "balanced": by n / (classes * images of the class), so that
-            every class has the same total weight; {label: weight}, more than 0: other classes have 1; None: all 1.
-        select: the score to choose by: "accuracy" or "balanced_accuracy", the mean over the classes.
-        seed: an int, used by the linear kernel where there are fewer features than images.
-
-    Attributes:
-        classes_: the labels, sorted.
-        C_: the chosen penalty.
-        val_scores_: {C: score on the validation features}, fractions of 1; empty without validation features.
-        converged_: whether the solver converged; if not, try a smaller C.
-        pipeline_: the fitted StandardScaler and LinearSVC or SVC.
-    """
-
-    def __init__(self, kernel="linear", C=1.0, class_weight=None, select="accuracy", seed=0):  # noqa: N803
-        self.kernel = kernel
-        self.C = C
-        self.class_weight = class_weight
-        self.select = select
-        self.seed = seed
+class _PenaltyHead(ClassifierMixin, BaseEstimator):
+    """What the linear classifiers here share: standardised features, and a penalty C that is chosen on val."""
 
     def fit(self, features, labels, val_features=None, val_labels=None):
         """Fits a pipeline for each C on the training features and keeps the best.
@@ -81,13 +56,14 @@ class SVMHead(ClassifierMixin, BaseEstimator):
         if all(given):
             val_features, val_labels = _validated(self, val_features, val_labels, reset=False)
         with _input_errors():
-            pipelines = {C: self._pipeline(C).fit(features, labels) for C in candidates}
+            pipelines = {
+                C: make_pipeline(StandardScaler(), self._classifier(C)).fit(features, labels) for C in candidates
+            }
         scored = pipelines if all(given) else {}
         self.val_scores_ = {C: _score(val_labels, p.predict(val_features), self.select) for C, p in scored.items()}
         self.C_ = max(self.val_scores_, key=self.val_scores_.get) if all(given) else candidates[0]
         self.pipeline_ = pipelines[self.C_]
-        svm = self.pipeline_[-1]
-        self.converged_ = bool(svm.n_iter_ < svm.max_iter) if self.kernel == "linear" else svm.fit_status_ == 0
+        self.converged_ = self._has_converged(self.pipeline_[-1])
         return self
 
     def predict(self, features):
@@ -102,20 +78,105 @@ class SVMHead(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.pipeline_
 
-    def _pipeline(self, C):  # noqa: N803
-        if self.kernel not in KERNELS:
-            raise unknown("kernel", self.kernel, KERNELS)
+    def _checked_weights(self):
         if isinstance(self.class_weight, dict):
             # scikit-learn accepts them, and its solvers may then never end.
             positive = all(isinstance(weight, Real) and 0 < weight < np.inf for weight in self.class_weight.values())
             require(positive, "weights of class_weight must be finite numbers above 0", self.class_weight)
+        return self.class_weight
+
+
+class SVMHead(_PenaltyHead):
+    """Support vector machine on standardised features; a scikit-learn classifier.
+
+    >>> head = SVMHead(C=(0.01, 0.1, 1.0)).fit(train_features, train_labels, val_features, val_labels)
+    >>> head.C_, head.score(test_features, test_labels)
+
+    Args:
+        kernel: "linear" (one class against the rest, squared hinge loss) or "rbf" (one class against one, its width
+            set by the variance of the features).
+        C: the penalty of a training error, more than 0; or several, of which `fit` chooses the best on validation
+            features, the smallest of equally good ones.
+        class_weight: each class's C is multiplied by it; "balanced": by n / (classes * images of the class), so that
+            every class has the same total weight; {label: weight}, more than 0: other classes have 1; None: all 1.
+        select: the score to choose by: "accuracy" or "balanced_accuracy", the mean over the classes.
+        seed: an int, used by the linear kernel where there are fewer features than images.
+
+    Attributes:
+        classes_: the labels, sorted.
+        C_: the chosen penalty.
+        val_scores_: {C: score on the validation features}, fractions of 1; empty without validation features.
+        converged_: whether the solver converged; if not, try a smaller C.
+        pipeline_: the fitted StandardScaler and LinearSVC or SVC.
+    """
+
+    def __init__(self, kernel="linear", C=1.0, class_weight=None, select="accuracy", seed=0):  # noqa: N803
+        self.kernel = kernel
+        self.C = C
+        self.class_weight = class_weight
+        self.select = select
+        self.seed = seed
+
+    def _classifier(self, C):  # noqa: N803
+        if self.kernel not in KERNELS:
+            raise unknown("kernel", self.kernel, KERNELS)
+        weights = self._checked_weights()
         if self.kernel == "linear":
             # With the default tolerance, 1e-4, separable classes took hundreds of steps (minutes) for the same
             # validation accuracy.
-            svm = LinearSVC(C=C, dual="auto", tol=1e-3, class_weight=self.class_weight, random_state=self.seed)
-        else:
-            svm = SVC(C=C, kernel=self.kernel, cache_size=1000, class_weight=self.class_weight)
-        return make_pipeline(StandardScaler(), svm)
+            return LinearSVC(C=C, dual="auto", tol=1e-3, class_weight=weights, random_state=self.seed)
+        return SVC(C=C, kernel=self.kernel, cache_size=1000, class_weight=weights)
+
+    def _has_converged(self, svm):
+        return bool(svm.n_iter_ < svm.max_iter) if self.kernel == "linear" else svm.fit_status_ == 0
+
+
+class LogisticHead(_PenaltyHead):
+    """Logistic regression on standardised features, a linear probe; a scikit-learn classifier.
+
+    >>> head = LogisticHead(C=(0.01, 0.1, 1.0)).fit(train_features, train_labels, val_features, val_labels)
+    >>> kernel, bias = head.as_layer(classes=10)
+
+    Args:
+        C, class_weight, select: as of SVMHead.
+
+    Attributes:
+        classes_, C_, val_scores_, converged_, pipeline_: as of SVMHead.
+    """
+
+    def __init__(self, C=1.0, class_weight=None, select="accuracy"):  # noqa: N803
+        self.C = C
+        self.class_weight = class_weight
+        self.select = select
+
+    def as_layer(self, classes):
+        """The same function as the weights of a dense layer that gives logits.
+
+        Args:
+            classes: how many; the labels are 0..classes-1. One without training features gets a logit so low that it
+                is not predicted.
+
+        Returns:
+            Kernel (d, classes) and bias (classes,), float32.
+        """
+        scaler, regression = self._fitted()
+        coefficients, intercepts = regression.coef_, regression.intercept_
+        if len(coefficients) == 1:
+            # Of two classes, scikit-learn keeps the difference.
+            coefficients, intercepts = (
+                np.stack([-coefficients[0], coefficients[0]]) / 2,
+                np.r_[-intercepts, intercepts] / 2,
+            )
+        scaled = (coefficients / scaler.scale_).T
+        kernel, bias = np.zeros((len(scaled), classes), "float32"), np.full(classes, NEVER, "float32")
+        kernel[:, self.classes_], bias[self.classes_] = scaled, intercepts - scaler.mean_ @ scaled
+        return kernel, bias
+
+    def _classifier(self, C):  # noqa: N803
+        return LogisticRegression(C=C, class_weight=self._checked_weights(), max_iter=1000)
+
+    def _has_converged(self, regression):
+        return bool(regression.n_iter_.max() < regression.max_iter)
 
 
 class NearestClassMean(ClassifierMixin, BaseEstimator):

@@ -126,9 +126,11 @@ def weights_checksum(path):
         return None
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            require(WEIGHTS in archive.namelist(), "a .keras file must have weights in it", str(path))
-            with archive.open(WEIGHTS) as weights:
-                return hashlib.file_digest(weights, "sha256").hexdigest()
+            if WEIGHTS in archive.namelist():
+                with archive.open(WEIGHTS) as weights:
+                    return hashlib.file_digest(weights, "sha256").hexdigest()
+        # PyTorch's files are zip files too.
+        require(Path(path).suffix != ".keras", "a .keras file must have weights in it", str(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

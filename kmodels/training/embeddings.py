@@ -24,16 +24,17 @@ def embedded(network, file, dataset, say=print):
 
     Args:
         network: a network whose layer "embedding" is 2-D.
-        file: the .keras file that it was read from; its features are kept beside it.
+        file: the .keras file that it was read from; its features are kept beside it. None: they are not kept.
         dataset: a Dataset.
         say: is told what is computed, and why.
     """
-    path, digest = features_path(file), _digest(file, dataset)
-    features = _kept(path, digest, say)
+    digest = file and _digest(file, dataset)
+    features = file and _kept(features_path(file), digest, say)
     if features is None:
         say(f"computing the features of {sum(len(getattr(dataset, split)) for split in SPLITS):,} images")
         features = {split: embed(network, getattr(dataset, split).images) for split in SPLITS}
-        _keep(path, digest, features, say)
+        if file:
+            _keep(features_path(file), digest, features, say)
     splits = {split: getattr(dataset, split) for split in SPLITS}
     return replace(
         dataset, **{name: Split(features[name], split.labels, split.index) for name, split in splits.items()}

@@ -1,9 +1,10 @@
 """Classifiers on the frozen features of a trained network: representation and classifier, decoupled.
 
 A head is an experiment like any other, with `init_from` naming the network and the data settings of the network's own
-run: it has a record, with every split evaluated. What is free (the penalty C, tau, the epoch to stop at) is chosen on
-val; test is evaluated once.
+run, or with pretrained weights (the option `weights`). It has a record, with every split evaluated. What is free (the
+penalty C, tau, the epoch to stop at) is chosen on val; test is evaluated once.
 
+- "logistic": logistic regression, which becomes the network's classifier.
 - "svm": a support vector machine on standardised features.
 - "nearest_mean": the class with the nearest mean of normalised features.
 - "tau_norm": the network's own classifier, its weights divided by a power of their norm.
@@ -18,17 +19,19 @@ import time
 import keras
 import numpy as np
 
-from kmodels.analysis import NearestClassMean, SVMHead, choose_tau, tau_normalised
+from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau, tau_normalised
 from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
 from kmodels.components import call_with
 from kmodels.data.cache import SPLITS
 from kmodels.errors import require
+from kmodels.models import build_model
 from kmodels.models.blocks import logits
 from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.training.embeddings import embedded
 
-# The penalties that an SVM chooses from.
+# The penalties that an SVM and a logistic regression choose from.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+LOGISTIC_PENALTIES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 
 
 def fit_head(job, verbose=None):
@@ -40,7 +43,12 @@ def fit_head(job, verbose=None):
     """
     say = _printer(verbose)
     dataset = features_of(job, say)
-    fit = {"svm": _fit_svm, "nearest_mean": _fit_nearest_mean, "tau_norm": _fit_tau_norm}
+    fit = {
+        "logistic": _fit_logistic,
+        "nearest_mean": _fit_nearest_mean,
+        "svm": _fit_svm,
+        "tau_norm": _fit_tau_norm,
+    }
     start = time.perf_counter()
     evaluate, parameters, chosen = fit.get(job.experiment.head, _fit_own)(job, dataset, say)
     fields = {
@@ -71,17 +79,21 @@ def classifier_on_features(job, verbose=None):
 
 
 def features_of(job, say):
-    """The dataset of a Job with the features of its parent network instead of images; loads `job.backbone`."""
+    """The dataset of a Job with the features of its network instead of images; sets `job.backbone`."""
+    experiment, classes = job.experiment, len(job.dataset.class_names)
+    if job.parent is None:
+        job.backbone = build_model(experiment.model, job.dataset.image_shape, classes, **experiment.model_options)
+        return embedded(job.backbone, None, job.dataset, say)
     network = load_network(job.parent)
     shape = (*network.input_shape[1:], network.output_shape[-1])
-    needed = (*job.dataset.image_shape, len(job.dataset.class_names))
+    needed = (*job.dataset.image_shape, classes)
     require(shape == needed, f"the network {job.parent.name} must take images and give classes {needed}", shape)
-    model = job.experiment.model
+    model = experiment.model
     if "model" not in job.components:
         require(network.name == model, f"the network {job.parent.name} must be the experiment's {model}", network.name)
     layers = [layer.name for layer in network.layers if layer.weights]
-    kept = tuple(name for name in layers if name != "logits" or job.experiment.head == "tau_norm")
-    initialised = ("logits",) if job.experiment.head == "crt" else ()
+    kept = tuple(name for name in layers if name != "logits" or experiment.head == "tau_norm")
+    initialised = ("logits",) if experiment.head == "crt" else ()
     job.started_from = {"network": job.parent.name, "taken": kept, "drawn": initialised}
     job.backbone = network
     return embedded(network, job.parent, job.dataset, say)
@@ -97,12 +109,30 @@ def _printer(verbose):
     return (lambda line: None) if verbose == 0 else (lambda line: print(line, flush=True))
 
 
-def _fit_svm(job, dataset, say):
-    experiment, train, val = job.experiment, dataset.train, dataset.val
-    weights = experiment.class_weight
+def _fit_logistic(job, dataset, say):
+    train, val = dataset.train, dataset.val
+    head = LogisticHead(LOGISTIC_PENALTIES, _class_weight(job, train))
+    head.fit(train.images, train.labels, val.images, val.labels)
+    if not head.converged_:
+        say("the solver of the logistic regression did not converge")
+    kernel, bias = head.as_layer(len(dataset.class_names))
+    save_network(with_classifier(job.backbone, kernel, bias), job.path(".keras"))
+    job.remember_network()
+    chosen = {"C": head.C_, "converged": head.converged_, "val_accuracy": _by_name(head.val_scores_)}
+    return lambda split: evaluate_logits(split.labels, split.images @ kernel + bias), kernel.size + bias.size, chosen
+
+
+def _class_weight(job, train):
+    """The weights of the classes as scikit-learn takes them."""
+    weights = job.experiment.class_weight
     if isinstance(weights, tuple):
-        weights = {int(label): weights[label] for label in np.unique(train.labels)}
-    svm = SVMHead(experiment.kernel or "linear", PENALTIES, weights, seed=job.seed)
+        return {int(label): weights[label] for label in np.unique(train.labels)}
+    return weights
+
+
+def _fit_svm(job, dataset, say):
+    train, val = dataset.train, dataset.val
+    svm = SVMHead(job.experiment.kernel or "linear", PENALTIES, _class_weight(job, train), seed=job.seed)
     svm.fit(train.images, train.labels, val.images, val.labels)
     if not svm.converged_:
         say("the solver of the SVM did not converge")

@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import check_estimator
 
 from kmodels import InputError
-from kmodels.analysis import NearestClassMean, SVMHead, choose_tau, tau_normalised
+from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau, tau_normalised
 
 
 def blobs(n=(30, 30, 30), seed=0, spread=1.0):
@@ -26,7 +26,7 @@ NOT_OURS = {
 }
 
 
-@pytest.mark.parametrize("head", [SVMHead(), SVMHead("rbf"), NearestClassMean()], ids=["linear", "rbf", "mean"])
+@pytest.mark.parametrize("head", [SVMHead(), SVMHead("rbf"), LogisticHead(), NearestClassMean()])
 def test_obeys_scikit_learn(head):
     check_estimator(head, expected_failed_checks=NOT_OURS, on_skip=None)
 
@@ -145,6 +145,19 @@ def test_validation_features_come_with_labels_and_fit():
         SVMHead().fit(features, labels, features)
     with pytest.raises(InputError, match="X has 2 features"):
         SVMHead().fit(features, labels, features[:, :2], labels)
+
+
+@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2), (1, 3)])
+def test_logistic_regression_is_a_dense_layer(classes):
+    features, labels = blobs((30, 30, 30)[: len(classes)] + (0,) * (3 - len(classes)))
+    labels = np.array(classes)[labels]
+    head = LogisticHead(C=0.5).fit(features, labels)
+    kernel, bias = head.as_layer(4)
+    logits = features @ kernel + bias
+    np.testing.assert_array_equal(logits.argmax(axis=1), head.predict(features))
+    seen = logits[:, list(classes)]
+    probabilities = np.exp(seen) / np.exp(seen).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, head.pipeline_.predict_proba(features), atol=1e-5)
 
 
 def test_nearest_mean_by_hand():

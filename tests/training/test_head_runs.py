@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kmodels import Experiment, InputError, load_dataset, run
+from kmodels import Experiment, InputError, build_model, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.models.saving import load_network, save_network
+from kmodels.models.transfer import transfer_weights
 from kmodels.training.embeddings import embedded, features_path
 from kmodels.training.heads import PENALTIES
 
@@ -33,6 +34,7 @@ HEADS = (
     on_features("svm", class_weight="balanced"),
     on_features("svm", kernel="rbf", class_weight=(0.1,) + 9 * (1,)),
     on_features("nearest_mean"),
+    on_features("logistic"),
     on_features("tau_norm"),
     on_features("crt", sampler="oversample", epochs=20),
 )
@@ -65,7 +67,7 @@ def test_a_head_is_a_run_with_a_record_like_any_other(experiment, trained):
         assert record.test.loss is record.test.calibration is None
 
 
-@pytest.mark.parametrize("experiment", HEADS[-2:], ids=lambda item: item.head)
+@pytest.mark.parametrize("experiment", HEADS[-3:], ids=lambda item: item.head)
 def test_a_linear_head_leaves_a_whole_network(experiment, trained):
     out, backbone = trained
     record = run(experiment, 0, out, verbose=0)
@@ -79,6 +81,41 @@ def test_a_linear_head_leaves_a_whole_network(experiment, trained):
     )
     pairs = zip(network.get_layer("logits").get_weights(), before.get_layer("logits").get_weights(), strict=True)
     assert not all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_a_head_takes_the_features_of_pretrained_weights_and_training_goes_on_from_it(tmp_path):
+    """A linear probe, then all layers: the two runs of pretrained training."""
+    weights = save_network(build_model("model1", (8, 8, 3), 4), tmp_path / "pretrained.keras")
+    probe = Experiment(
+        name="tests/probe",
+        dataset="digits",
+        image_size=8,
+        model=f"{__name__}:pretrained",
+        model_options={"weights": str(weights)},
+        head="logistic",
+    )
+    first = run(probe, 0, tmp_path / "out", verbose=0)
+    assert first.test.accuracy > 0.5
+    finetuned = replace(
+        probe,
+        name="tests/finetuned",
+        model_options={},
+        head=None,
+        init_from="tests/probe",
+        learning_rate=1e-5,
+        epochs=2,
+    )
+    second = run(finetuned, 0, tmp_path / "out", verbose=0)
+    assert "logits" in second.started_from["taken"]
+    assert second.test.accuracy > first.test.accuracy - 0.05
+
+
+def pretrained(input_shape, num_classes, *, weights=None):
+    """model1, with the convolutions of a file."""
+    network = build_model("model1", input_shape, num_classes)
+    if weights:
+        transfer_weights(network, load_network(weights))
+    return network
 
 
 def test_features_are_computed_once_and_never_those_of_other_weights_or_images(trained, tmp_path):
