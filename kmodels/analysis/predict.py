@@ -19,6 +19,18 @@ from kmodels.models.logits import (
 # Model -> {what was asked of it: the model of its layers that computes it}. Features of train, validation and test are
 # three calls, and each new model would be compiled again.
 _DERIVED = weakref.WeakKeyDictionary()
+# Images per step at most, and their pixels: of larger images, what the layers compute would fill the memory.
+MOST_IMAGES, MOST_PIXELS = 512, 512 * 64 * 64
+
+
+def usual_batch(image_shape):
+    """How many images to evaluate in one step: 512 of up to 64x64 pixels, fewer of larger ones.
+
+    Args:
+        image_shape: (height, width, ...); of anything else, features for instance, 512.
+    """
+    pixels = image_shape[0] * image_shape[1] if len(image_shape) == 3 else 1
+    return max(1, min(MOST_IMAGES, MOST_PIXELS // max(1, pixels)))
 
 
 class _Batches(keras.utils.PyDataset):
@@ -40,7 +52,7 @@ class _Batches(keras.utils.PyDataset):
         return (keras.tree.map_structure(batch, self.inputs),)
 
 
-def predict_logits(model, images, batch_size=512, output=None):
+def predict_logits(model, images, batch_size=None, output=None):
     """Logits float32 (n, classes) of all images, in order.
 
     A last softmax or sigmoid is left out where it is visible, and one unit z for two classes becomes [0, z]; so the
@@ -50,7 +62,7 @@ def predict_logits(model, images, batch_size=512, output=None):
         model: a built keras.Model from pixels to logits or probabilities.
         images: (n, height, width, channels), as the model takes them; of a model with several inputs a list or dict of
             arrays. May be memory-mapped, only a batch is read at a time.
-        batch_size: images per step.
+        batch_size: images per step; None: as `usual_batch` says.
         output: name or index of the output, of a model with several.
 
     Raises:
@@ -88,7 +100,7 @@ def _to_logits(model, output):
     return two_logits(logits) if tensor.shape[-1] == 1 else logits
 
 
-def features(model, images, layer, batch_size=512):
+def features(model, images, layer, batch_size=None):
     """The output of a layer in inference mode, for all images in order: float32 (n, ...), in the layer's own shape.
 
     Args:
@@ -96,7 +108,7 @@ def features(model, images, layer, batch_size=512):
         images: (n, height, width, channels), as the model takes them; of a model with several inputs a list or dict of
             arrays. May be memory-mapped, only a batch is read at a time.
         layer: the layer's name.
-        batch_size: images per step.
+        batch_size: images per step; None: as `usual_batch` says.
 
     Raises:
         InputError: if there is no such layer, or it is a nested model, or inside one, or the images do not fit.
@@ -104,7 +116,7 @@ def features(model, images, layer, batch_size=512):
     return _outputs(model, images, (layer,), batch_size)[layer]
 
 
-def embed(model, images, layer="embedding", batch_size=512):
+def embed(model, images, layer="embedding", batch_size=None):
     """The embedding of each image: float32 (n, d), the output of a layer with 2-D output, in the order of the images.
 
     Arguments and errors as in `features`; a layer whose output is not 2-D is an InputError, too.
@@ -113,7 +125,7 @@ def embed(model, images, layer="embedding", batch_size=512):
     return features(model, images, layer, batch_size)
 
 
-def feature_maps(model, images, layers, batch_size=512):
+def feature_maps(model, images, layers, batch_size=None):
     """Outputs of several layers from one forward pass: {layer: float32 array}, in the order of `layers`.
 
     Arguments and errors as in `features`.
@@ -235,6 +247,8 @@ def choose_output(model, outputs, output):
 def _predict(model, inputs, batch_size):
     """The outputs for all images, float32, also for none."""
     n = count(inputs)
+    if batch_size is None:
+        batch_size = min(usual_batch(array.shape[1:]) for array in keras.tree.flatten(inputs))
     if n == 0:
         # One black image tells the shape, whatever kind of network it is.
         inputs = keras.tree.map_structure(lambda array: np.zeros((1, *array.shape[1:]), array.dtype), inputs)

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kmodels.analysis.evaluation import evaluate_logits
-from kmodels.analysis.predict import predict_logits
+from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import SAMPLERS
@@ -30,8 +30,6 @@ from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
 from kmodels.training.trainer import build_state, build_trainer
-
-EVALUATION_BATCH = 512
 
 
 def train(
@@ -273,15 +271,16 @@ class Training:
         """How many epochs are finished, those before a resume included."""
         return min(map(len, self._history.history.values()), default=0)
 
-    def batches(self, split, batch_size=EVALUATION_BATCH, seed=None, sampler="shuffle"):
+    def batches(self, split, batch_size=None, seed=None, sampler="shuffle"):
         """Batches of a split for `fit`, `evaluate` and `predict`; or chunks of steps, where images are on the device.
 
         Args:
             split: a Split.
-            batch_size: images per step.
+            batch_size: images per step; None: as many as are usual for images of that size.
             seed: of the order; None keeps the order of the split.
             sampler: see `epoch_order`.
         """
+        batch_size = batch_size or usual_batch(split.images.shape[1:])
         if self.devices:
             batch_size = self.devices.batch_size(batch_size)
         if self.on_device:
@@ -347,7 +346,7 @@ class Training:
     def _logits(self, split):
         if self.on_device or self.devices:
             return self.trainer.predict(self.batches(split), verbose=0)
-        return predict_logits(self.trainer, split.images, EVALUATION_BATCH)
+        return predict_logits(self.trainer, split.images)
 
 
 def _copy_of(network):

@@ -9,6 +9,7 @@ import pytest
 
 from kmodels import InputError, build_model
 from kmodels.analysis import embed, feature_maps, features, predict_logits
+from kmodels.analysis.predict import usual_batch
 
 
 def images(n, size=16):
@@ -199,3 +200,9 @@ def test_a_network_without_a_graph_cannot_be_cut():
     network(images(1))
     with pytest.raises(InputError, match="must have one output in the graph of a functional or Sequential network"):
         embed(network, images(1))
+
+
+def test_fewer_images_at_once_where_they_are_large():
+    assert usual_batch((32, 32, 3)) == usual_batch((64, 64, 3)) == usual_batch((1280,)) == 512
+    assert usual_batch((224, 224, 3)) == 41
+    assert usual_batch((5000, 5000, 3)) == 1
