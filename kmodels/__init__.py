@@ -23,6 +23,7 @@ avoid_stale_weights()
 __version__ = "0.1.0"
 
 _HOME = {
+    "Classifier": "kmodels.classifier",
     "DATASETS": "kmodels.data",
     "Dataset": "kmodels.data",
     "load_dataset": "kmodels.data",

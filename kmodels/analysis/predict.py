@@ -70,13 +70,23 @@ def predict_logits(model, images, batch_size=None, output=None):
     """
     inputs = model_inputs(model, images)
     if has_graph(model):
-        logits = _predict(_derived(model, ("logits", output), lambda: _to_logits(model, output)), inputs, batch_size)
+        logits = _predict(logits_model(model, output), inputs, batch_size)
     else:
         logits = choose_output(model, _predict(model, inputs, batch_size), output)
         require(logits.ndim == 2, "the network's output must be (batch, classes)", logits.shape)
     if looks_like_probabilities(logits):
         warn_of_probabilities(model)
     return logits
+
+
+def logits_model(model, output=None):
+    """The model from the same inputs to the logits, see `predict_logits`; the same one each time it is asked for.
+
+    Raises:
+        InputError: if the model has no graph (a subclass), or it is not said which output is meant.
+    """
+    require(has_graph(model), "the network must be functional or Sequential, to be cut before its softmax", model.name)
+    return _derived(model, ("logits", output), lambda: _to_logits(model, output))
 
 
 def warn_of_probabilities(model):

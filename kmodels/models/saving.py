@@ -14,6 +14,7 @@ import keras
 from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
+from kmodels.models.about import write_about
 
 # Arguments that Keras 3.14 and 3.15 added, with their defaults: Keras 3.13, which Kaggle has, refuses a file that names
 # them. Found by comparing the signatures of all layers and initializers of 3.13.2 and 3.15.1.
@@ -34,7 +35,7 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 REGISTER = "@keras.saving.register_keras_serializable()"
 
 
-def save_network(network, path):
+def save_network(network, path, about=None):
     """Writes the network, without optimizer, to a .keras file.
 
     The saved network computes in float32, whatever precision it was trained in, and loads in every supported version
@@ -43,6 +44,7 @@ def save_network(network, path):
     Args:
         network: a keras.Model.
         path: of the file, ending in ".keras"; its folder is created where needed.
+        about: an About, which the file then carries: its classes and its run.
 
     Returns:
         The path, as a Path.
@@ -55,6 +57,8 @@ def save_network(network, path):
     with replacing(path) as temporary:
         _in_single_precision(network).save(temporary, include_optimizer=False)
         _leave_out_newer_arguments(temporary)
+        if about:
+            write_about(temporary, about)
     return path
 
 

@@ -116,7 +116,7 @@ def _fit_logistic(job, dataset, say):
     if not head.converged_:
         say("the solver of the logistic regression did not converge")
     kernel, bias = head.as_layer(len(dataset.class_names))
-    save_network(with_classifier(job.backbone, kernel, bias), job.path(".keras"))
+    save_network(with_classifier(job.backbone, kernel, bias), job.path(".keras"), job.about)
     job.remember_network()
     chosen = {"C": head.C_, "converged": head.converged_, "val_accuracy": _by_name(head.val_scores_)}
     return lambda split: evaluate_logits(split.labels, split.images @ kernel + bias), kernel.size + bias.size, chosen
@@ -151,7 +151,7 @@ def _fit_tau_norm(job, dataset, say):
     kernel, bias = job.backbone.get_layer("logits").get_weights()
     tau, accuracies = choose_tau(kernel, dataset.val.images, dataset.val.labels)
     scaled = tau_normalised(kernel, tau)
-    save_network(with_classifier(job.backbone, scaled, np.zeros_like(bias)), job.path(".keras"))
+    save_network(with_classifier(job.backbone, scaled, np.zeros_like(bias)), job.path(".keras"), job.about)
     chosen = {"tau": tau, "val_accuracy": _by_name(accuracies)}
     return lambda split: evaluate_logits(split.labels, split.images @ scaled), kernel.size, chosen
 

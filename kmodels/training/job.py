@@ -12,6 +12,7 @@ from kmodels.data import Dataset, load_dataset
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
+from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, finite, read_record, record_stem, write_record
 from kmodels.training.environment import environment
@@ -92,6 +93,17 @@ class Job:
         )
         return self.out / f"{stem}{suffix}"
 
+    @property
+    def about(self):
+        """What the network's file says of itself."""
+        source, stem = self.dataset.source, self.path("").relative_to(self.out).as_posix()
+        return About(
+            class_names=tuple(self.dataset.class_names),
+            image_shape=tuple(self.dataset.image_shape),
+            record=stem,
+            data_sha256=source["sha256"],
+        )
+
     def recorded(self):
         """The record of an earlier run of the same, if that was completed and has its own network; None otherwise."""
         path, network = self.path(".json"), self.path(".keras")
@@ -165,7 +177,7 @@ class Job:
         """
         path = self.path(".keras")
         try:
-            save_network(network, path)
+            save_network(network, path, self.about)
         except InputError as error:
             print(error)
             return self._save_what_fits(network, path, training, fields)
@@ -178,9 +190,9 @@ class Job:
         self.write("completed", training, **fields)
         # A copy, since without the checkpoint there is no other.
         spare = Path(tempfile.mkdtemp(prefix="kmodels-")) / path.name
-        spared = _saved(network, spare)
+        spared = _saved(network, spare, self.about)
         self.clean_up(training)
-        if _saved(network, path):
+        if _saved(network, path, self.about):
             spare.unlink(missing_ok=True)
             self.remember_network()
         elif spared:
@@ -240,9 +252,9 @@ def _measured(training):
     }
 
 
-def _saved(network, path):
+def _saved(network, path, about):
     """Whether the network could be written."""
     try:
-        return bool(save_network(network, path))
+        return bool(save_network(network, path, about))
     except InputError:
         return False

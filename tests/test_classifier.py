@@ -1,0 +1,113 @@
+"""A network in use: what its file says of itself, and what it says of image files."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmodels import Classifier, Experiment, InputError, build_model, load_dataset, run
+from kmodels.analysis import predict_logits
+from kmodels.models.about import MEMBER, About, read_about
+from kmodels.models.saving import save_network
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The .keras file of a run on three colours, and the folder of its images."""
+    folder, rng = tmp_path_factory.mktemp("colours"), np.random.default_rng(0)
+    for channel, name in enumerate(("blue", "green", "red")):
+        for number in range(20):
+            pixels = rng.integers(0, 60, (20, 24, 3), np.uint8)
+            pixels[..., 2 - channel] += 150
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    experiment = Experiment(
+        name="tests/colours", dataset="folder", image_size=16, model="mlp", batch_size=12, epochs=12, patience=None
+    )
+    out = tmp_path_factory.mktemp("out")
+    record = run(experiment, 0, out, data_dir=folder, verbose=0)
+    return out / f"{record.stem}.keras", folder, record
+
+
+def test_a_network_of_a_run_knows_its_classes_and_plain_keras_loads_it(trained):
+    file, _, record = trained
+    about = read_about(file)
+    assert about.class_names == ("blue", "green", "red")
+    assert about.image_shape == (16, 16, 3)
+    assert (about.record, about.data_sha256) == (record.stem, record.source["sha256"])
+    assert keras.models.load_model(file).output_shape == (None, 3)
+
+
+def test_files_are_classified_in_their_order_and_as_in_training(trained):
+    file, folder, record = trained
+    classifier = Classifier(file)
+    paths = sorted(folder.rglob("*.png"))
+    predictions = classifier.predict(map(str, paths))
+    assert [one.file for one in predictions] == paths
+    right = np.mean([one.name == path.parent.name for one, path in zip(predictions, paths, strict=True)])
+    assert right > 0.9
+    assert all(one.confidence == one.probabilities.max() for one in predictions)
+    test = load_dataset("folder", 16, folder).test
+    logits = predict_logits(classifier.network, test.images)
+    expected = [classifier.class_names[i] for i in logits.argmax(axis=1)]
+    assert [one.name for one in classifier.predict(test.images)] == expected
+    assert np.mean(np.array(expected) == np.array(classifier.class_names)[test.labels]) == record.test.accuracy
+
+
+def test_a_file_that_cannot_be_read_has_an_error_and_the_others_their_classes(trained, tmp_path):
+    file, folder, _ = trained
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    good = folder / "red" / "0.png"
+    one, two, three = Classifier(file).predict([tmp_path / "broken.png", good, tmp_path / "missing.png"])
+    assert (one.name, one.error) == (None, "not an image format that Pillow knows")
+    assert (two.name, two.error) == ("red", None)
+    assert "No such file" in three.error
+
+
+def test_a_stream_has_no_end_in_memory(trained):
+    file, folder, _ = trained
+    taken = []
+
+    def paths():
+        while True:
+            taken.append(folder / "red" / f"{len(taken) % 20}.png")
+            yield taken[-1]
+
+    stream = Classifier(file).stream(paths())
+    assert [next(stream).name for _ in range(600)] == ["red"] * 600
+    assert len(taken) < 2000
+
+
+def test_any_network_of_keras_is_a_classifier(tmp_path):
+    layers = keras.layers
+    network = keras.Sequential(
+        [layers.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(2, activation="softmax")]
+    )
+    network.save(tmp_path / "own.keras")
+    Image.fromarray(np.full((9, 9, 3), 200, np.uint8)).save(tmp_path / "grey.png")
+    (prediction,) = Classifier(tmp_path / "own.keras", ["no", "yes"]).predict(tmp_path / "grey.png")
+    expected = keras.ops.convert_to_numpy(network(np.full((1, 8, 8, 1), 200, "float32")))[0]
+    assert prediction.name == ("no", "yes")[expected.argmax()]
+    np.testing.assert_allclose(prediction.confidence, expected.max(), atol=1e-5)
+    assert Classifier(tmp_path / "own.keras").class_names == ("class 0", "class 1")
+    with pytest.raises(InputError, match="class_names must be 2"):
+        Classifier(tmp_path / "own.keras", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"class_names": [1, 2], "image_shape": [8, 8, 3]}', '{"class_names": 3}']
+)
+def test_what_a_file_says_of_itself_is_checked(content, tmp_path):
+    file = save_network(build_model("mlp", (8, 8, 3), 2), tmp_path / "network.keras")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(MEMBER, content)
+    with pytest.raises(InputError, match=MEMBER):
+        Classifier(file)
+
+
+def test_names_of_classes_must_differ():
+    with pytest.raises(ValueError, match="different"):
+        About(class_names=("a", "a"), image_shape=(8, 8, 3))
