@@ -7,9 +7,8 @@ divided by our published split. The archives for Python are first converted to w
 and split are the same for either archive.
 """
 
+import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -148,10 +147,26 @@ def _builder(name, folder):
     if found == archive:
         download_and_prepare(builder, path.parent)
         return builder
-    with TemporaryDirectory(dir=writable_folder(root)) as unpacked:
-        write_binary(name, path, Path(unpacked))
-        download_and_prepare(_builder_of_unpacked(builder, root, unpacked))
+    _convert(builder, path, root)
     return tfds.builder(name, data_dir=root)
+
+
+def _convert(builder, archive, root):
+    """Prepares tfds' data in `root` from an archive for Python."""
+    from filelock import FileLock
+
+    # Always the same folder: what a killed conversion left in it is removed.
+    unpacked = writable_folder(root) / f"{builder.name}.partial"
+    with FileLock(root / f"{builder.name}.lock"):
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir()
+        try:
+            # Another process may have done it meanwhile.
+            if not builder.is_prepared():
+                write_binary(builder.name, archive, unpacked)
+                download_and_prepare(_builder_of_unpacked(builder, root, str(unpacked)))
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _tfds_archive(builder):

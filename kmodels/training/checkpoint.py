@@ -148,7 +148,7 @@ class Checkpoint(keras.callbacks.Callback):
     def remove(self):
         """Deletes the files of a training that has ended."""
         self.close()
-        for path in (self.path, *_others(self.path)):
+        for path in checkpoint_files(self.path):
             path.unlink(missing_ok=True)
 
     def _due(self):
@@ -261,6 +261,11 @@ def _unpacked(value, arrays):
             return arrays[value["array"]]
         return {name: _unpacked(inner, arrays) for name, inner in value.items()}
     return [_unpacked(inner, arrays) for inner in value] if isinstance(value, list) else value
+
+
+def checkpoint_files(path):
+    """The paths of all files that a Checkpoint with this path may have written."""
+    return Path(path), *_others(path)
 
 
 def _others(path):

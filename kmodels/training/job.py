@@ -14,9 +14,13 @@ from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, finite, read_record, record_stem, write_record
+from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
+
+# The statuses of records of attempts at a run.
+INCOMPLETE = ("interrupted", "failed")
 
 
 class Job:
@@ -103,6 +107,12 @@ class Job:
             print(f"{network} is not the network of {path.name}: a repeat was killed between the two; running it again")
             return None
         self.remember_network()
+        # What is newer is of a repeat that was killed, and may be resumed.
+        completed = path.stat().st_mtime_ns
+        for left in self._left_by_attempts():
+            with contextlib.suppress(OSError):
+                if left.stat().st_mtime_ns <= completed:
+                    left.unlink()
         return record
 
     def remember_network(self):
@@ -220,9 +230,13 @@ class Job:
 
     def clean_up(self, training):
         """Removes what earlier attempts at this run left, now that it is completed."""
-        training.checkpoint.remove()
-        for status in ("interrupted", "failed"):
-            self.path(f"-{status}.json").unlink(missing_ok=True)
+        training.checkpoint.close()
+        for left in self._left_by_attempts():
+            left.unlink(missing_ok=True)
+
+    def _left_by_attempts(self):
+        """The files that attempts at this run may have left which did not complete it."""
+        return *checkpoint_files(self.path(".checkpoint")), *(self.path(f"-{status}.json") for status in INCOMPLETE)
 
 
 def _measured(training):

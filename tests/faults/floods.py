@@ -155,7 +155,7 @@ def of_depth(world, rng):
     if kind == "folders":
         deep = str(world.folder / "pictures" / "a")
         write(world.folder / "pictures" / "b" / "one.png", good(rng))
-        for _ in range(rng.choice([50, 500, 1500])):
+        for _ in range(rng.choice([50, 200, 400])):
             os.mkdir(deep)
             deep += "/d"
         data_dir, name = world.folder / "pictures", "folder"

@@ -1,6 +1,6 @@
 """Hundreds of faults, drawn at random: whatever happens, nothing is lost.
 
-    KMODELS_FAULTS_SEED=7 pytest -m slow -s tests/faults/test_harness.py
+    KMODELS_FAULTS_SEED=7 pytest -m slow tests/faults/test_harness.py
 
 KMODELS_FAULTS says how many faults (200), KMODELS_FAULTS_MINUTES how long at most (10), KMODELS_FAULTS_FAMILY of which
 family alone. Each fault depends on the seed and its number only: KMODELS_FAULTS_ONLY=31 repeats one that failed.
