@@ -144,27 +144,29 @@ def _builder(name, folder):
             missing=f"neither {name} prepared by tfds ({name}/{builder.version}), nor its images as "
             "{train,test}/<class>/<file>, nor the archive",
         )
-    if found == archive:
-        download_and_prepare(builder, path.parent)
-        return builder
-    _convert(builder, path, root)
+    _prepare(builder, path, found != archive, writable_folder(root))
     return tfds.builder(name, data_dir=root)
 
 
-def _convert(builder, archive, root):
-    """Prepares tfds' data in `root` from an archive for Python."""
+def _prepare(builder, archive, is_for_python, root):
+    """Lets tfds write its data in the folder `root`, from an archive that it reads or one for Python."""
     from filelock import FileLock
 
-    # Always the same folder: what a killed conversion left in it is removed.
-    unpacked = writable_folder(root) / f"{builder.name}.partial"
+    # Always the same folder, which is empty or left by a process that was killed; so are those of tfds.
+    unpacked = root / f"{builder.name}.partial"
     with FileLock(root / f"{builder.name}.lock"):
-        shutil.rmtree(unpacked, ignore_errors=True)
+        for left in (unpacked, *(root / builder.name).glob("incomplete.*")):
+            shutil.rmtree(left, ignore_errors=True)
+        # Another process may have done it meanwhile.
+        if builder.is_prepared():
+            return
+        if not is_for_python:
+            download_and_prepare(builder, archive.parent)
+            return
         unpacked.mkdir()
         try:
-            # Another process may have done it meanwhile.
-            if not builder.is_prepared():
-                write_binary(builder.name, archive, unpacked)
-                download_and_prepare(_builder_of_unpacked(builder, root, str(unpacked)))
+            write_binary(builder.name, archive, unpacked)
+            download_and_prepare(_builder_of_unpacked(builder, root, str(unpacked)))
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
 

@@ -436,3 +436,14 @@ def test_a_pipe_is_not_waited_for(split_folder):
     os.mkfifo(split_folder / "test" / "cat" / "00.png")
     with pytest.raises(InputError, match=r"00\.png: not a file"):
         load_dataset("folder", data_dir=split_folder)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u202eevil", "\udcff"])
+def test_names_of_any_kind_stay_on_their_line(split_folder, name, capsys):
+    (split_folder / "train" / "cat" / f"{name}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="cannot read the image") as refused:
+        load_dataset("folder", data_dir=split_folder)
+    assert str(refused.value).isprintable()
+    dataset = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert all(note.isprintable() for note in dataset.source["notes"])
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())

@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import BASE, cache_in, content, files, mounted, signal_at, small_disk
+from conftest import mount, small_disk
+from harness import BASE, cache_in, content, files, signal_at
 
 import kmodels
 from kmodels import load_dataset, read_record
@@ -66,8 +67,8 @@ def of_an_interrupted_run(world, rng):
         world.check("a record that a message names is there", not promised or epochs, f"{there} {text}")
         for path in elsewhere(text, out):
             shutil.rmtree(path.parent)
-        if mounted(out, f"remount,size={20 * MOST}k"):
-            world.check_whole(kmodels.run(BASE, 0, out, resume=True, verbose=0), out)
+        mount(out, f"remount,size={20 * MOST}k")
+        world.check_whole(kmodels.run(BASE, 0, out, resume=True, verbose=0), out)
     return "results of an interrupted run"
 
 
@@ -80,8 +81,8 @@ def of_the_cache(world, rng):
         world.check("it is prepared, or KMODELS_CACHE is named", dataset or "KMODELS_CACHE" in str(error), error)
         world.check("no half of a dataset stays", dataset or not left, left)
         del dataset
-        if mounted(disk, f"remount,size={MOST}k"):
-            world.check_prepared(cache)
+        mount(disk, f"remount,size={MOST}k")
+        world.check_prepared(cache)
     return "cache"
 
 

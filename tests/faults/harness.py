@@ -6,9 +6,7 @@ A fault is a function of a `World` and a random generator of its own. It checks 
 import contextlib
 import multiprocessing
 import os
-import resource
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -166,30 +164,6 @@ def files(folder):
 def content(folder):
     """{path: bytes} of all files in a folder."""
     return {name: (Path(folder) / name).read_bytes() for name in files(folder)}
-
-
-@contextlib.contextmanager
-def small_disk(folder, kibibytes):
-    """A file system of this size, in memory; without the right to mount one, files of at most this size."""
-    folder.mkdir(parents=True)
-    if mounted(folder, f"size={kibibytes}k"):
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
-        return
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024, limits[1]))
-    try:
-        yield folder
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def mounted(folder, options):
-    """Mounts a file system in memory, or changes one; returns whether that is allowed."""
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
-    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 class _Changes:
