@@ -169,9 +169,9 @@ class Job:
     def save(self, network, training, **fields):
         """Writes the network, and the record of a completed run; returns the record.
 
-        The network first: a record that says completed has its own network beside it. Where the disk is full, the
-        record comes first, and the network takes the space of the checkpoint; what does not fit either is put into the
-        system's temporary folder, and lines say what is where.
+        The network first: a record that says completed has its own network beside it. Where the disk is full, a
+        copy of the network in the system's temporary folder comes first, then the record, and the network takes the
+        space of the checkpoint; where it does not fit either, the copy stays, and lines say what is where.
         """
         path = self.path(".keras")
         try:
@@ -185,20 +185,26 @@ class Job:
         return record
 
     def _save_what_fits(self, network, path, training, fields):
-        self.write("completed", training, **fields)
         # A copy, since without the checkpoint there is no other.
         spare = Path(tempfile.mkdtemp(prefix="kmodels-")) / path.name
-        spared = _saved(network, spare)
-        self.clean_up(training)
-        if _saved(network, path):
-            spare.unlink(missing_ok=True)
+        digest = weights_checksum(spare) if _saved(network, spare) else None
+        saved = False
+        try:
+            record, _ = self.write("completed", training, network_sha256=digest, **fields)
+            self.clean_up(training)
+            if saved := _saved(network, path):
+                spare.unlink(missing_ok=True)
+        finally:
+            # Also when it is interrupted.
+            if spare.exists():
+                print(f"the network is in {spare}")
+        if saved:
             self.remember_network()
-        elif spared:
-            print(f"the network is in {spare}")
-        else:
+        elif not digest:
             print("the network is lost; to have it, make space and run this again with again=True (--again)")
-        digest = weights_checksum(path) or weights_checksum(spare)
-        return self.write("completed", training, network_sha256=digest, **fields)[0]
+        if digest or not saved:
+            return record
+        return self.write("completed", training, network_sha256=weights_checksum(path), **fields)[0]
 
     @contextlib.contextmanager
     def recording_failure(self, training):

@@ -110,15 +110,14 @@ class World:
         with cache_in(self.base / "cache"):
             return load_dataset("folder", None, self.pictures)
 
-    def check_whole(self, record, out):
+    def check_whole(self, record, out, detail=""):
         """The record, and the network beside it, are those of the uninterrupted run, and nothing else lies there."""
         whole, _ = self.whole
-        self.check(
-            "history and metrics equal those of an uninterrupted run, bit for bit",
-            self.outcome(record) == self.outcome(whole),
-        )
+        expected, got = self.outcome(whole), self.outcome(record)
+        differing = {name: (got[name], value) for name, value in expected.items() if got[name] != value}
+        self.check("history and metrics equal those of an uninterrupted run, bit for bit", not differing, differing)
         digest = weights_checksum(out / f"{record.stem}.keras")
-        self.check("the network has the weights of that run", digest == whole.network_sha256)
+        self.check("the network has the weights of that run", digest == whole.network_sha256, f"{digest} {detail}")
         self.check("no other file is left", files(out) == files(self.whole_out), files(out))
 
     def check_prepared(self, cache):

@@ -104,3 +104,18 @@ def test_an_interrupted_run_on_a_full_disk_still_says_where_its_epochs_are(tiny,
     path = Path(str(raised.value).split(" are in ")[1].split(";")[0])
     assert read_record(path).epochs_run == 1
     os.unlink(path)
+
+
+def test_an_interrupt_between_record_and_network_leaves_both_and_says_where(tiny, tmp_path, full, capsys, monkeypatch):
+    def interrupt(job, training):
+        raise KeyboardInterrupt
+
+    full(tmp_path, lambda: True)
+    monkeypatch.setattr(jobs.Job, "clean_up", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, 0, tmp_path, verbose=0)
+    (path,) = tmp_path.rglob("*-seed0.json")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("the network is in ")]
+    spare = Path(line.removeprefix("the network is in "))
+    assert read_record(path).network_sha256 == weights_checksum(spare)
+    spare.unlink()
