@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 
-from harness import cache_in
+from harness import cache_in, memory
 from PIL import Image
 
 from kmodels import load_dataset, read_records
@@ -66,12 +66,6 @@ def little_memory(world):
     yield
     grown = memory("VmHWM") - before
     world.check("memory grows by at most 1.75 GiB", grown <= MOST_MEMORY, f"{grown / 2**20:.0f} MiB")
-
-
-def memory(name):
-    """A number of bytes that the system has about this process."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f"{name}:"))
 
 
 def opened(world, name, data_dir, bad_images, **options):

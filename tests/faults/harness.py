@@ -165,6 +165,12 @@ def content(folder):
     return {name: (Path(folder) / name).read_bytes() for name in files(folder)}
 
 
+def memory(name):
+    """A number of bytes that the system has about this process."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f"{name}:"))
+
+
 class _Changes:
     """Counts what this process changes in a folder, and sends it a signal at one of these changes."""
 
