@@ -86,7 +86,7 @@ def in_a_report(world, rng):
     name = end(world, rng, 40, out, experiment_file, "--out", out, "--figures")
     now = content(out)
     world.check("records and networks are as they were", all(now[path] == before[path] for path in before))
-    in_process(world, None, 0, out, experiment_file, "--out", out, "--figures")
+    in_process(world, None, 10**9, out, experiment_file, "--out", out, "--figures")
     # One temporary folder of matplotlib's or Pillow's would be a name with a dot.
     world.check("the next report leaves no temporary file", not any("/." in f"/{name}" for name in files(out)))
     world.check("the next report has its page", any(name.endswith(".html") for name in files(out)))
