@@ -90,7 +90,9 @@ def of_the_cache(world, rng):
 
 
 def of_pictures(world, rng):
-    with small_disk(world.folder / "small", rng.randint(200, 900)) as out:
+    assert world.whole
+    needed = sum(map(len, content(world.whole_out).values())) // 1024 + 32
+    with small_disk(world.folder / "small", needed + rng.randint(0, 600)) as out:
         shutil.copytree(world.whole_out, out, dirs_exist_ok=True)
         before = content(out)
         text, (_, error) = printed_by(world.refused, write_report, [BASE], out)

@@ -18,7 +18,7 @@ MOST_MEMORY = 1.75 * 2**30
 INTEL = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 # Joined by "|", which no name has.
 NAMES = (
-    "a\nb|a\rb|\x1b[31mred|$1|a$b_$c|a b|-rf|--help|~|%s|{x}|\\|'|\"|*|?|\u202eevil|e\u0301|日本|🙂|CON|...x|"
+    "a\nb|a\rb|\x1b[31mred|$1|a$b_$c|a b|-rf|--help|~|%s|{x}|\\|'|\"|*|?|\u202eevil|e\u0301|日本|🙂|CON|x...|"
     f"{'x' * 200}|\udcff\udcfe|a\u2028b|<b>|&amp;|;ls"
 ).split("|")
 
