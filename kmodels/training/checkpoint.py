@@ -145,12 +145,6 @@ class Checkpoint(keras.callbacks.Callback):
         if epochs_done > self.epochs_saved:
             self._write(epochs_done, self._state(epochs_done))
 
-    def remove(self):
-        """Deletes the files of a training that has ended."""
-        self.close()
-        for path in checkpoint_files(self.path):
-            path.unlink(missing_ok=True)
-
     def _due(self):
         if self._thread and self._thread.is_alive():
             return False
