@@ -94,8 +94,8 @@ def in_a_report(world, rng):
 
 
 KINDS = {
-    "in a training": (in_a_training, 10),
-    "in a repeat": (in_a_repeat, 4),
+    "in a training": (in_a_training, 24),
+    "in a repeat": (in_a_repeat, 8),
     "in a notebook's process": (in_this_process, 16),
     "in a preparation": (in_a_preparation, 8),
     "in a report": (in_a_report, 2),

@@ -281,3 +281,19 @@ def test_what_a_run_could_not_remove_at_its_end_is_removed_by_the_next_call(tiny
     checkpoint.write_bytes(b"newer")
     run(tiny, 0, tmp_path, verbose=0)
     assert checkpoint.exists()
+
+
+@pytest.mark.parametrize("edit", [{"state0": np.zeros(3)}, {"variable1": np.zeros(3)}, {"digest": np.array("")}])
+def test_an_edited_checkpoint_is_corrupt(tiny, tmp_path, monkeypatch, capsys, edit):
+    jobs = import_module("kmodels.training.job")
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.save(training.epochs_run))
+        record = run(tiny, 0, tmp_path, verbose=0)
+    path = tmp_path / f"{record.stem}.checkpoint"
+    with path.open("rb") as file, np.load(file) as arrays:
+        arrays = {**arrays, **edit}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    path.with_suffix(".previous").unlink(missing_ok=True)
+    assert checkpoint.load(path) is None
+    assert "is corrupt" in capsys.readouterr().out
