@@ -3,9 +3,22 @@
 import difflib
 import numbers
 
+from kmodels.text import printable
+
 
 class InputError(ValueError):
-    """A mistake in what the user gave; commands print it as one line, without a traceback."""
+    """A mistake in what the user gave; commands print it, without a traceback.
+
+    Args:
+        *lines: the message, usually in one line. Names in it may be of anything: what would break the line or change
+            the terminal is shown as escapes.
+
+    Example:
+        raise InputError(f"cannot read {path}: {reason}")
+    """
+
+    def __str__(self):
+        return "\n".join(map(printable, self.args))
 
 
 def unknown(kind, received, known, alternative=""):

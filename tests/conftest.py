@@ -1,8 +1,10 @@
 """What every test shares: a cache of its own, so that no test reads or leaves anything in the user's."""
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +26,24 @@ if shutil.which("nvidia-smi") is None:
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # What tells when and how long, or of which commit, and not what came out.
 TIMES = ("started", "compile_seconds", "train_seconds", "images_per_second", "commit")
+
+
+@contextlib.contextmanager
+def small_disk(folder, kibibytes):
+    """A file system of this size, in memory; a test is skipped where none can be mounted."""
+    folder.mkdir()
+    if not mount(folder, f"size={kibibytes}k"):
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def mount(folder, options):
+    """Mounts a file system in memory, or changes one ("remount,size=100k"); returns whether it could."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 from experiments import cifar10_alexnet as report3
 from experiments import cifar10_long_tail as long_tail
@@ -438,3 +439,21 @@ def test_options_given_join_those_of_the_experiment(tiny):
     assert changed.model_options == {"dropout": 0.1, "batch_norm": True}
     assert script._changed(base, {"model_options": ("batch_norm=none",)}, None).model_options == {"dropout": 0.5}
     assert script._changed(base, {"model_options": ("dropout=0.5",)}, None) is base
+
+
+@pytest.mark.parametrize("split", ["batch", pytest.param("runs", marks=pytest.mark.slow)])
+def test_unreadable_images_are_left_out_by_an_experiment_file(tiny, tmp_path, split, capsys):
+    for number in range(30):
+        path = tmp_path / "pets" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number,) * 3).save(path)
+    path.write_bytes(b"no image")
+    experiments = [replace(tiny, dataset="folder", epochs=1, batch_size=8)]
+    arguments = ["--out", str(tmp_path / "out"), "--data-dir", str(tmp_path / "pets"), "--split", split]
+    if split == "runs":
+        arguments += ["--seeds", "0", "1", "--devices", "2"]
+    assert run_script(*arguments, experiments=experiments) == 2
+    assert "--skip-unreadable" in capsys.readouterr().err
+    assert run_script(*arguments, "--skip-unreadable", experiments=experiments) == 0
+    records = read_records(tmp_path / "out").values()
+    assert [record.source["unreadable"] for record in records] == [1] * (2 if split == "runs" else 1)

@@ -143,8 +143,8 @@ def _download(name, archive, path):
         Path(manager.download(archive.url)).replace(path)
     except Exception as error:
         raise InputError(
-            f"tfds could not download {archive.name}: {type(error).__name__}: {error}\n"
-            f"Download it yourself and give its folder as data_dir. Expected: {archive}"
+            f"tfds could not download {archive.name}: {type(error).__name__}: {error}",
+            f"Download it yourself and give its folder as data_dir. Expected: {archive}",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -176,6 +176,7 @@ def _prepare(folder, prepare):
             }
             digests = {path.name: _digest(path) for path in sorted(partial.glob("*.npy"))}
             meta = {"class_names": list(class_names), "source": source, "digests": digests}
+            digests["meta.json"] = _meta_digest(meta)
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
             # Else a crash of the machine may leave a folder with its final name and empty files.
             for path in (*partial.iterdir(), partial):
@@ -224,8 +225,10 @@ def _open(folder):
     """
     try:
         meta = json.loads((folder / "meta.json").read_text())
+        if not {"class_names", "source"} <= set(meta) <= {"class_names", "source", "digests"}:
+            raise ValueError("meta.json has other keys than it was written with")
         for name, digest in meta.get("digests", {}).items():
-            if _digest(folder / name) != digest:
+            if (_meta_digest(meta) if name == "meta.json" else _digest(folder / name)) != digest:
                 raise ValueError(f"{name} has changed since it was written")
         splits = {split: _open_split(folder, split) for split in SPLITS}
         return {"class_names": meta["class_names"], "source": meta["source"]}, splits
@@ -237,6 +240,10 @@ def _open(folder):
 def _open_split(folder, split):
     images, labels, index = (np.load(folder / f"{split}_{part}.npy", mmap_mode="r") for part in PARTS)
     return Split(images, np.asarray(labels), np.asarray(index))
+
+
+def _meta_digest(meta):
+    return hashlib.sha256(json.dumps([meta["class_names"], meta["source"]], sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path):

@@ -22,7 +22,7 @@ from kmodels.errors import InputError, require
 # Files of a folder whose size and modification time enter its fingerprint. More would make opening a large set slow.
 FINGERPRINT_FILES = 5000
 
-# Folders within folders in a zip file. A path of 30,000 of them would fill the memory with their names.
+# Folders within folders. In a zip file, a path of 30,000 of them would fill the memory with their names.
 MAX_DEPTH = 100
 
 
@@ -75,6 +75,9 @@ class Folder:
         """Names of all files that are not hidden, in the folder and the visible folders in it, relative to it.
 
         Links to folders are followed, but no folder is read twice: a link may lead back.
+
+        Raises:
+            InputError: if folders cannot be read, or are more than MAX_DEPTH deep.
         """
         top, found, read = str(self.where(folder)), [], set()
         for path, folders, names in os.walk(top, onerror=_raise, followlinks=True):
@@ -84,6 +87,9 @@ class Folder:
                 continue
             read.add(real)
             inside = path[len(top) :].replace(os.sep, "/").lstrip("/")
+            # Python before 3.12 calls itself for every folder in a folder.
+            if inside.count("/") > MAX_DEPTH:
+                raise InputError(f"{top} has folders in folders, more than {MAX_DEPTH} deep: {inside[:200]!r}")
             found += [posixpath.join(inside, name) for name in names if not name.startswith(".")]
         return found
 

@@ -14,6 +14,7 @@ from kmodels.data.image_files import class_folder, divide, entries, require_imag
 from kmodels.data.image_notes import describe
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError, require, shorten
+from kmodels.text import printable
 
 # {split: its usual names}; "unlabelled" has images without a class, which are left out.
 SPLIT_NAMES = {
@@ -61,7 +62,7 @@ def load(name, image_size, data_dir, skip_unreadable=False):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how = _plan(found)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = left_out + describe(files, folders, plan, tally, image_size)
+        notes = [*map(printable, left_out), *describe(files, folders, plan, tally, image_size)]
         if tally.formats["JPEG"]:
             notes.insert(0, "JPEG images: JPEG is lossy, so a JPEG copy of another dataset differs from its original")
         for note in notes:

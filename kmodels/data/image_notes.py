@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 
 from kmodels.data.pillow_reading import suffix_of
 from kmodels.errors import shorten
+from kmodels.text import printable
 
 
 def describe(files, class_folders, plan, tally, image_size):
@@ -18,7 +19,7 @@ def describe(files, class_folders, plan, tally, image_size):
         image_size: as given to `write_images`.
 
     Returns:
-        A list of notes, one line each.
+        A list of notes, one line each; names in them may be of anything, and are shown as `printable` does.
     """
     notes = []
     if tally.unreadable:
@@ -40,7 +41,7 @@ def describe(files, class_folders, plan, tally, image_size):
     scaled = tally.sizes.total() - tally.sizes[image_size, image_size]
     if image_size and scaled:
         notes.append(f"resized to cover {image_size}x{image_size} pixels and center-cropped: {scaled}")
-    return notes + _copies(plan, tally.digests)
+    return [printable(note) for note in notes + _copies(plan, tally.digests)]
 
 
 def _copies(plan, digests):

@@ -157,6 +157,10 @@ def _is_cut(image, data):
         # The first channel's bits, less one, in the header of the codestream.
         header = data.find(b"\xff\x4f\xff\x51")
         return header >= 0 and data[header + 42] & 0x7F >= 8
+    if image.format in ("AVIF", "HEIF"):
+        # Boxes "pixi" before the pixels have the number of channels and the bits of each.
+        boxes = re.finditer(rb"pixi\0{4}([\1-\4])", data[: data.find(b"mdat")], re.DOTALL)
+        return any(bits > 8 for box in boxes for bits in data[box.end() : box.end() + box[1][0]])
     for codec, _, _, arguments in image.tile:
         if ";16" in str(arguments) or "16" in codec:
             return True

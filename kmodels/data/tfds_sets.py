@@ -7,9 +7,8 @@ divided by our published split. The archives for Python are first converted to w
 and split are the same for either archive.
 """
 
+import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -145,13 +144,31 @@ def _builder(name, folder):
             missing=f"neither {name} prepared by tfds ({name}/{builder.version}), nor its images as "
             "{train,test}/<class>/<file>, nor the archive",
         )
-    if found == archive:
-        download_and_prepare(builder, path.parent)
-        return builder
-    with TemporaryDirectory(dir=writable_folder(root)) as unpacked:
-        write_binary(name, path, Path(unpacked))
-        download_and_prepare(_builder_of_unpacked(builder, root, unpacked))
+    _prepare(builder, path, found != archive, writable_folder(root))
     return tfds.builder(name, data_dir=root)
+
+
+def _prepare(builder, archive, is_for_python, root):
+    """Lets tfds write its data in the folder `root`, from an archive that it reads or one for Python."""
+    from filelock import FileLock
+
+    # Always the same folder, which is empty or left by a process that was killed; so are those of tfds.
+    unpacked = root / f"{builder.name}.partial"
+    with FileLock(root / f"{builder.name}.lock"):
+        for left in (unpacked, *(root / builder.name).glob("incomplete.*")):
+            shutil.rmtree(left, ignore_errors=True)
+        # Another process may have done it meanwhile.
+        if builder.is_prepared():
+            return
+        if not is_for_python:
+            download_and_prepare(builder, archive.parent)
+            return
+        unpacked.mkdir()
+        try:
+            write_binary(builder.name, archive, unpacked)
+            download_and_prepare(_builder_of_unpacked(builder, root, str(unpacked)))
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _tfds_archive(builder):

@@ -193,8 +193,8 @@ def _keras_resnet50(weights):
     except Exception as error:
         if weights == "imagenet":
             raise InputError(
-                f"cannot download ResNet50's weights: {error}\n"
-                f"Download {KERAS_URL} yourself and give that file as weights"
+                f"cannot download ResNet50's weights: {error}",
+                f"Download {KERAS_URL} yourself and give that file as weights",
             ) from error
         raise InputError(
             f"{weights} does not hold the weights of keras.applications.ResNet50 without top ({KERAS_FILE}): {error}"

@@ -83,8 +83,8 @@ def from_torch(network, state_dict):
     if differing:
         more = [f"and {len(differing) - 6} more"] if len(differing) > 6 else []
         raise InputError(
-            f"these weights are not of {network.name} ({_counts(layers)}; received {_counts(modules)}):\n  "
-            + "\n  ".join([*differing[:6], *more])
+            f"these weights are not of {network.name} ({_counts(layers)}; received {_counts(modules)}):",
+            *(f"  {line}" for line in [*differing[:6], *more]),
         )
     weights = {}
     for kind, parts in PARTS.items():

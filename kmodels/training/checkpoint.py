@@ -20,6 +20,7 @@ callback that is not, Keras would wait for the device after every step. Saves ar
 one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again.
 """
 
+import hashlib
 import json
 import os
 import threading
@@ -45,7 +46,7 @@ STATE = {
 STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
-FORMAT = 3
+FORMAT = 4
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -145,12 +146,6 @@ class Checkpoint(keras.callbacks.Callback):
         if epochs_done > self.epochs_saved:
             self._write(epochs_done, self._state(epochs_done))
 
-    def remove(self):
-        """Deletes the files of a training that has ended."""
-        self.close()
-        for path in (self.path, *_others(self.path)):
-            path.unlink(missing_ok=True)
-
     def _due(self):
         if self._thread and self._thread.is_alive():
             return False
@@ -175,6 +170,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _write(self, epochs_done, arrays):
         start = time.perf_counter()
         new, previous = _others(self.path)
+        arrays = {**arrays, "digest": np.array(_digest(arrays))}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with new.open("wb") as file:
@@ -213,7 +209,9 @@ def load(path):
         try:
             with candidate.open("rb") as file, np.load(file) as arrays:
                 arrays = dict(arrays)
-            meta = json.loads(str(arrays["meta"]))
+            meta, digest = json.loads(str(arrays["meta"])), str(arrays.pop("digest", None))
+            if meta["format"] == FORMAT and digest != _digest(arrays):
+                raise ValueError("it was changed since it was written")
             numbers = sorted(int(key.removeprefix("variable")) for key in arrays if key.startswith("variable"))
             return {
                 "meta": meta,
@@ -224,6 +222,15 @@ def load(path):
             # Whatever is wrong with bytes that a crash or a disk left: zip, zlib, NumPy and JSON have their own errors.
             print(f"the checkpoint {candidate} is corrupt; falling back to the previous checkpoint, if there is one")
     return None
+
+
+def _digest(arrays):
+    """SHA-256 of everything in a checkpoint: what is in callbacks is not checked again when it is used."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _state_of(callback):
@@ -261,6 +268,11 @@ def _unpacked(value, arrays):
             return arrays[value["array"]]
         return {name: _unpacked(inner, arrays) for name, inner in value.items()}
     return [_unpacked(inner, arrays) for inner in value] if isinstance(value, list) else value
+
+
+def checkpoint_files(path):
+    """The paths of all files that a Checkpoint with this path may have written."""
+    return Path(path), *_others(path)
 
 
 def _others(path):

@@ -15,9 +15,13 @@ from kmodels.models import trainable_parameters
 from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, finite, read_record, record_stem, write_record
+from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
+
+# The statuses of records of attempts at a run.
+INCOMPLETE = ("interrupted", "failed")
 
 
 class Job:
@@ -115,6 +119,12 @@ class Job:
             print(f"{network} is not the network of {path.name}: a repeat was killed between the two; running it again")
             return None
         self.remember_network()
+        # What is newer is of a repeat that was killed, and may be resumed.
+        completed = path.stat().st_mtime_ns
+        for left in self._left_by_attempts():
+            with contextlib.suppress(OSError):
+                if left.stat().st_mtime_ns <= completed:
+                    left.unlink()
         return record
 
     def remember_network(self):
@@ -171,9 +181,9 @@ class Job:
     def save(self, network, training, **fields):
         """Writes the network, and the record of a completed run; returns the record.
 
-        The network first: a record that says completed has its own network beside it. Where the disk is full, the
-        record comes first, and the network takes the space of the checkpoint; what does not fit either is put into the
-        system's temporary folder, and lines say what is where.
+        The network first: a record that says completed has its own network beside it. Where the disk is full, a
+        copy of the network in the system's temporary folder comes first, then the record, and the network takes the
+        space of the checkpoint; where it does not fit either, the copy stays, and lines say what is where.
         """
         path = self.path(".keras")
         try:
@@ -187,20 +197,26 @@ class Job:
         return record
 
     def _save_what_fits(self, network, path, training, fields):
-        self.write("completed", training, **fields)
         # A copy, since without the checkpoint there is no other.
         spare = Path(tempfile.mkdtemp(prefix="kmodels-")) / path.name
-        spared = _saved(network, spare, self.about)
-        self.clean_up(training)
-        if _saved(network, path, self.about):
-            spare.unlink(missing_ok=True)
+        digest = weights_checksum(spare) if _saved(network, spare, self.about) else None
+        saved = False
+        try:
+            record, _ = self.write("completed", training, network_sha256=digest, **fields)
+            self.clean_up(training)
+            if saved := _saved(network, path, self.about):
+                spare.unlink(missing_ok=True)
+        finally:
+            # Also when it is interrupted.
+            if spare.exists():
+                print(f"the network is in {spare}")
+        if saved:
             self.remember_network()
-        elif spared:
-            print(f"the network is in {spare}")
-        else:
+        elif not digest:
             print("the network is lost; to have it, make space and run this again with again=True (--again)")
-        digest = weights_checksum(path) or weights_checksum(spare)
-        return self.write("completed", training, network_sha256=digest, **fields)[0]
+        if digest or not saved:
+            return record
+        return self.write("completed", training, network_sha256=weights_checksum(path), **fields)[0]
 
     @contextlib.contextmanager
     def recording_failure(self, training):
@@ -232,9 +248,13 @@ class Job:
 
     def clean_up(self, training):
         """Removes what earlier attempts at this run left, now that it is completed."""
-        training.checkpoint.remove()
-        for status in ("interrupted", "failed"):
-            self.path(f"-{status}.json").unlink(missing_ok=True)
+        training.checkpoint.close()
+        for left in self._left_by_attempts():
+            left.unlink(missing_ok=True)
+
+    def _left_by_attempts(self):
+        """The files that attempts at this run may have left which did not complete it."""
+        return *checkpoint_files(self.path(".checkpoint")), *(self.path(f"-{status}.json") for status in INCOMPLETE)
 
 
 def _measured(training):

@@ -39,8 +39,8 @@ def parent_network(experiment, seed, out, source=None):
     if not candidates:
         raise InputError(_missing(experiment, seed, out, found))
     if len(candidates) > 1 and (source or not experiment.head):
-        files = "\n  ".join(map(str, candidates))
-        raise InputError(f"init_from: {name!r} with seed {seed} was run in several ways; give one of them:\n  {files}")
+        question = f"init_from: {name!r} with seed {seed} was run in several ways; give one of them:"
+        raise InputError(question, *(f"  {file}" for file in candidates))
     return candidates[0]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import mount, small_disk
 
 from kmodels import InputError
 from kmodels.data import cache
@@ -95,6 +96,11 @@ def overwrite(path, start):
         file.write(bytes(size - int(start * size)))
 
 
+def edit(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -104,6 +110,9 @@ def overwrite(path, start):
         (lambda folder: (folder / "val_labels.npy").unlink(), "no val_labels.npy"),
         (lambda folder: (folder / "meta.json").write_text(""), "damaged"),
         (lambda folder: (folder / "meta.json").write_text("[]"), "damaged"),
+        (lambda folder: edit(folder / "meta.json", '"test"', '"tent"'), "meta.json has changed"),
+        (lambda folder: edit(folder / "meta.json", '"a"', '"c"'), "meta.json has changed"),
+        (lambda folder: edit(folder / "meta.json", '"digests"', '"digestz"'), "meta.json has other keys"),
     ],
 )
 def test_a_damaged_dataset_is_prepared_again_and_that_is_said(damage, why, capsys):
@@ -192,3 +201,14 @@ def test_another_key_is_another_dataset_and_opened_arrays_cannot_be_written():
     assert (one.train.images[0, 0, 0, 0], two.train.images[0, 0, 0, 0]) == (1, 2)
     assert one.source["sha256"] != two.source["sha256"]
     assert not one.train.images.flags.writeable
+
+
+def test_a_full_disk_leaves_no_half_of_a_dataset_and_one_with_room_is_prepared(tmp_path, monkeypatch):
+    source = zeros("fits", 100).source
+    with small_disk(tmp_path / "disk", 30) as disk:
+        monkeypatch.setenv("KMODELS_CACHE", str(disk / "cache"))
+        with pytest.raises(InputError, match=r"cannot prepare .* KMODELS_CACHE"):
+            zeros("fits", 100)
+        assert [path for path in (disk / "cache").iterdir() if path.is_dir()] == []
+        mount(disk, "remount,size=300k")
+        assert zeros("fits", 100).source == source

@@ -127,3 +127,12 @@ def test_no_more_is_unpacked_than_the_zip_says(tmp_path):
     tracemalloc.stop()
     assert peak < 10**6
     files.close()
+
+
+def test_folders_that_are_endless_are_refused(tmp_path):
+    path = str(tmp_path)
+    for _ in range(200):
+        path += "/d"
+        os.mkdir(path)
+    with pytest.raises(InputError, match="more than 100 deep"):
+        Folder(tmp_path).walk("")

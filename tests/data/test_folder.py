@@ -363,6 +363,17 @@ def deep_jp2(path):
     path.write_bytes(content)
 
 
+def deep_avif(path):
+    """An AVIF file that says, in its boxes for readers and for the decoder, that its channels have 10 bits."""
+    Image.new("RGB", (8, 8), (0x12,) * 3).save(path)
+    content = bytearray(path.read_bytes())
+    bits = content.index(b"pixi") + 9
+    assert content[bits : bits + 3] == b"\x08\x08\x08"
+    content[bits : bits + 3] = b"\x0a\x0a\x0a"
+    content[content.index(b"av1C") + 6] |= 0x40
+    path.write_bytes(content)
+
+
 def deep_tiff(path):
     """An uncompressed TIFF of 16 bits a channel, which Pillow cannot write."""
     fields = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
@@ -372,7 +383,7 @@ def deep_tiff(path):
     path.write_bytes(start + packed + struct.pack("<IHHH", 0, 16, 16, 16) + b"\x34\x12" * 192)
 
 
-@pytest.mark.parametrize("write", [deep_png, deep_ppm, deep_plain_ppm, deep_tiff, deep_jp2])
+@pytest.mark.parametrize("write", [deep_png, deep_ppm, deep_plain_ppm, deep_tiff, deep_jp2, deep_avif])
 def test_colour_images_of_sixteen_bits_are_refused_as_grey_ones_are(split_folder, write):
     path = split_folder / "train" / "cat" / f"deep.{write.__name__.removeprefix('deep_')}"
     write(path)
@@ -425,3 +436,14 @@ def test_a_pipe_is_not_waited_for(split_folder):
     os.mkfifo(split_folder / "test" / "cat" / "00.png")
     with pytest.raises(InputError, match=r"00\.png: not a file"):
         load_dataset("folder", data_dir=split_folder)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u202eevil", "\udcff"])
+def test_names_of_any_kind_stay_on_their_line(split_folder, name, capsys):
+    (split_folder / "train" / "cat" / f"{name}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="cannot read the image") as refused:
+        load_dataset("folder", data_dir=split_folder)
+    assert str(refused.value).isprintable()
+    dataset = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert all(note.isprintable() for note in dataset.source["notes"])
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())

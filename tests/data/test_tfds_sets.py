@@ -183,6 +183,15 @@ def test_the_python_archive_gives_the_same_images_order_and_split_and_streams(
     assert streams[0] == streams[1]
 
 
+def test_what_a_killed_conversion_left_is_removed_by_the_next(python, tmp_path):
+    for name in ("cifar10.partial", "cifar10/incomplete.AB12CD_3.0.2"):
+        left = tmp_path / "cache" / "tfds" / name / "half"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+    assert load_dataset("cifar10", data_dir=python("cifar10").parent).source["counts"]["train"] == 80
+    assert not list((tmp_path / "cache").rglob("half"))
+
+
 @pytest.mark.parametrize("function", ["posix system", "builtins eval", "numpy load", "numpy.core.multiarray scalar"])
 def test_a_pickle_that_refers_to_more_than_arrays_is_refused_and_nothing_is_called(python, tmp_path, function):
     called = tmp_path / "called"

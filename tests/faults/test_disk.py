@@ -1,14 +1,13 @@
 """A disk that is full costs no result."""
 
-import contextlib
 import os
-import subprocess
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import small_disk
 
 from kmodels import InputError, read_record, run
 from kmodels.models.saving import load_network, weights_checksum
@@ -53,19 +52,6 @@ def test_a_network_that_fits_nowhere_in_the_results_is_elsewhere_and_that_is_sai
     assert load_network(spare).count_params() == record.parameters
     assert record.network_sha256 == weights_checksum(spare)
     spare.unlink()
-
-
-@contextlib.contextmanager
-def small_disk(folder, kibibytes):
-    """A file system of this size, in memory; needs the right to mount one."""
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 # The network of this run takes about 150 KiB, its record 5, a checkpoint three times the network.
@@ -118,3 +104,18 @@ def test_an_interrupted_run_on_a_full_disk_still_says_where_its_epochs_are(tiny,
     path = Path(str(raised.value).split(" are in ")[1].split(";")[0])
     assert read_record(path).epochs_run == 1
     os.unlink(path)
+
+
+def test_an_interrupt_between_record_and_network_leaves_both_and_says_where(tiny, tmp_path, full, capsys, monkeypatch):
+    def interrupt(job, training):
+        raise KeyboardInterrupt
+
+    full(tmp_path, lambda: True)
+    monkeypatch.setattr(jobs.Job, "clean_up", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, 0, tmp_path, verbose=0)
+    (path,) = tmp_path.rglob("*-seed0.json")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("the network is in ")]
+    spare = Path(line.removeprefix("the network is in "))
+    assert read_record(path).network_sha256 == weights_checksum(spare)
+    spare.unlink()

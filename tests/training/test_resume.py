@@ -1,12 +1,14 @@
 """A run that stopped and was resumed ends as one that did not stop."""
 
 import errno
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -263,3 +265,35 @@ def _saves(out):
     except FileNotFoundError:
         # A temporary folder went while it was being searched: the network was saved, and training is over.
         return False
+
+
+def test_what_a_run_could_not_remove_at_its_end_is_removed_by_the_next_call(tiny, tmp_path, monkeypatch):
+    jobs = import_module("kmodels.training.job")
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.save(training.epochs_run))
+        record = run(tiny, 0, tmp_path, verbose=0)
+    checkpoint = tmp_path / f"{record.stem}.checkpoint"
+    assert checkpoint.exists()
+    os.utime(tmp_path / f"{record.stem}.json")
+    assert run(tiny, 0, tmp_path, verbose=0) == record
+    assert not checkpoint.exists()
+    # A newer one is of a repeat, which may be resumed.
+    checkpoint.write_bytes(b"newer")
+    run(tiny, 0, tmp_path, verbose=0)
+    assert checkpoint.exists()
+
+
+@pytest.mark.parametrize("edit", [{"state0": np.zeros(3)}, {"variable1": np.zeros(3)}, {"digest": np.array("")}])
+def test_an_edited_checkpoint_is_corrupt(tiny, tmp_path, monkeypatch, capsys, edit):
+    jobs = import_module("kmodels.training.job")
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.save(training.epochs_run))
+        record = run(tiny, 0, tmp_path, verbose=0)
+    path = tmp_path / f"{record.stem}.checkpoint"
+    with path.open("rb") as file, np.load(file) as arrays:
+        arrays = {**arrays, **edit}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    path.with_suffix(".previous").unlink(missing_ok=True)
+    assert checkpoint.load(path) is None
+    assert "is corrupt" in capsys.readouterr().out
