@@ -21,7 +21,7 @@ def full(monkeypatch):
     save = jobs.save_network
 
     def full(folder, blocked):
-        def refuse(network, path):
+        def refuse(network, path, about=None):
             if Path(path).is_relative_to(folder) and blocked():
                 raise InputError(f"cannot write {path}: No space left on device")
             return save(network, path)
