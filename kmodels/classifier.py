@@ -48,6 +48,11 @@ class Prediction:
         """The probability of the likeliest class; None of a file that cannot be read."""
         return float(self.probabilities[0]) if self.names else None
 
+    def likeliest(self, number):
+        """[(name, probability)] of so many classes, the likeliest first."""
+        shares = () if self.probabilities is None else map(float, self.probabilities[:number])
+        return list(zip(self.names, shares, strict=False))
+
 
 class Classifier:
     """A network in a .keras file, with the names of its classes.

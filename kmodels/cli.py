@@ -9,6 +9,7 @@ import tyro
 
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
+from kmodels.photographs import evaluate, predict
 from kmodels.script import leave, parse_options, run_command
 
 Name = tyro.conf.Positional
@@ -23,6 +24,8 @@ def main():
         "augment": augment,
         "convert": convert,
         "show": show,
+        "predict": predict,
+        "evaluate": evaluate,
         "gradcam": gradcam,
         "tsne": tsne,
         "features": features,

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import pairwise_distances_argmin, recall_score
+from sklearn.metrics import log_loss, pairwise_distances_argmin, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC, LinearSVC
@@ -25,7 +25,9 @@ TAUS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 class _PenaltyHead(ClassifierMixin, BaseEstimator):
-    """What the linear classifiers here share: standardised features, and a penalty C that is chosen on val."""
+    """What classifiers on standardised features share: a penalty C that is chosen on val."""
+
+    SELECT = SELECT
 
     def fit(self, features, labels, val_features=None, val_labels=None):
         """Fits a pipeline for each C on the training features and keeps the best.
@@ -42,7 +44,8 @@ class _PenaltyHead(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: if these or the settings do not fit.
         """
-        _check_select(self.select)
+        if self.select not in self.SELECT:
+            raise unknown("select", self.select, self.SELECT)
         given = [data is not None for data in (val_features, val_labels)]
         require(given[0] == given[1], "val_features and val_labels must be given together", given)
         candidates = sorted(np.atleast_1d(self.C).tolist())
@@ -60,7 +63,7 @@ class _PenaltyHead(ClassifierMixin, BaseEstimator):
                 C: make_pipeline(StandardScaler(), self._classifier(C)).fit(features, labels) for C in candidates
             }
         scored = pipelines if all(given) else {}
-        self.val_scores_ = {C: _score(val_labels, p.predict(val_features), self.select) for C, p in scored.items()}
+        self.val_scores_ = {C: self._score(p, val_features, val_labels) for C, p in scored.items()}
         self.C_ = max(self.val_scores_, key=self.val_scores_.get) if all(given) else candidates[0]
         self.pipeline_ = pipelines[self.C_]
         self.converged_ = self._has_converged(self.pipeline_[-1])
@@ -77,6 +80,9 @@ class _PenaltyHead(ClassifierMixin, BaseEstimator):
     def _fitted(self):
         check_is_fitted(self)
         return self.pipeline_
+
+    def _score(self, pipeline, val_features, val_labels):
+        return _score(val_labels, pipeline.predict(val_features), self.select)
 
     def _checked_weights(self):
         if isinstance(self.class_weight, dict):
@@ -138,13 +144,17 @@ class LogisticHead(_PenaltyHead):
     >>> kernel, bias = head.as_layer(classes=10)
 
     Args:
-        C, class_weight, select: as of SVMHead.
+        C, class_weight: as of SVMHead.
+        select: the score to choose by: as of SVMHead, or "log_loss" (the negative loss is the score), which also tells
+            probabilities that are too sure or not sure enough.
 
     Attributes:
         classes_, C_, val_scores_, converged_, pipeline_: as of SVMHead.
     """
 
-    def __init__(self, C=1.0, class_weight=None, select="accuracy"):  # noqa: N803
+    SELECT = (*SELECT, "log_loss")
+
+    def __init__(self, C=1.0, class_weight=None, select="log_loss"):  # noqa: N803
         self.C = C
         self.class_weight = class_weight
         self.select = select
@@ -174,6 +184,15 @@ class LogisticHead(_PenaltyHead):
 
     def _classifier(self, C):  # noqa: N803
         return LogisticRegression(C=C, class_weight=self._checked_weights(), max_iter=1000)
+
+    def _score(self, pipeline, val_features, val_labels):
+        if self.select != "log_loss":
+            return super()._score(pipeline, val_features, val_labels)
+        # A class without training images has no probability.
+        seen = np.isin(val_labels, self.classes_)
+        require(seen.any(), "val_labels must have a class that training has", val_labels)
+        probabilities = pipeline.predict_proba(val_features[seen])
+        return -float(log_loss(val_labels[seen], probabilities, labels=self.classes_))
 
     def _has_converged(self, regression):
         return bool(regression.n_iter_.max() < regression.max_iter)

@@ -118,7 +118,11 @@ def _fit_logistic(job, dataset, say):
     kernel, bias = head.as_layer(len(dataset.class_names))
     save_network(with_classifier(job.backbone, kernel, bias), job.path(".keras"), job.about)
     job.remember_network()
-    chosen = {"C": head.C_, "converged": head.converged_, "val_accuracy": _by_name(head.val_scores_)}
+    chosen = {
+        "C": head.C_,
+        "converged": head.converged_,
+        "val_loss": _by_name({C: -score for C, score in head.val_scores_.items()}),
+    }
     return lambda split: evaluate_logits(split.labels, split.images @ kernel + bias), kernel.size + bias.size, chosen
 
 

@@ -1,0 +1,191 @@
+"""The commands for anyone's photographs: `kmodels predict` and `kmodels evaluate`."""
+
+import csv
+import glob
+import json
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kmodels.backend import check_backend
+from kmodels.data.file_sources import Folder
+from kmodels.data.image_files import class_folder
+from kmodels.data.pillow_reading import image_suffixes, suffix_of
+from kmodels.data.progress import progress
+from kmodels.errors import InputError, require, shorten
+from kmodels.text import clip, columns, printable
+
+Name = tyro.conf.Positional
+# Of more images, Grad-CAM is drawn of the first.
+DRAWN = 20
+
+
+def predict(
+    file: Name[Path],
+    images: Name[tuple[str, ...]],
+    /,
+    top: int = 1,
+    format: Annotated[Literal["table", "csv", "json"], tyro.conf.arg(name="format")] = "table",
+    class_names: tuple[str, ...] | None = None,
+    grad_cam: Path | None = None,
+) -> int:
+    """Say what is on photographs: the likeliest classes and their probabilities, a line for each image.
+
+    Files that cannot be read are named at the end, and the exit status is then 1.
+
+    Args:
+        file: the network, a .keras file.
+        images: image files, folders (with the folders in them), patterns as "photos/*.jpg", or - for a list of files
+            on the standard input, one a line.
+        top: how many classes to name.
+        format: table, csv or json (an object a line).
+        class_names: in the order of the network's outputs, for a file that does not know them.
+        grad_cam: also draw Grad-CAM of the first twenty images into this folder.
+    """
+    check_backend()
+    require(top >= 1, "top must be at least 1", top)
+    require(images, f"give images, files or folders: kmodels predict {file} IMAGES...", None)
+    files, total = _files(images)
+    from kmodels.classifier import Classifier
+
+    classifier = Classifier(file, class_names)
+    write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
+    unreadable, shown = [], []
+    # A terminal shows the lines themselves.
+    with nullcontext() if sys.stdout.isatty() else progress("classifying", total) as bar:
+        for prediction in classifier.stream(files):
+            if prediction.error:
+                unreadable.append(prediction)
+            else:
+                write(prediction)
+                if len(shown) < DRAWN:
+                    shown.append(prediction.file)
+            if bar is not None:
+                bar.update()
+    if grad_cam and shown:
+        from kmodels.report.grad_cam_files import write_grad_cam_of_files
+
+        for picture in write_grad_cam_of_files(file, shown, grad_cam):
+            print(picture, file=sys.stderr)
+    return _say_unreadable(unreadable)
+
+
+def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ...] | None = None) -> int:
+    """Compare what a network says with what is true: accuracy on a folder of labelled images.
+
+    Args:
+        file: the network, a .keras file.
+        folder: with a folder of images for each class, named as the network's classes; some may be missing.
+        class_names: in the order of the network's outputs, for a file that does not know them.
+    """
+    check_backend()
+    require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
+    from kmodels.classifier import Classifier
+
+    classifier = Classifier(file, class_names)
+    source = Folder(folder)
+    found = source.folders("")
+    others = [name for name in found if name not in classifier.class_names]
+    if others or not found:
+        known = shorten(classifier.class_names, 20)
+        raise InputError(
+            f"{folder} must have folders named as classes of the network: {known}. Received: {shorten(found) or 'none'}"
+        )
+    labelled = [(folder / name / image, name) for name in found for image in class_folder(source, name).images]
+    require(labelled, "there is no image file in the folder", str(folder))
+    with progress("classifying", len(labelled)) as bar:
+        predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
+    pairs = [(name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if not one.error]
+    require(pairs, "no image in the folder can be read", str(folder))
+    print(_accuracies(pairs))
+    return _say_unreadable(predicted)
+
+
+def _accuracies(pairs):
+    """Accuracy of each class and of all, with what each is taken for most often; pairs of true and predicted names."""
+    from scipy.stats import binomtest
+
+    from kmodels.report.tables import aligned, percent
+
+    rows = [("class", "images", "right %", "most often taken for")]
+    for name in dict.fromkeys(truth for truth, _ in pairs):
+        taken = Counter(predicted for truth, predicted in pairs if truth == name)
+        wrong = Counter({other: number for other, number in taken.items() if other != name}).most_common(1)
+        mistaken = f"{printable(wrong[0][0])} ({wrong[0][1]:,})" if wrong else ""
+        rows.append((printable(name), f"{taken.total():,}", percent(taken[name] / taken.total()), mistaken))
+    right, total = sum(truth == predicted for truth, predicted in pairs), len(pairs)
+    rows.append(("all", f"{total:,}", percent(right / total), ""))
+    low, high = binomtest(right, total).proportion_ci(method="wilson")
+    interval = f"95 % interval of the accuracy: {percent(low)} to {percent(high)} % (Wilson)"
+    return f"{aligned(rows, right=(1, 2))}\n{interval}"
+
+
+def _say_unreadable(predictions):
+    """Names the files that cannot be read, and returns the exit status."""
+    unreadable = [one for one in predictions if one.error]
+    for one in unreadable:
+        print(f"cannot read {printable(one.file)}: {one.error}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _files(names):
+    """An iterator over the image files that the arguments mean, and their number; None for those of the input."""
+    if list(names) == ["-"]:
+        return (line.rstrip("\n") for line in sys.stdin if line.strip()), None
+    found = []
+    for name in names:
+        paths = (
+            [Path(name)] if Path(name).exists() else [Path(path) for path in sorted(glob.glob(name, recursive=True))]
+        )
+        require(paths, "there is no such image file or folder", name)
+        for path in paths:
+            found += _inside(path) if path.is_dir() else [path]
+    return iter(found), len(found)
+
+
+def _inside(folder):
+    suffixes = image_suffixes()
+    images = sorted(name for name in Folder(folder).walk("") if suffix_of(name) in suffixes)
+    require(images, "there is no image file in the folder", str(folder))
+    return [folder / name for name in images]
+
+
+# Functions that write a Prediction, made of the names of all classes and how many of them to write.
+
+
+def _table(names, top):
+    shown = {name: clip(printable(name), 40) for name in names}
+    width = max(map(columns, shown.values()))
+
+    def write(prediction):
+        classes = [
+            f"{100 * share:5.1f} % {shown[name]}{' ' * (width - columns(shown[name]))}"
+            for name, share in prediction.likeliest(top)
+        ]
+        print("  ".join([*classes, printable(prediction.file)]))
+
+    return write
+
+
+def _csv(names, top):
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    numbers = range(1, min(top, len(names)) + 1) if top > 1 else [""]
+    writer.writerow(["file", *(f"{column}{i}" for i in numbers for column in ("class", "probability"))])
+
+    def write(prediction):
+        pairs = [(name, f"{share:.6f}") for name, share in prediction.likeliest(top)]
+        writer.writerow([prediction.file, *(value for pair in pairs for value in pair)])
+
+    return write
+
+
+def _json(names, top):
+    def write(prediction):
+        classes = [{"class": name, "probability": round(share, 6)} for name, share in prediction.likeliest(top)]
+        print(json.dumps({"file": str(prediction.file), "classes": classes}))
+
+    return write

@@ -1,0 +1,117 @@
+"""The commands predict and evaluate, on a network of three colours."""
+
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmodels import build_model, cli
+from kmodels.models.about import About
+from kmodels.models.saving import save_network
+
+NAMES = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """A network that takes the strongest colour for the class, and a folder of images, four of each colour."""
+    folder = tmp_path_factory.mktemp("colours")
+    network = build_model("two_layer_net", (8, 8, 3), 3, hidden=(3,))
+    first, second = network.get_layer("dense1"), network.get_layer("logits")
+    first.set_weights([np.tile(np.eye(3, dtype="float32")[:, ::-1], (64, 1)), np.full(3, 100, "float32")])
+    second.set_weights([np.eye(3, dtype="float32"), np.zeros(3, "float32")])
+    about = About(class_names=NAMES, image_shape=(8, 8, 3))
+    for channel, name in enumerate(NAMES):
+        for number in range(4):
+            pixels = np.zeros((9, 12, 3), np.uint8)
+            pixels[..., 2 - channel] = 100 + number
+            path = folder / "images" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return save_network(network, folder / "network.keras", about), folder / "images"
+
+
+def kmodels(monkeypatch, capsys, *arguments, stdin=""):
+    """Exit status, standard output and standard error of the command."""
+    monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code, *capsys.readouterr()
+
+
+def test_a_folder_a_pattern_and_a_list_are_classified(colours, monkeypatch, capsys):
+    network, images = colours
+    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, images, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert status == 0
+    assert [row["class"] for row in rows] == [name for name in NAMES for _ in range(4)]
+    status, out, _ = kmodels(
+        monkeypatch, capsys, "predict", network, f"{images}/*/1.png", "--top", "2", "--format", "json"
+    )
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["classes"][0]["class"] for line in lines] == list(NAMES)
+    assert all(len(line["classes"]) == 2 for line in lines)
+    listed = f"{images / 'red' / '0.png'}\n\n{images / 'blue' / '0.png'}\n"
+    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, "-", stdin=listed)
+    assert [line.split()[2] for line in out.splitlines()] == ["red", "blue"]
+
+
+def test_what_cannot_be_read_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
+    network, images = colours
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, images / "red", "--format", "csv")
+    assert status == 1
+    assert len(out.splitlines()) == 5
+    assert err.splitlines()[-1] == f"cannot read {bad}: not an image format that Pillow knows"
+
+
+def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monkeypatch, capsys, tmp_path):
+    network, images = colours
+    # Not in the order of the outputs, and one class is missing; two of the images are in the wrong folder.
+    for name, sources in {"red": ["red/0", "red/1", "green/0"], "green": ["green/1", "blue/1"]}.items():
+        for source in sources:
+            path = tmp_path / name / f"{source.replace('/', '_')}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes((images / f"{source}.png").read_bytes())
+    status, out, _ = kmodels(monkeypatch, capsys, "evaluate", network, tmp_path)
+    lines = [line.split() for line in out.splitlines()]
+    assert status == 0
+    assert lines[2] == ["green", "2", "50.00", "blue", "(1)"]
+    assert lines[3] == ["red", "3", "66.67", "green", "(1)"]
+    assert lines[4] == ["all", "5", "60.00"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "NETWORK"), "give images"),
+        (("predict", "NETWORK", "nothing.png"), "there is no such image file or folder"),
+        (("predict", "nothing.keras", "IMAGES"), "must be a .keras file that exists"),
+        (("predict", "NETWORK", "IMAGES", "--top", "0"), "top must be at least 1"),
+        (("evaluate", "NETWORK", "ABOVE"), "named as classes of the network: blue, green, red"),
+    ],
+)
+def test_mistakes_get_a_sentence(arguments, message, colours, monkeypatch, capsys):
+    network, images = colours
+    places = {"NETWORK": network, "IMAGES": images, "ABOVE": images.parent}
+    status, _, err = kmodels(monkeypatch, capsys, *(places.get(argument, argument) for argument in arguments))
+    assert status == 2
+    assert message in err
+
+
+def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path):
+    _, images = colours
+    network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
+    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, images / "red", "--grad-cam", tmp_path / "maps")
+    assert status == 0
+    assert all("class " in line for line in out.splitlines())
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        "cnn_grad_cam.png",
+        "cnn_grad_cam_layers.png",
+    ]
