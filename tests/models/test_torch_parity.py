@@ -353,8 +353,12 @@ def double_precision(backend, monkeypatch):
     if backend == "jax":
         import jax
 
+        # XLA's convolutions in double precision are loops of its own, slow where they are not optimised.
+        before = jax.config.read("jax_disable_most_optimizations")
+        jax.config.update("jax_disable_most_optimizations", False)
         with jax.enable_x64(True):
             yield
+        jax.config.update("jax_disable_most_optimizations", before)
     else:
         yield
     keras.config.set_dtype_policy(policy)
