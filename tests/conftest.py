@@ -17,11 +17,31 @@ import kmodels
 ROOT = Path(__file__).parents[1]
 # Experiment files and the tests that start them are run from the checkout, not from an installed package.
 sys.path.insert(0, str(ROOT))
-# Contenders of the benchmark choose their backends themselves: its tests are the same whatever this one is.
-collect_ignore = [] if os.environ["KERAS_BACKEND"] == "jax" else ["bench"]
+# Tested on JAX alone, for nothing in them depends on the backend: contenders of the benchmark choose theirs themselves,
+# and commands are made of what the other tests try on each (.ci/run starts every experiment on each too).
+ONE_BACKEND = (
+    "bench",
+    "data/test_[!at]*.py",  # All but arrays of each framework and the streams of tfds.
+    "data/test_archives.py",
+    "faults/test_forged_records.py",
+    "report",
+    "test_cli.py",
+    "test_experiment.py",
+    "test_files.py",
+    "test_names.py",
+    "test_plots*.py",
+    "test_records.py",
+    "test_script.py",
+)
+collect_ignore_glob = [] if os.environ["KERAS_BACKEND"] == "jax" else list(ONE_BACKEND)
 if shutil.which("nvidia-smi") is None:
     # Every test compiles programs of its own, and runs them once: on a CPU, compiling takes half the time so.
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false "
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
 # On a GPU, tests start processes that need some of its memory too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # What tells when and how long, or of which commit, and not what came out.

@@ -338,12 +338,15 @@ TWINS = {
 }
 # Deep networks of layers whose training steps others compare already: compiling another step takes minutes.
 LOGITS_ONLY = ("densenet121, factorised", "efficientnet_lite0", "resnet50, small stem")
+# XLA's convolutions in double precision are loops of its own: in these, running them unoptimised takes longer than
+# optimising them; in the others, optimising does.
+OPTIMISED = ("mobilenet", "resnet18_cifar", "resnet32_cifar", "resnet50")
 # Exact in single precision, in which Keras keeps it.
 RATE = 0.0625
 
 
 @pytest.fixture
-def double_precision(backend, monkeypatch):
+def double_precision(request, backend, monkeypatch):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     # Batch normalisation computes in the result type of its input and float32, which Keras cuts to 32 bits.
@@ -353,8 +356,12 @@ def double_precision(backend, monkeypatch):
     if backend == "jax":
         import jax
 
+        before = jax.config.read("jax_disable_most_optimizations")
+        if request.node.callspec.params["name"] in OPTIMISED:
+            jax.config.update("jax_disable_most_optimizations", False)
         with jax.enable_x64(True):
             yield
+        jax.config.update("jax_disable_most_optimizations", before)
     else:
         yield
     keras.config.set_dtype_policy(policy)
