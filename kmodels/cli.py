@@ -11,6 +11,7 @@ from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
 from kmodels.photographs import evaluate, predict
 from kmodels.script import leave, parse_options, run_command
+from kmodels.train_command import TrainCommand
 
 Name = tyro.conf.Positional
 
@@ -18,6 +19,7 @@ Name = tyro.conf.Positional
 def main():
     """Entry point."""
     commands = {
+        "train": TrainCommand,
         "doctor": doctor,
         "data": data,
         "models": models,
@@ -32,15 +34,17 @@ def main():
         "report": report,
         "bench": bench,
     }
-    leave(
-        run_command(
-            tyro.extras.subcommand_cli_from_dict,
+
+    def command():
+        done = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="kmodels",
             description="Train, compare and explain image classifiers in Keras 3.",
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-    )
+        return done.run() if isinstance(done, TrainCommand) else done
+
+    leave(run_command(command))
 
 
 def doctor() -> int:

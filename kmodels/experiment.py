@@ -178,6 +178,11 @@ class Experiment:
     frozen: bool | None = option(
         None, "train only the newly initialised layers and the classifier; needs init_from or the option weights"
     )
+    frozen_batch_norm: bool | None = option(
+        None,
+        "keep the batch norms as they are in the weights that training starts from, their statistics too; needs "
+        "init_from or the option weights",
+    )
     head: str | None = option(
         None,
         "train no network; fit this head on the features of init_from's or of pretrained weights; or module:function "
@@ -310,7 +315,9 @@ class Experiment:
         )
         weights = self.model_options.get("weights")
         require(weights != "", "the option weights must be None, 'imagenet' or a file", weights)
-        require(weights or self.init_from or not self.frozen, "frozen needs weights or init_from", self.frozen)
+        for name in ("frozen", "frozen_batch_norm"):
+            value = getattr(self, name)
+            require(weights or self.init_from or not value, f"{name} needs weights or init_from", value)
         start = self.init_from
         rule = "init_from must be None, the <report>/<name> of an experiment, or a .keras file"
         require(start is None or start.endswith(".keras") or "/" in start, rule, start)
@@ -359,9 +366,9 @@ class Experiment:
         pretrained = self.model_options.get("weights") and self.head != "tau_norm"
         rule = f"head {self.head!r} needs init_from or the option weights: the network whose features it takes"
         require(self.init_from or pretrained, rule, None)
-        require(
-            not self.frozen, f"frozen must be left out where there is a head: {self.head!r} trains no network", True
-        )
+        for name in ("frozen", "frozen_batch_norm"):
+            rule = f"{name} must be left out where there is a head: {self.head!r} trains no network"
+            require(not getattr(self, name), rule, True)
         none = f"augmentation must be 'none' where there is a head: {self.head!r} sees features, not images"
         require(self.augmentation == "none", none, self.augmentation)
         trained = self.head == "crt" or self.sampler == "shuffle"

@@ -130,7 +130,7 @@ def _main(experiments, doc, figures, claims, draw, closing):
     selected = [_changed(experiment, given, arguments.data_dir) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
-    status = 0 if arguments.figures else _run(_parents_first(selected), arguments)
+    status = 0 if arguments.figures else run_experiments(_parents_first(selected), arguments)[0]
     if status == 2:
         # What was wrong is the last thing to be read.
         return status
@@ -164,7 +164,20 @@ def _changed(experiment, given, data_dir):
     return replace(experiment, **changes, published=published, description=description)
 
 
-def _run(selected, arguments):
+def run_experiments(selected, arguments, table=tables.published_against_measured):
+    """Runs experiments one after the other, and shows what came out.
+
+    Args:
+        selected: Experiments, each after the one that it starts from.
+        arguments: a Running that also has `data_dir`.
+        table: from records to the text that is shown.
+
+    Returns:
+        The exit status, and the records.
+
+    Raises:
+        InputError: for what can be seen to be wrong before the first run.
+    """
     _check(selected, arguments)
     from kmodels.training.sweeps import failures, sweep
 
@@ -180,15 +193,15 @@ def _run(selected, arguments):
         # Also when a later one is interrupted: what was finished is shown.
         records = [outcome.record for outcome in outcomes if outcome.record]
         if records:
-            print(f"\n{tables.published_against_measured(records)}\n\nrecords:")
+            print(f"\n{table(records)}\n\nrecords:")
             for record in records:
                 print(f"  {arguments.out / record.stem}.json")
     failed = [outcome.error for outcome in outcomes if outcome.error]
     for line in failures(outcomes):
         print(f"error: {line}", file=sys.stderr)
     if failed and all(isinstance(error, InputError) for error in failed):
-        return 2
-    return 0 if not failed and all(record.status == "completed" for record in records) else 1
+        return 2, records
+    return int(bool(failed) or any(record.status != "completed" for record in records)), records
 
 
 def _check(selected, arguments):
@@ -345,18 +358,14 @@ def _select(experiments, names):
     return list(dict.fromkeys(chosen))
 
 
-@dataclass(frozen=True)
-class _Common:
-    """The arguments that every experiment file takes."""
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The arguments of every command that runs experiments."""
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...")] = ()
-    """which experiments, as --list shows them; none: all"""
     seeds: tuple[int, ...] = (0,)
     """one run each"""
     out: Path = Path("results")
     """the folder for records"""
-    data_dir: Path | None = None
-    """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all; the record says how many"""
     again: bool = False
@@ -369,6 +378,16 @@ class _Common:
     """how many GPUs to use: on JAX they divide each batch; see --split"""
     split: Literal["batch", "runs"] = "batch"
     """what several devices divide: the batch of each run, or the runs, one at a time for each device"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common(Running):
+    """The arguments that every experiment file takes."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...")] = ()
+    """which experiments, as --list shows them; none: all"""
+    data_dir: Path | None = None
+    """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False
@@ -407,15 +426,29 @@ def _value(text):
     return text
 
 
-def _arguments_class():
-    """_Common and an optional flag for every field of Experiment, typed as the field is."""
-    overrides = []
-    for item in deciding_fields():
+def setting_flags(several=False, without=()):
+    """The flags of Experiment's settings, typed as its fields are, for `make_dataclass`.
+
+    Args:
+        several: whether a setting may have several values; then a flag has a tuple of them, empty if it is not given.
+            Otherwise one that is not given is AS_LISTED.
+        without: names of fields that have no flag.
+
+    Returns:
+        A list of (name, type, field).
+    """
+    flags = []
+    for item in (item for item in deciding_fields() if item.name not in without):
         metavar = "|".join("None" if kind is NoneType else kind_name(kind).upper() for kind in kinds(item))
-        field_type = item.type
+        field_type, default = item.type | Literal[AS_LISTED], field(default=AS_LISTED)
         if item.name == "model_options":
-            metavar, field_type = "NAME=VALUE ...", tuple[str, ...]
-        flag = tyro.conf.arg(help=item.metadata["help"], metavar=metavar)
-        kind = Annotated[field_type | Literal[AS_LISTED], flag]
-        overrides.append((item.name, kind, field(default=AS_LISTED)))
-    return make_dataclass("Arguments", overrides, bases=(_Common,), frozen=True)
+            metavar, field_type = "NAME=VALUE ...", tuple[str, ...] | Literal[AS_LISTED]
+        elif several and not item.name.startswith("class_"):
+            metavar, field_type, default = f"{metavar} ...", tuple[item.type, ...], field(default=())
+        flag = tyro.conf.arg(help=item.metadata["help"], metavar=metavar, help_behavior_hint="" if several else None)
+        flags.append((item.name, Annotated[field_type, flag], default))
+    return flags
+
+
+def _arguments_class():
+    return make_dataclass("Arguments", setting_flags(), bases=(_Common,), frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import keras
+
 from kmodels.errors import InputError, shorten
 
 # What must be equal beside the shapes, or the same weights compute something else.
@@ -80,6 +82,17 @@ def freeze(network, trained=("logits",)):
     """
     for layer in network.layers:
         layer.trainable = layer.name in trained
+
+
+def freeze_batch_norm(network):
+    """Freezes all batch norms, their statistics too: with few images, those of a batch say little.
+
+    Args:
+        network: a keras.Model, changed in place.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def _shapes(network):

