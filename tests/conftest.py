@@ -73,6 +73,28 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def initialised_by_numpy():
+    """A context in which networks are built without JAX's random numbers: it compiles a program for each shape."""
+
+    @contextlib.contextmanager
+    def initialised():
+        import keras
+
+        rng = np.random.default_rng(0)
+
+        def draw(self, shape, dtype=None):
+            limit = getattr(self, "maxval", 0.05)
+            return keras.ops.convert_to_tensor(rng.uniform(-limit, limit, shape).astype(dtype))
+
+        with pytest.MonkeyPatch.context() as patch:
+            for initializer in (keras.initializers.RandomUniform, keras.initializers.VarianceScaling):
+                patch.setattr(initializer, "__call__", draw)
+            yield
+
+    return initialised
+
+
+@pytest.fixture(scope="session")
 def backend():
     """The Keras backend under test."""
     import keras

@@ -67,10 +67,11 @@ def _block(x, filters, kernel_size, strides, expansion, *, name):
     shortcut = x
     if expansion > 1:
         x = _conv_norm(x, expansion * x.shape[-1], 1, name=f"{name}_expand")
-    he = _he(kernel_size**2)
-    x = depthwise_conv(x, kernel_size, strides=strides, padding="same", kernel_initializer=he, name=f"{name}_depthwise")
+    x = depthwise_conv(
+        x, kernel_size, strides=strides, padding="same", kernel_initializer=_he(), name=f"{name}_depthwise"
+    )
     x = layers.ReLU(6, name=f"{name}_depthwise_relu")(_norm(x, name=f"{name}_depthwise_norm"))
-    x = conv(x, filters, 1, bias=False, kernel_initializer=_he(filters), name=f"{name}_project")
+    x = conv(x, filters, 1, bias=False, kernel_initializer=_he(), name=f"{name}_project")
     x = _norm(x, name=f"{name}_project_norm")
     if strides == 1 and shortcut.shape[-1] == filters:
         x = layers.Add(name=f"{name}_add")([x, shortcut])
@@ -78,10 +79,8 @@ def _block(x, filters, kernel_size, strides, expansion, *, name):
 
 
 def _conv_norm(x, filters, kernel_size, *, name, strides=1, relu=None):
-    he = _he(kernel_size**2 * filters)
-    x = conv(
-        x, filters, kernel_size, strides=strides, padding="same", bias=False, kernel_initializer=he, name=f"{name}_conv"
-    )
+    options = {"strides": strides, "padding": "same", "bias": False, "kernel_initializer": _he()}
+    x = conv(x, filters, kernel_size, name=f"{name}_conv", **options)
     return layers.ReLU(6, name=relu or f"{name}_relu")(_norm(x, name=f"{name}_norm"))
 
 
@@ -90,8 +89,9 @@ def _norm(x, *, name):
     return batch_norm(x, momentum=0.99, epsilon=1e-3, name=name)
 
 
-def _he(fan_out):
-    return keras.initializers.RandomNormal(stddev=(2 / fan_out) ** 0.5)
+def _he():
+    # He et al., normal, by fan-out, as the network's authors draw it.
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def _load(network, weights):

@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -52,23 +51,8 @@ PURELY_DENSE = ("mlp", "two_layer_net")
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-@contextmanager
-def initialised_by_numpy():
-    """Networks are built in here without JAX's random numbers, for which it compiles a program for each shape."""
-    rng = np.random.default_rng(0)
-
-    def draw(self, shape, dtype=None):
-        limit = getattr(self, "maxval", 0.05)
-        return keras.ops.convert_to_tensor(rng.uniform(-limit, limit, shape).astype(dtype))
-
-    with pytest.MonkeyPatch.context() as patch:
-        for initializer in (keras.initializers.RandomUniform, keras.initializers.VarianceScaling):
-            patch.setattr(initializer, "__call__", draw)
-        yield
-
-
 @pytest.fixture(scope="module", params=MODELS)
-def network(request):
+def network(request, initialised_by_numpy):
     """Every network, built once: a deep one takes seconds."""
     size = SIZES.get(request.param, 32)
     with initialised_by_numpy():
@@ -86,7 +70,7 @@ def test_parameters_are_pinned(network):
 
 
 @pytest.mark.parametrize("name", SIX_CLASSES)
-def test_parameters_for_six_scenes_are_those_of_the_report(name):
+def test_parameters_for_six_scenes_are_those_of_the_report(name, initialised_by_numpy):
     size, parameters = SIX_CLASSES[name]
     with initialised_by_numpy():
         assert trainable_parameters(build_model(name, (size, size, 3), 6)) == parameters
@@ -147,7 +131,7 @@ def test_one_step_is_finite_and_moves_every_trainable_weight(network, images):
     assert still == []
 
 
-def test_save_and_load_give_equal_outputs(network, images, tmp_path):
+def test_save_and_load_give_equal_outputs(network, images, tmp_path, initialised_by_numpy):
     with initialised_by_numpy():
         loaded = load_network(save_network(network, tmp_path / "network.keras"))
     outputs = [model.predict_on_batch(images) for model in (network, loaded)]

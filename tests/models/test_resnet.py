@@ -18,6 +18,12 @@ from kmodels.training.trainer import build_trainer
 SHAPE = (32, 32, 3)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _initialised_by_numpy(initialised_by_numpy):
+    with initialised_by_numpy():
+        yield
+
+
 @pytest.fixture(scope="module")
 def theirs():
     """Keras' ResNet50 with random weights, statistics as after training."""
@@ -75,18 +81,27 @@ def test_fine_tuned_starts_from_the_file_and_trains_everything(file):
     )
 
 
-def test_a_record_names_the_content_of_the_weights_file_and_its_page_needs_it_no_more(file, tmp_path):
+def small(input_shape, num_classes, *, weights=None):
+    """A network with the option of resnet50 and little to compile."""
+    network = build_model("mlp", input_shape, num_classes)
+    if weights:
+        copy_weights(network, load_network(weights))
+    return network
+
+
+def test_a_record_names_the_content_of_the_weights_file_and_its_page_needs_it_no_more(tmp_path):
+    file = save_network(build_model("mlp", SHAPE, 4), tmp_path / "weights.keras")
     experiment = Experiment(
-        name="tests/frozen", dataset="synthetic", image_size=32, model="resnet50",
+        name="tests/frozen", dataset="synthetic", image_size=32, model=f"{__name__}:small",
         model_options={"weights": str(file)}, frozen=True, batch_size=20, epochs=1,
     )  # fmt: skip
     record = run(experiment, 0, tmp_path, verbose=0)
-    assert record.parameters == 20_490
+    assert record.parameters == 330
     assert record.weights_sha256 == weights_checksum(file)
     gone = replace(record, experiment=replace(experiment, model_options={"weights": "gone.keras"}))
     page = write_page([gone], tmp_path, tmp_path / "page.html").read_text()
-    assert "resnet50, 32x32 pixels, 10 classes" in page
-    assert "20,490" in page
+    assert "small, 32x32 pixels, 10 classes" in page
+    assert "330" in page
 
 
 def test_what_cannot_be_is_refused(file, tmp_path):
