@@ -65,6 +65,7 @@ class Classifier:
         network: the keras.Model.
         class_names: a tuple.
         image_shape: (height, width, channels) that images are brought to: scaled to cover it and center-cropped.
+        logits_model: from pixels to logits, the network without a softmax at its end.
 
     Raises:
         InputError: if the file cannot be loaded, or the network does not take images.
@@ -83,8 +84,8 @@ class Classifier:
         require(takes_images, "the network must have one input, images (height, width, 1 or 3)", shapes)
         self.image_shape = shapes[0] if None not in shapes[0] else about and about.image_shape
         require(self.image_shape, "the network must say the size of its images, since the file does not", shapes[0])
-        self._logits = logits_model(self.network)
-        classes = self._logits.output_shape[-1]
+        self.logits_model = logits_model(self.network)
+        classes = self.logits_model.output_shape[-1]
         names = class_names or (about and about.class_names) or [f"class {i}" for i in range(classes)]
         require(len(names) == classes, f"class_names must be {classes}, one for each output", list(names))
         self.class_names = tuple(names)
@@ -119,7 +120,7 @@ class Classifier:
                 if not isinstance(image, str):
                     pixels[i] = image
             # Always as many: another number would be compiled again.
-            for (file, image), logits in zip(batch, self._logits.predict_on_batch(pixels), strict=False):
+            for (file, image), logits in zip(batch, self.logits_model.predict_on_batch(pixels), strict=False):
                 yield Prediction(file, error=image) if isinstance(image, str) else self._prediction(file, logits)
 
     def _decoded(self, files):
@@ -138,9 +139,11 @@ class Classifier:
                     block.cancel()
 
     def _decode(self, files):
-        return [(Path(file), self._pixels(Path(file))) for file in files]
+        return [(Path(file), self.pixels(Path(file))) for file in files]
 
-    def _pixels(self, path):
+    def pixels(self, path):
+        """The pixels of an image file as the network takes them, uint8; or why it cannot be read, in words."""
+        path = Path(path)
         height, width, channels = self.image_shape
         try:
             with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as (image, _, _):

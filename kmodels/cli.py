@@ -9,7 +9,7 @@ import tyro
 
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
-from kmodels.photographs import evaluate, predict
+from kmodels.photographs import evaluate, export, predict
 from kmodels.script import leave, parse_options, run_command
 from kmodels.train_command import TrainCommand
 
@@ -28,6 +28,7 @@ def main():
         "show": show,
         "predict": predict,
         "evaluate": evaluate,
+        "export": export,
         "gradcam": gradcam,
         "tsne": tsne,
         "features": features,

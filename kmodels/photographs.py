@@ -1,4 +1,4 @@
-"""The commands for anyone's photographs: `kmodels predict` and `kmodels evaluate`."""
+"""The commands for a network in use: `kmodels predict`, `evaluate` and `export`."""
 
 import csv
 import glob
@@ -103,6 +103,37 @@ def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ..
     require(pairs, "no image in the folder can be read", str(folder))
     print(_accuracies(pairs))
     return _say_unreadable(predicted)
+
+
+def export(
+    file: Name[Path],
+    /,
+    format: Literal["saved_model", "onnx", "litert"],
+    out: Path | None = None,
+    images: Path | None = None,
+    quantise: Literal["float16", "int8"] | None = None,
+) -> int:
+    """Write a network in another program's format, and compare it with Keras on images before it is called done.
+
+    It takes float32 pixels 0..255 and gives probabilities; the names of the classes are in the file. This runs on
+    TensorFlow, whatever KERAS_BACKEND says.
+
+    Args:
+        file: the network, a .keras file.
+        format: saved_model, onnx or litert; the last two need pip install "kmodels[export]".
+        out: the file or folder to write; left out: beside FILE.
+        images: a folder of images to compare on, best with a folder for each class; left out: parts of two photographs.
+        quantise: for litert: float16, or int8, which needs images as the network will see.
+    """
+    from kmodels.export import export as write
+
+    done = write(file, format, out, images, quantise)
+    print(done.path)
+    print(f"compared with Keras on {done.images:,} images: the same class for {100 * done.same:.2f} % of them;")
+    print(f"probabilities differ by at most {done.difference:.2g}")
+    if done.accuracy is not None:
+        print(f"right: {100 * done.accuracy:.2f} %; Keras: {100 * done.keras_accuracy:.2f} %")
+    return 0
 
 
 def _accuracies(pairs):

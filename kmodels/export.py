@@ -1,0 +1,274 @@
+"""A network in other programs' formats, SavedModel, ONNX and LiteRT, compared with Keras before it is called done.
+
+Keras writes all three on TensorFlow only, so a process of its own does it there, whatever the backend in use. The
+exported network takes float32 pixels 0..255 (n, height, width, channels) and gives probabilities. Its file carries the
+names of the classes: ONNX as metadata, LiteRT as files in the zip archive at its end, SavedModel in assets.extra.
+"""
+
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kmodels.errors import InputError, require, unknown
+
+# Format -> the end of its files, and the packages that write and run it.
+FORMATS = {
+    "saved_model": ("", ("tensorflow",)),
+    "onnx": (".onnx", ("tensorflow", "tf2onnx", "onnx", "onnxruntime")),
+    "litert": (".tflite", ("tensorflow", "ai_edge_litert")),
+}
+QUANTISED = ("float16", "int8")
+# How far probabilities may differ from Keras' where nothing is quantised: by rounding.
+TOLERANCE = 1e-4
+# Of the images that are given, so many are compared, and so many tell the range of values to quantise.
+MOST_COMPARED, MOST_CALIBRATED = 1000, 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written, and how it compares with Keras on the same images.
+
+    Attributes:
+        path: of the file or folder.
+        images: how many were compared.
+        difference: the largest one of a probability.
+        same: the share of images for which both name the same class.
+        accuracy: of the exported network, and
+        keras_accuracy: of the network it was made of, on labelled images; None without labels.
+    """
+
+    path: str
+    images: int
+    difference: float
+    same: float
+    accuracy: float | None = None
+    keras_accuracy: float | None = None
+
+
+def export(file, format, out=None, images=None, quantise=None):
+    """Writes a network in another format.
+
+    Args:
+        file: a .keras file with one input of images.
+        format: "saved_model" (a folder), "onnx" or "litert".
+        out: the file or folder to write, which must not exist; None: beside `file`, with the format's ending.
+        images: a folder of images to compare on; where it has folders named as the classes, their accuracy is told,
+            too. None: parts of the two photographs that come with scikit-learn.
+        quantise: for "litert": "float16" (weights of half the size) or "int8" (a quarter, and faster on phones; needs
+            `images` that look like those it will see). None: as it is.
+
+    Returns:
+        An Exported.
+
+    Raises:
+        InputError: if a package is missing, something is there already, or the exported network does not compute what
+            Keras does.
+    """
+    file = Path(file)
+    require(file.is_file() and file.suffix == ".keras", "the network must be a .keras file that exists", str(file))
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    ending, packages = FORMATS[format]
+    require(quantise in (None, *QUANTISED), f"quantise must be None, {' or '.join(QUANTISED)}", quantise)
+    require(not quantise or format == "litert", "quantise belongs to litert", format)
+    require(quantise != "int8" or images, "int8 needs images as the network will see, a folder of them", images)
+    missing = [package for package in packages if not importlib.util.find_spec(package)]
+    if missing:
+        raise InputError(f'{format} needs {", ".join(missing)}: pip install "kmodels[export]"')
+    name = f"{file.stem}_{quantise}" if quantise else file.stem
+    path = Path(out) if out else file.with_name(f"{name}{ending or '_saved_model'}")
+    require(path.suffix == ending or not ending, f"the file to write must end in {ending}", str(path))
+    require(not path.exists(), "the file or folder to write must not exist yet", str(path))
+    require(images is None or Path(images).is_dir(), "images must be a folder that exists", str(images))
+    order = {"file": str(file.resolve()), "format": format, "quantise": quantise}
+    order |= {"images": images and str(Path(images).resolve())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that it gets there whole, by a change of name.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+        written = Path(folder) / f"network{ending}"
+        answer = _on_tensorflow({**order, "out": str(written)}, Path(folder) / "answer.json")
+        os.replace(written, path)
+    return Exported(path=str(path), **answer)
+
+
+def _on_tensorflow(order, answer):
+    """What `_work` returns in a process on TensorFlow."""
+    code = "from kmodels.export import main; main()"
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    order = json.dumps({**order, "answer": str(answer)})
+    done = subprocess.run([sys.executable, "-c", code], input=order, env=environment, capture_output=True, text=True)
+    if not answer.is_file():
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise InputError(f"the network cannot be exported: {lines[-1]}")
+    content = json.loads(answer.read_text())
+    if "error" in content:
+        raise InputError(content["error"])
+    return content
+
+
+def main():
+    """What the process on TensorFlow does: reads an order from its input, and writes the answer into a file."""
+    order = json.load(sys.stdin)
+    answer = Path(order.pop("answer"))
+    try:
+        content = _work(**order)
+    except InputError as error:
+        content = {"error": str(error)}
+    answer.write_text(json.dumps(content))
+
+
+def _work(file, format, quantise, images, out):
+    import keras
+
+    from kmodels.classifier import Classifier
+    from kmodels.models.about import About, read_about
+
+    classifier = Classifier(file)
+    shape = classifier.image_shape
+    inputs = keras.Input(shape, name="pixels")
+    network = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(classifier.logits_model(inputs)))
+    pixels, labels = _images(classifier, images)
+    expected = network.predict(pixels, batch_size=32, verbose=0)
+    about = read_about(file) or About(class_names=classifier.class_names, image_shape=shape)
+    metadata = {
+        **asdict(about),
+        "input": "pixels 0..255, float32 (n, height, width, channels)",
+        "output": "probabilities, in the order of class_names",
+    }
+    write = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}[format]
+    options = {"quantise": quantise, "pixels": pixels} if format == "litert" else {}
+    write(network, Path(out), metadata, **options)
+    run = {"saved_model": _run_saved_model, "onnx": _run_onnx, "litert": _run_litert}[format]
+    found = run(out, pixels)
+    difference = float(np.abs(found - expected).max())
+    if not quantise and not difference <= TOLERANCE:
+        raise InputError(f"the exported network is not kept: its probabilities differ from Keras' by {difference:.2g}")
+    right = [None, None] if labels is None else [float((p.argmax(axis=1) == labels).mean()) for p in (found, expected)]
+    return {
+        "images": len(pixels),
+        "difference": difference,
+        "same": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        "accuracy": right[0],
+        "keras_accuracy": right[1],
+    }
+
+
+def _images(classifier, folder):
+    """float32 pixels (n, height, width, channels) to compare on, and their labels; None without."""
+    if folder is None:
+        from PIL import Image
+        from sklearn.datasets import load_sample_images
+
+        height, width, channels = classifier.image_shape
+        parts = []
+        for picture in map(Image.fromarray, load_sample_images().images):
+            picture = picture.convert("L" if channels == 1 else "RGB")
+            columns, rows = picture.width // 4, picture.height // 4
+            for x, y in itertools.product(range(4), range(4)):
+                part = picture.crop((x * columns, y * rows, (x + 1) * columns, (y + 1) * rows))
+                parts.append(np.asarray(part.resize((width, height)), "float32").reshape(height, width, channels))
+        return np.stack(parts), None
+    from kmodels.data.file_sources import Folder
+    from kmodels.data.pillow_reading import image_suffixes, suffix_of
+
+    names = sorted(name for name in Folder(folder).walk("") if suffix_of(name) in image_suffixes())
+    # Evenly from all classes.
+    names = names[:: max(1, -(-len(names) // MOST_COMPARED))]
+    read = [(name, classifier.pixels(Path(folder) / name)) for name in names]
+    read = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
+    require(read, "the folder must have images that can be read", folder)
+    classes = [name.split("/")[0] for name, _ in read]
+    known = all(name in classifier.class_names for name in classes)
+    labels = np.array([classifier.class_names.index(name) for name in classes]) if known else None
+    return np.stack([pixels for _, pixels in read]).astype("float32"), labels
+
+
+def _write_saved_model(network, path, metadata):
+    network.export(path, format="tf_saved_model", verbose=False)
+    extra = path / "assets.extra"
+    extra.mkdir()
+    for name, text in _files(metadata).items():
+        (extra / name).write_text(text)
+
+
+def _run_saved_model(path, pixels):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    return np.concatenate([loaded.serve(batch).numpy() for batch in _batches(pixels)])
+
+
+def _write_onnx(network, path, metadata):
+    import warnings
+
+    import onnx
+
+    with warnings.catch_warnings():
+        # tf2onnx uses names that NumPy is about to change.
+        warnings.simplefilter("ignore")
+        network.export(path, format="onnx", verbose=False)
+    model = onnx.load(path)
+    for name, value in metadata.items():
+        model.metadata_props.add(key=name, value=value if isinstance(value, str) else json.dumps(value))
+    onnx.save(model, path)
+
+
+def _run_onnx(path, pixels):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    return np.concatenate([session.run(None, {given.name: batch})[0] for batch in _batches(pixels)])
+
+
+def _write_litert(network, path, metadata, quantise, pixels):
+    import tensorflow as tf
+
+    if quantise is None:
+        network.export(path, format="litert", verbose=False)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            network.export(folder, format="tf_saved_model", verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if quantise == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            else:
+                shown = pixels[:: max(1, len(pixels) // MOST_CALIBRATED)]
+                converter.representative_dataset = lambda: ([one[None]] for one in shown)
+            path.write_bytes(converter.convert())
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, text in _files(metadata).items():
+            archive.writestr(name, text)
+
+
+def _run_litert(path, pixels):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path)
+    given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.allocate_tensors()
+    found = []
+    for one in pixels:
+        interpreter.set_tensor(given, one[None])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(result)[0])
+    return np.stack(found)
+
+
+def _files(metadata):
+    return {"kmodels.json": json.dumps(metadata, indent=1), "labels.txt": "\n".join(metadata["class_names"]) + "\n"}
+
+
+def _batches(pixels):
+    return (pixels[start : start + 32] for start in range(0, len(pixels), 32))

@@ -1,0 +1,110 @@
+"""A network in other programs' formats computes what Keras does, and says so of itself."""
+
+import json
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmodels import InputError, build_model, cli
+from kmodels.analysis import predict_logits
+from kmodels.export import FORMATS, export
+from kmodels.models.about import About
+from kmodels.models.saving import save_network
+
+NAMES = ("cat", "dog", "ei")
+
+pytestmark = pytest.mark.skipif(
+    os.environ["KERAS_BACKEND"] != "tensorflow", reason="what is tried runs on TensorFlow, whatever this process does"
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "network.keras"
+    return save_network(
+        build_model("conv_net", (32, 32, 3), 3), path, About(class_names=NAMES, image_shape=(32, 32, 3))
+    )
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for number in range(12):
+        path = folder / NAMES[number % 3] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), np.uint8)).save(path)
+    return folder
+
+
+def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, capsys):
+    tf = pytest.importorskip("tensorflow")
+    out = tmp_path / "saved"
+    arguments = ["kmodels", "export", str(file), "--format", "saved_model", "--out", str(out), "--images", str(images)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert "compared with Keras on 12 images: the same class for 100.00 %" in capsys.readouterr().out
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype("float32")
+    with tf.device("CPU"):
+        loaded = tf.saved_model.load(str(out))
+        found = loaded.serve(pixels).numpy()
+    logits = predict_logits(keras.models.load_model(file), pixels)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert (out / "assets.extra" / "labels.txt").read_text().split() == list(NAMES)
+
+
+def test_an_onnx_file_runs_without_keras(file, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    done = export(file, "onnx", tmp_path / "network.onnx")
+    assert done.difference < 1e-4
+    assert (done.images, done.accuracy) == (32, None)
+    session = onnxruntime.InferenceSession(done.path, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(NAMES)
+    (given,) = session.get_inputs()
+    (probabilities,) = session.run(None, {given.name: np.zeros((1, 32, 32, 3), "float32")})
+    np.testing.assert_allclose(probabilities.sum(), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantise", [None, "int8"])
+def test_a_litert_file_knows_its_classes_and_tells_what_quantising_costs(file, images, tmp_path, quantise):
+    pytest.importorskip("ai_edge_litert")
+    done = export(file, "litert", tmp_path / "network.tflite", images, quantise)
+    assert done.difference < (0.2 if quantise else 1e-4)
+    assert (done.images, done.accuracy is None) == (12, False)
+    with zipfile.ZipFile(done.path) as archive:
+        assert archive.read("labels.txt").decode().split() == list(NAMES)
+    if quantise:
+        assert Path(done.path).stat().st_size < file.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "tensorrt"}, "unknown format 'tensorrt'"),
+        ({"format": "onnx", "quantise": "int8"}, "quantise belongs to litert"),
+        ({"format": "litert", "quantise": "int8"}, "int8 needs images"),
+        ({"format": "litert", "out": "network.onnx"}, "must end in .tflite"),
+        ({"format": "saved_model", "out": "."}, "must not exist yet"),
+        ({"format": "saved_model", "images": "nowhere"}, "images must be a folder"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(file, options, message, monkeypatch):
+    monkeypatch.setattr("kmodels.export.FORMATS", {name: (ending, ()) for name, (ending, _) in FORMATS.items()})
+    with pytest.raises(InputError, match=message):
+        export(file, **options)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(file, monkeypatch):
+    monkeypatch.setattr("kmodels.export.FORMATS", {"onnx": (".onnx", ("no_such_package",))})
+    with pytest.raises(InputError, match=r"onnx needs no_such_package: pip install \"kmodels\[export\]\""):
+        export(file, "onnx")
