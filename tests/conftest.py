@@ -1,6 +1,7 @@
 """What every test shares: a cache of its own, so that no test reads or leaves anything in the user's."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -70,6 +71,13 @@ def mount(folder, options):
 def _own_cache(tmp_path_factory):
     os.environ["KMODELS_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.getbasetemp() / "tfds")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _spare_the_garbage_collector():
+    # Each training collects garbage, and looks at all objects for it: of imports and earlier tests there are millions.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
