@@ -329,6 +329,8 @@ def _input_errors():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # scikit-learn 1.6 asks newer versions of SciPy for an option that they no longer have.
+            warnings.filterwarnings("ignore", "Unknown solver options")
             yield
     except ValueError as error:
         # The lines after the first suggest other estimators.
