@@ -23,7 +23,7 @@ DIGITS = Experiment(
 
 NEXT = """What to try next:
   python experiments/quickstart.py --learning-rate 0.02 --seeds 1 2      another rate, two seeds
-  python experiments/quickstart.py --dataset folder --data-dir DIR       your own images, DIR/<class>/<file>
+  kmodels train DIR                                                      your own photographs, DIR/<class>/<file>
   python experiments/cifar10_small_cnns.py --list                        the experiments of a report
   kmodels --help                                                         data, networks, Grad-CAM, reports"""
 

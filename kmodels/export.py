@@ -179,9 +179,9 @@ def _images(classifier, folder):
                 parts.append(np.asarray(part.resize((width, height)), "float32").reshape(height, width, channels))
         return np.stack(parts), None
     from kmodels.data.file_sources import Folder
-    from kmodels.data.pillow_reading import image_suffixes, suffix_of
+    from kmodels.data.image_files import class_folder
 
-    names = sorted(name for name in Folder(folder).walk("") if suffix_of(name) in image_suffixes())
+    names = class_folder(Folder(folder), "").images
     # Evenly from all classes.
     names = names[:: max(1, -(-len(names) // MOST_COMPARED))]
     read = [(name, classifier.pixels(Path(folder) / name)) for name in names]

@@ -14,7 +14,6 @@ import tyro
 from kmodels.backend import check_backend
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder
-from kmodels.data.pillow_reading import image_suffixes, suffix_of
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import clip, columns, printable
@@ -138,8 +137,7 @@ def export(
 
 def _accuracies(pairs):
     """Accuracy of each class and of all, with what each is taken for most often; pairs of true and predicted names."""
-    from scipy.stats import binomtest
-
+    from kmodels.analysis.metrics import accuracy_interval
     from kmodels.report.tables import aligned, percent
 
     rows = [("class", "images", "right %", "most often taken for")]
@@ -150,7 +148,7 @@ def _accuracies(pairs):
         rows.append((printable(name), f"{taken.total():,}", percent(taken[name] / taken.total()), mistaken))
     right, total = sum(truth == predicted for truth, predicted in pairs), len(pairs)
     rows.append(("all", f"{total:,}", percent(right / total), ""))
-    low, high = binomtest(right, total).proportion_ci(method="wilson")
+    low, high = accuracy_interval(right, total)
     interval = f"95 % interval of the accuracy: {percent(low)} to {percent(high)} % (Wilson)"
     return f"{aligned(rows, right=(1, 2))}\n{interval}"
 
@@ -179,8 +177,7 @@ def _files(names):
 
 
 def _inside(folder):
-    suffixes = image_suffixes()
-    images = sorted(name for name in Folder(folder).walk("") if suffix_of(name) in suffixes)
+    images = class_folder(Folder(folder), "").images
     require(images, "there is no image file in the folder", str(folder))
     return [folder / name for name in images]
 

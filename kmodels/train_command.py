@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
+from kmodels.errors import require
 from kmodels.experiment import Experiment
 from kmodels.report import tables, write_report
 from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
@@ -46,6 +47,7 @@ class _Folder(Running):
         check_backend()
         if self.deterministic:
             make_deterministic()
+        require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
         on_cpu, pretrained = device_name().startswith("cpu"), can_start_pretrained()
         experiments = choose(_title(self.folder), self._given(), pretrained, on_cpu)
         self._say_what(experiments, pretrained, on_cpu)

@@ -103,6 +103,21 @@ def initialised_by_numpy():
 
 
 @pytest.fixture(scope="session")
+def colours(tmp_path_factory):
+    """A folder of small images of three colours, twenty each; its name cannot be that of an experiment."""
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("my colours!"), np.random.default_rng(0)
+    for channel, name in enumerate(("blue", "green", "red")):
+        (folder / name).mkdir()
+        for number in range(20):
+            pixels = rng.integers(0, 60, (20, 24, 3), np.uint8)
+            pixels[..., 2 - channel] += 150
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def backend():
     """The Keras backend under test."""
     import keras

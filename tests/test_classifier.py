@@ -14,22 +14,14 @@ from kmodels.models.saving import save_network
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(colours, tmp_path_factory):
     """The .keras file of a run on three colours, and the folder of its images."""
-    folder, rng = tmp_path_factory.mktemp("colours"), np.random.default_rng(0)
-    for channel, name in enumerate(("blue", "green", "red")):
-        for number in range(20):
-            pixels = rng.integers(0, 60, (20, 24, 3), np.uint8)
-            pixels[..., 2 - channel] += 150
-            path = folder / name / f"{number}.png"
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(path)
     experiment = Experiment(
         name="tests/colours", dataset="folder", image_size=16, model="mlp", batch_size=12, epochs=12, patience=None
     )
     out = tmp_path_factory.mktemp("out")
-    record = run(experiment, 0, out, data_dir=folder, verbose=0)
-    return out / f"{record.stem}.keras", folder, record
+    record = run(experiment, 0, out, data_dir=colours, verbose=0)
+    return out / f"{record.stem}.keras", colours, record
 
 
 def test_a_network_of_a_run_knows_its_classes_and_plain_keras_loads_it(trained):

@@ -2,26 +2,10 @@
 
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from kmodels import Classifier, InputError, cli, read_records, train_command
 from kmodels.train_command import choose
-
-
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory):
-    """A folder of small images of three colours, its name no name of an experiment."""
-    folder, rng = tmp_path_factory.mktemp("my colours!"), np.random.default_rng(0)
-    for channel, name in enumerate(("blue", "green", "red")):
-        for number in range(20):
-            pixels = rng.integers(0, 60, (20, 24, 3), np.uint8)
-            pixels[..., 2 - channel] += 150
-            path = folder / name / f"{number}.png"
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return folder
 
 
 def kmodels(monkeypatch, *arguments):
@@ -58,8 +42,10 @@ def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatc
 
 
 def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, capsys, tmp_path):
-    assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path, "--model", "mlp") == 2
-    assert "data_dir must be a folder that exists" in capsys.readouterr().err
+    assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert "the folder of photographs must exist" in err
+    assert not out
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--model", "mlpp") == 2
     assert "did you mean mlp" in capsys.readouterr().err
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--learning-rate", "-1") == 2

@@ -12,6 +12,7 @@ from kmodels.data.file_sources import Folder
 from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
+from kmodels.models.about import read_about
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
@@ -27,7 +28,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     """Writes Grad-CAM of a network on image files, for the class that it predicts: of one layer, and of several.
 
     Images are scaled to cover the network's input and cropped to its centre, as everywhere in kmodels. Classes have
-    their names where the network's record lies beside it, else their indices.
+    their names where the file or a record beside it knows them, else their indices.
 
     Args:
         file: a .keras file with one input of images, (height, width, 1 or 3).
@@ -105,7 +106,9 @@ def _rgb(path):
 
 
 def _class_names(file):
-    """Those of the record beside the network; none without a record."""
+    """Those that the file knows, else those of the record beside it; none without either."""
+    if about := read_about(file):
+        return about.class_names
     record = file.with_suffix(".json")
     if not record.is_file():
         return ()

@@ -2,7 +2,7 @@
 
 import statistics
 
-from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
+from kmodels.analysis.metrics import accuracy_interval, balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
 from kmodels.records import summarise
@@ -116,11 +116,8 @@ def measured(records):
 
 def accuracy_text(evaluation):
     """The accuracy of an Evaluation with its 95 % interval (Wilson's), in words."""
-    # It takes half a second to import.
-    from scipy.stats import binomtest
-
     total, right = evaluation.examples, round(evaluation.accuracy * evaluation.examples)
-    low, high = binomtest(right, total).proportion_ci(method="wilson")
+    low, high = accuracy_interval(right, total)
     return (
         f"{100 * evaluation.accuracy:.1f} % of {total:,} test images right "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
