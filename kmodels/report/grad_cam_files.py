@@ -28,7 +28,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     """Writes Grad-CAM of a network on image files, for the class that it predicts: of one layer, and of several.
 
     Images are scaled to cover the network's input and cropped to its centre, as everywhere in kmodels. Classes have
-    their names where the file or a record beside it knows them, else their indices.
+    their names where a record beside the file or the file itself has them, else their indices.
 
     Args:
         file: a .keras file with one input of images, (height, width, 1 or 3).
@@ -106,14 +106,11 @@ def _rgb(path):
 
 
 def _class_names(file):
-    """Those that the file knows, else those of the record beside it; none without either."""
-    if about := read_about(file):
-        return about.class_names
+    """Those of the record beside the network, else those that the file itself knows; none without either."""
     record = file.with_suffix(".json")
-    if not record.is_file():
-        return ()
     try:
-        return read_record(record).class_names
+        known = read_record(record) if record.is_file() else read_about(file)
+        return known.class_names if known else ()
     except InputError as error:
         print(f"no class names: {error}")
         return ()
