@@ -104,6 +104,40 @@ def looks_like_probabilities(outputs, least=2):
     return bool(within and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=1e-3))
 
 
+def check_images(network, logits, images):
+    """Raises InputError for images that a network does not take, and for outputs that are probabilities.
+
+    Args:
+        network: a built keras.Model.
+        logits: what `logits_network` made of it.
+        images: (n, height, width, channels), of which the first are looked at.
+    """
+    wanted, shape = network.input_shape[1:], images.shape[1:]
+    if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
+        hint = ""
+        if wanted[-1] == 3 and shape[-1] == 1:
+            hint = "; np.repeat(images, 3, axis=-1) makes grey images ones of three channels"
+        raise InputError(f"the network takes images {wanted}, and those of the dataset are {shape}{hint}")
+    sample = np.asarray(images[:64])
+    if sample.dtype != np.uint8 and sample.max() <= 1 and _divides_by_255(network):
+        raise InputError(
+            "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
+            f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
+        )
+    # Only where the end cannot be seen, since JAX compiles this forward pass operation by operation.
+    ends_in_dense = isinstance(network.layers[-1], layers.Dense)
+    if logits is network and not ends_in_dense and looks_like_probabilities(ops.convert_to_numpy(logits(sample))):
+        raise InputError(
+            "the network must end in logits, or in a softmax or sigmoid that can be seen (a Dense layer with that "
+            "activation, or an Activation or Softmax layer). Received: outputs that are probabilities"
+        )
+
+
+def _divides_by_255(network):
+    scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, layers.Rescaling)]
+    return bool(scales) and scales[0] < 0.1
+
+
 class PreActivation(layers.Layer):
     """What a Dense layer computes before its activation, from the layer's own variables.
 

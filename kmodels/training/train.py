@@ -21,7 +21,7 @@ from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, require_whole, unknown
-from kmodels.models.logits import logits_network, looks_like_probabilities
+from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.compilation import keep_compiled
@@ -195,7 +195,7 @@ class Training:
         with self.devices.scope() if self.devices else nullcontext():
             self._trained = _copy_of(network) if self.devices else network
             logits = logits_network(self._trained, classes)
-            _check_images(self._trained, logits, dataset)
+            check_images(self._trained, logits, dataset.train.images)
             self.trainer = build_trainer(
                 logits,
                 self._optimizer(network),
@@ -403,35 +403,3 @@ def check_on_device(on_device, data_loader):
         "on_device must be None or False except on JAX with data_loader 'arrays'",
         on_device,
     )
-
-
-def _check_images(network, logits, dataset):
-    """Refuses images of another shape or range than the network takes, and outputs that are probabilities."""
-    wanted, shape = network.input_shape[1:], dataset.train.images.shape[1:]
-    if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
-        hint = ""
-        if wanted[-1] == 3 and shape[-1] == 1:
-            hint = "; np.repeat(images, 3, axis=-1) makes grey images ones of three channels"
-        raise InputError(f"the network takes images {wanted}, and those of the dataset are {shape}{hint}")
-    sample = np.asarray(dataset.train.images[:64])
-    if sample.dtype != np.uint8 and sample.max() <= 1 and _divides_by_255(network):
-        raise InputError(
-            "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
-            f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
-        )
-    # Only where the end cannot be seen, since JAX compiles this forward pass operation by operation.
-    ends_in_dense = isinstance(network.layers[-1], keras.layers.Dense)
-    if logits is network and not ends_in_dense and looks_like_probabilities(_outputs(logits, sample)):
-        raise InputError(
-            "the network must end in logits, or in a softmax or sigmoid that can be seen (a Dense layer with that "
-            "activation, or an Activation or Softmax layer). Received: outputs that are probabilities"
-        )
-
-
-def _outputs(network, images):
-    return keras.ops.convert_to_numpy(network(images))
-
-
-def _divides_by_255(network):
-    scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
-    return bool(scales) and scales[0] < 0.1

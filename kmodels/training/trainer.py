@@ -4,7 +4,7 @@ import keras
 
 from kmodels.augment import build_augmentation
 from kmodels.augment.mixing import mixing_layer
-from kmodels.training.faster_layers import use_fast_layers
+from kmodels.models.faster_layers import use_fast_layers
 from kmodels.training.losses import CrossEntropy
 
 

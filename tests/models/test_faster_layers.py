@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmodels import build_model
-from kmodels.training.faster_layers import FastLayer, use_fast_layers
+from kmodels.models.faster_layers import FastLayer, use_fast_layers
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_state, build_trainer
 
@@ -34,7 +34,7 @@ def test_pooling_and_its_gradient_are_jax_own(size, strides, padding):
     import jax
     from jax import lax
 
-    from kmodels.training.jax_ops import max_pool
+    from kmodels.models.jax_ops import max_pool
 
     def stock(images):
         window, step, around = (1, *size, 1), (1, *strides, 1), ((0, 0), *padding, (0, 0))
@@ -56,7 +56,7 @@ def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
     import jax
     import jax.numpy as jnp
 
-    from kmodels.training.jax_ops import max_pool
+    from kmodels.models.jax_ops import max_pool
 
     def gradient(images):
         return jax.grad(lambda images: (max_pool(images, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 2).sum())(images)
@@ -177,7 +177,7 @@ def test_batch_normalisation_with_a_mask_or_of_integers_stays_keras_own():
 
 @pytest.mark.usefixtures("jax_only")
 def test_batch_normalisation_far_from_zero_loses_no_digits_near_its_moving_mean():
-    from kmodels.training.jax_ops import batch_norm
+    from kmodels.models.jax_ops import batch_norm
 
     inputs = np.random.default_rng(0).normal(3000, 1, (4096, 2)).astype(np.float32)
     ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
@@ -191,7 +191,7 @@ def test_batch_normalisation_works_in_half_precision_and_for_several_seeds_at_on
     import jax
     import jax.numpy as jnp
 
-    from kmodels.training.jax_ops import batch_norm
+    from kmodels.models.jax_ops import batch_norm
 
     ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
 
@@ -208,7 +208,7 @@ def test_batch_normalisation_works_in_half_precision_and_for_several_seeds_at_on
 
 @pytest.mark.usefixtures("jax_only")
 def test_random_numbers_are_those_of_keras():
-    from kmodels.training.jax_ops import uniform
+    from kmodels.models.jax_ops import uniform
 
     ours, theirs = (keras.random.SeedGenerator(3) for _ in range(2))
     for shape in ((5, 7, 11), (1,), ()):
@@ -274,7 +274,7 @@ def test_dropout_of_whole_channels_stays_so():
 def test_adaptive_pooling_by_slices_has_the_values_of_keras(size, backend, monkeypatch):
     if backend == "tensorflow":
         pytest.skip("TensorFlow's own repeats")
-    from kmodels.training import faster_layers
+    from kmodels.models import faster_layers
 
     layer = keras.layers.AdaptiveAveragePooling2D(size)
     image = keras.Input((7, 8, 3))

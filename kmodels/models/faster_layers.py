@@ -100,7 +100,7 @@ class FastMaxPooling2D(FastLayer):
     def call(self, inputs):
         from jax import lax
 
-        from kmodels.training.jax_ops import max_pool
+        from kmodels.models.jax_ops import max_pool
 
         size, strides = self.layer.pool_size, self.layer.strides
         padding = lax.padtype_to_pads(inputs.shape[1:3], size, strides, self.layer.padding.upper())
@@ -136,7 +136,7 @@ class FastBatchNormalization(FastLayer):
         import jax.numpy as jnp
         from jax import lax
 
-        from kmodels.training.jax_ops import batch_norm
+        from kmodels.models.jax_ops import batch_norm
 
         layer = self.layer
         if mask is not None or not jnp.issubdtype(inputs.dtype, jnp.floating):
@@ -177,7 +177,7 @@ class FastDropout(FastLayer):
 def _uniform():
     if keras.backend.backend() != "jax":
         return keras.random.uniform
-    from kmodels.training.jax_ops import uniform
+    from kmodels.models.jax_ops import uniform
 
     return uniform
 
