@@ -23,6 +23,8 @@ from kmodels.files import writable_folder
 
 SPLITS = ("train", "val", "test")
 PARTS = ("images", "labels", "index")
+# A further part of the splits that are read from image files.
+FILES = "files"
 # Part of every key: raise it when the content of prepared folders, or the way to prepare them, changes.
 FORMAT = 2
 REMEDY = "the environment variable KMODELS_CACHE chooses another folder for prepared datasets"
@@ -90,6 +92,10 @@ class Writer:
         split = self.split(name, len(labels), *images.shape[1:3])
         split.images[:], split.labels[:], split.index[:] = images, labels, index
 
+    def files(self, name, paths):
+        """Keeps the paths of the image files of a split, in its order."""
+        np.save(self.folder / f"{name}_{FILES}.npy", np.array([os.fsencode(path) for path in paths]))
+
     def keep(self, name, indices):
         """Cuts a split that is filled down to some of its examples.
 
@@ -97,8 +103,10 @@ class Writer:
             name: "train", "val" or "test".
             indices: of the examples that stay, in order.
         """
-        for part in PARTS:
+        for part in (*PARTS, FILES):
             path = self.folder / f"{name}_{part}.npy"
+            if not path.exists():
+                continue
             whole = path.rename(path.with_suffix(".whole"))
             before = np.load(whole, mmap_mode="r")
             after = self._array(path.stem, before.dtype, (len(indices), *before.shape[1:]))
@@ -239,7 +247,9 @@ def _open(folder):
 
 def _open_split(folder, split):
     images, labels, index = (np.load(folder / f"{split}_{part}.npy", mmap_mode="r") for part in PARTS)
-    return Split(images, np.asarray(labels), np.asarray(index))
+    files = folder / f"{split}_{FILES}.npy"
+    names = np.load(files, mmap_mode="r") if files.exists() else None
+    return Split(images, np.asarray(labels), np.asarray(index), names)
 
 
 def _meta_digest(meta):

@@ -1,6 +1,7 @@
 """What every source returns: three splits of images and labels, and where they came from."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,8 @@ class Split:
             that has a name. Datasets from arrays have any number of channels, and may have float32 pixels.
         labels: int32 (n,), 0..classes-1.
         index: int64 (n,), the index of each image in the order of its source.
+        files: bytes (n,), the path of each image file from the top of its folder, as the system has it; None for images
+            of no files of their own.
 
     Example:
         train = load_dataset("digits").train
@@ -30,6 +33,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
     index: np.ndarray
+    files: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -37,7 +41,13 @@ class Split:
     def take(self, indices):
         """Copies the images at these indices into a new Split."""
         indices = np.asarray(indices)
-        return Split(np.asarray(self.images[indices]), self.labels[indices], self.index[indices])
+        files = None if self.files is None else self.files[indices]
+        return Split(np.asarray(self.images[indices]), self.labels[indices], self.index[indices], files)
+
+
+def image_name(part, i):
+    """What to call image i of a part of a dataset, which has `index` and `files`: its file, or its index."""
+    return f"image {part.index[i]}" if part.files is None else os.fsdecode(part.files[i])
 
 
 @dataclass(frozen=True, eq=False)

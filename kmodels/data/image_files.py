@@ -199,6 +199,7 @@ def _decode(title, files, plan, image_size, writer):
             arrays = writer.split(split, len(images), size[1], size[0])
             arrays.labels[:] = [entry.label for entry in images]
             arrays.index[:] = [entry.index for entry in images]
+            writer.files(split, [entry.name for entry in images])
             decode = partial(_decode_block, files, images, arrays.images, size, image_size)
             # Blocks write their pixels themselves and return only tallies: results that wait here need little memory.
             for block in pool.map(decode, range(0, len(images), BLOCK)):

@@ -20,7 +20,6 @@ import keras
 import numpy as np
 
 from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau, tau_normalised
-from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
 from kmodels.components import call_with
 from kmodels.data.cache import SPLITS
 from kmodels.errors import require
@@ -50,7 +49,7 @@ def fit_head(job, verbose=None):
         "tau_norm": _fit_tau_norm,
     }
     start = time.perf_counter()
-    evaluate, parameters, chosen = fit.get(job.experiment.head, _fit_own)(job, dataset, say)
+    outputs, parameters, chosen = fit.get(job.experiment.head, _fit_own)(job, dataset, say)
     fields = {
         "parameters": int(parameters),
         "history": {},
@@ -59,7 +58,8 @@ def fit_head(job, verbose=None):
         "head": chosen,
         "network_sha256": weights_checksum(job.path(".keras")),
     }
-    record, _ = job.write("completed", **fields, **{name: evaluate(getattr(dataset, name)) for name in SPLITS})
+    evaluations = job.evaluations({name: outputs(getattr(dataset, name).images) for name in SPLITS})
+    record, _ = job.write("completed", **fields, **evaluations)
     for name, value in record.chosen.items():
         say(f"chosen on val: {name} {value:g}")
     say(f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images")
@@ -123,7 +123,7 @@ def _fit_logistic(job, dataset, say):
         "converged": head.converged_,
         "val_loss": _by_name({C: -score for C, score in head.val_scores_.items()}),
     }
-    return lambda split: evaluate_logits(split.labels, split.images @ kernel + bias), kernel.size + bias.size, chosen
+    return lambda features: features @ kernel + bias, kernel.size + bias.size, chosen
 
 
 def _class_weight(job, train):
@@ -143,12 +143,12 @@ def _fit_svm(job, dataset, say):
     parts = ("coef_",) if svm.kernel == "linear" else ("support_vectors_", "dual_coef_")
     parameters = sum(getattr(svm.pipeline_[-1], part).size for part in (*parts, "intercept_"))
     chosen = {"C": svm.C_, "converged": svm.converged_, "val_accuracy": _by_name(svm.val_scores_)}
-    return _predictions_of(svm, dataset), parameters, chosen
+    return svm.predict, parameters, chosen
 
 
 def _fit_nearest_mean(job, dataset, say):
     head = NearestClassMean().fit(dataset.train.images, dataset.train.labels)
-    return _predictions_of(head, dataset), len(np.unique(dataset.train.labels)) * dataset.train.images.shape[1], None
+    return head.predict, len(np.unique(dataset.train.labels)) * dataset.train.images.shape[1], None
 
 
 def _fit_tau_norm(job, dataset, say):
@@ -157,7 +157,7 @@ def _fit_tau_norm(job, dataset, say):
     scaled = tau_normalised(kernel, tau)
     save_network(with_classifier(job.backbone, scaled, np.zeros_like(bias)), job.path(".keras"), job.about)
     chosen = {"tau": tau, "val_accuracy": _by_name(accuracies)}
-    return lambda split: evaluate_logits(split.labels, split.images @ scaled), kernel.size, chosen
+    return lambda features: features @ scaled, kernel.size, chosen
 
 
 def _fit_own(job, dataset, say):
@@ -165,12 +165,7 @@ def _fit_own(job, dataset, say):
     rule = f"{job.experiment.head} must return a classifier with fit and predict, as scikit-learn's"
     require(hasattr(head, "fit") and hasattr(head, "predict"), rule, type(head).__name__)
     head.fit(dataset.train.images, dataset.train.labels)
-    return _predictions_of(head, dataset), dataset.train.images.shape[1] * len(dataset.class_names), None
-
-
-def _predictions_of(head, dataset):
-    classes = len(dataset.class_names)
-    return lambda split: evaluate_predictions(split.labels, head.predict(split.images), classes)
+    return head.predict, dataset.train.images.shape[1] * len(dataset.class_names), None
 
 
 def _by_name(scores):

@@ -6,6 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
 from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
@@ -14,6 +17,7 @@ from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
 from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
+from kmodels.predictions import KEPT, predictions_of, write_predictions
 from kmodels.records import Record, finite, read_record, record_stem, write_record
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
@@ -43,7 +47,7 @@ class Job:
 
     def __init__(self, experiment, seed, out, data_dir=None, skip_unreadable=False, parents=None, opened=None):
         require_whole("seed", seed, 0)
-        self.experiment, self.seed, self.out = experiment, int(seed), writable_folder(out)
+        self.experiment, self.seed, self.out, self.data_dir = experiment, int(seed), writable_folder(out), data_dir
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.components = {name: load_component(name, text) for name, text in experiment.references.items()}
         self.code = {name: source_digest(component) for name, component in self.components.items()} or None
@@ -152,6 +156,27 @@ class Job:
         if "augmentation" not in self.components:
             return self.experiment.augmentation
         return from_component(self.experiment.augmentation, self.components["augmentation"])
+
+    def evaluations(self, outputs):
+        """{split: Evaluation}; the predictions of each image are written beside the record, see predictions.py.
+
+        Args:
+            outputs: {split: logits, floats (n, classes), or predicted classes, ints (n,)}.
+        """
+        splits = {name: getattr(self.dataset, name) for name in outputs}
+        classes = len(self.dataset.class_names)
+        found = {
+            name: evaluate_logits(split.labels, outputs[name])
+            if np.shape(outputs[name])[1:] == (classes,)
+            else evaluate_predictions(split.labels, outputs[name], classes)
+            for name, split in splits.items()
+        }
+        try:
+            kept = {name: predictions_of(splits[name], outputs[name], self.data_dir) for name in KEPT}
+            write_predictions(self.path(".json"), kept)
+        except InputError as error:
+            print(f"{error}; the predictions of each image are not kept")
+        return found
 
     def write(self, status, training=None, error=None, **fields):
         """Writes the record, to a temporary folder where `out` has become unwritable; returns it and its path."""

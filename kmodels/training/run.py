@@ -148,7 +148,8 @@ def finish(job, training, seeds_at_once=1):
         job.clean_up(training)
         return record
     with job.recording_failure(training):
-        evaluations = {name: fitted.evaluate(getattr(training.dataset, name)) for name in SPLITS}
+        outputs = {name: fitted.logits(getattr(training.dataset, name)) for name in SPLITS}
+        evaluations = job.evaluations(outputs)
     network = training.network
     if job.experiment.head == "crt":
         network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())

@@ -164,7 +164,11 @@ class Fitted:
         if not isinstance(split, Split):
             images, labels = split
             split = Split(np.asarray(images), np.asarray(labels), np.arange(len(labels)))
-        return evaluate_logits(split.labels, self._logits(split))
+        return evaluate_logits(split.labels, self.logits(split))
+
+    def logits(self, split):
+        """What the network says of every image of a Split, in its order: float32 (n, classes)."""
+        return self._logits(split)
 
 
 class Training:
