@@ -58,8 +58,9 @@ def fit_head(job, verbose=None):
         "head": chosen,
         "network_sha256": weights_checksum(job.path(".keras")),
     }
-    evaluations = job.evaluations({name: outputs(getattr(dataset, name).images) for name in SPLITS})
-    record, _ = job.write("completed", **fields, **evaluations)
+    found = {name: outputs(getattr(dataset, name).images) for name in SPLITS}
+    record, _ = job.write("completed", **fields, **job.evaluations(found))
+    job.keep_predictions(found)
     for name, value in record.chosen.items():
         say(f"chosen on val: {name} {value:g}")
     say(f"test accuracy {100 * record.test.accuracy:.2f} % of {record.test.examples:,} images")

@@ -158,25 +158,30 @@ class Job:
         return from_component(self.experiment.augmentation, self.components["augmentation"])
 
     def evaluations(self, outputs):
-        """{split: Evaluation}; the predictions of each image are written beside the record, see predictions.py.
+        """{split: Evaluation}.
 
         Args:
             outputs: {split: logits, floats (n, classes), or predicted classes, ints (n,)}.
         """
-        splits = {name: getattr(self.dataset, name) for name in outputs}
         classes = len(self.dataset.class_names)
-        found = {
-            name: evaluate_logits(split.labels, outputs[name])
-            if np.shape(outputs[name])[1:] == (classes,)
-            else evaluate_predictions(split.labels, outputs[name], classes)
-            for name, split in splits.items()
-        }
+
+        def evaluation(labels, output):
+            if np.shape(output)[1:] == (classes,):
+                return evaluate_logits(labels, output)
+            return evaluate_predictions(labels, output, classes)
+
+        return {name: evaluation(getattr(self.dataset, name).labels, output) for name, output in outputs.items()}
+
+    def keep_predictions(self, outputs):
+        """Writes the predictions of each image beside the record, see predictions.py; arguments as `evaluations`.
+
+        After the record, which matters more where the disk is full.
+        """
         try:
-            kept = {name: predictions_of(splits[name], outputs[name], self.data_dir) for name in KEPT}
+            kept = {name: predictions_of(getattr(self.dataset, name), outputs[name], self.data_dir) for name in KEPT}
             write_predictions(self.path(".json"), kept)
         except InputError as error:
             print(f"{error}; the predictions of each image are not kept")
-        return found
 
     def write(self, status, training=None, error=None, **fields):
         """Writes the record, to a temporary folder where `out` has become unwritable; returns it and its path."""

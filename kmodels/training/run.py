@@ -157,6 +157,7 @@ def finish(job, training, seeds_at_once=1):
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
     record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
+    job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
         kept = "the last epoch" if job.experiment.keep == "last" else best
