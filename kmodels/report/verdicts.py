@@ -7,15 +7,14 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import statistics
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from kmodels.analysis.intervals import CONFIDENCE, t_interval
 from kmodels.experiment import OF_TRAINING
 from kmodels.report.claims import Bound, Claim
 from kmodels.report.tables import changed_settings, on_published_data, pixels_name, size_name
 
-CONFIDENCE = 0.95
 KEPT, BROKEN, OPEN = "kept", "broken", "open"
 # Fields that the words for the images cover.
 OF_THE_IMAGES = ("dataset", "image_size", "subset")
@@ -204,20 +203,7 @@ def _interval(numbers, confidence, exact):
         confidence: 0 to 1.
         exact: whether one run is enough.
     """
-    fewest = min(map(len, numbers))
-    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
     if exact:
+        value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
         return value, value
-    if fewest < 2:
-        return None, None
-    if all(len(set(side)) == 1 for side in numbers):
-        # Two equal numbers say nothing about the spread.
-        return (value, value) if fewest > 2 else (None, None)
-    from scipy import stats
-
-    with warnings.catch_warnings():
-        # One of the two may have the same number for every seed.
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-        test = stats.ttest_ind(*numbers, equal_var=False) if len(numbers) > 1 else stats.ttest_1samp(*numbers, 0)
-    low, high = test.confidence_interval(confidence)
-    return float(low), float(high)
+    return t_interval(numbers, confidence)

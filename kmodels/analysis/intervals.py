@@ -1,0 +1,197 @@
+"""Whether one accuracy is higher than another: intervals of differences, McNemar's test, and how much would be needed.
+
+SciPy's statistics take half a second to import, so functions import them.
+"""
+
+import math
+import statistics
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from kmodels.analysis.metrics import accuracy_interval
+from kmodels.errors import require
+
+CONFIDENCE = 0.95
+# How often an experiment of the size that `runs_needed` and `images_needed` return would show the difference.
+POWER = 0.8
+
+
+def t_interval(numbers, confidence=CONFIDENCE):
+    """The confidence interval of a mean (Student's t), or of the difference of two (Welch's).
+
+    Args:
+        numbers: one or two lists of floats; of two the interval is that of mean(first) - mean(second). For pairs, give
+            one list of their differences.
+        confidence: 0 to 1.
+
+    Returns:
+        (low, high); (None, None) where more numbers are needed.
+    """
+    fewest = min(map(len, numbers))
+    if fewest < 2:
+        return None, None
+    if all(len(set(side)) == 1 for side in numbers):
+        # Two equal numbers say nothing about the spread.
+        value = _difference(numbers)
+        return (value, value) if fewest > 2 else (None, None)
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        # One of the two may have the same number for every seed.
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        test = stats.ttest_ind(*numbers, equal_var=False) if len(numbers) > 1 else stats.ttest_1samp(*numbers, 0)
+    low, high = test.confidence_interval(confidence)
+    return float(low), float(high)
+
+
+def runs_needed(numbers):
+    """About how many runs (on each side) would show a difference as large as the one measured.
+
+    Args:
+        numbers: one or two lists of at least two floats, as in `t_interval`.
+
+    Returns:
+        The smallest number with which the 95 % interval would leave out 0 in four of five repeats, if difference and
+        spread are truly as measured; None where there is no difference or no spread.
+    """
+    from scipy.stats import t
+
+    difference, variances = _difference(numbers), [statistics.variance(side) for side in numbers]
+    if not difference or not sum(variances):
+        return None
+    # Welch's degrees of freedom with as many runs on each side, for each run after the first.
+    freedom = sum(variances) ** 2 / sum(variance**2 for variance in variances)
+    ratio = sum(variances) / difference**2
+    runs = max(2, math.ceil(_normal_quantiles() ** 2 * ratio))
+    while runs < ratio * sum(t.ppf((_upper(), POWER), (runs - 1) * freedom)) ** 2:
+        runs += 1
+    return runs
+
+
+class Pairs(NamedTuple):
+    """On how many of the same images each of two classifiers is right.
+
+    Attributes:
+        both, only_a, only_b, neither: numbers of images.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+
+def count_pairs(right_a, right_b):
+    """The Pairs of two classifiers.
+
+    Args:
+        right_a, right_b: booleans (n,), whether each is right, for the same images in the same order.
+
+    Raises:
+        InputError: if the two differ in length or are empty.
+    """
+    a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
+    require(a.shape == b.shape and a.ndim == 1 and len(a), "both must be of the same images", (a.shape, b.shape))
+    return Pairs(*(int(np.sum(these)) for these in (a & b, a & ~b, ~a & b, ~a & ~b)))
+
+
+def mcnemar(pairs):
+    """The p-value of McNemar's exact test: that the images that only one has right are as often a's as b's.
+
+    Args:
+        pairs: Pairs.
+    """
+    from scipy.stats import binomtest
+
+    discordant = pairs.only_a + pairs.only_b
+    return float(binomtest(pairs.only_b, discordant).pvalue) if discordant else 1.0
+
+
+def paired_interval(pairs):
+    """Newcombe's 95 % interval of accuracy(b) - accuracy(a) on the same images, fractions of 1.
+
+    Args:
+        pairs: Pairs.
+
+    Source: Newcombe, Improved confidence intervals for the difference between binomial proportions based on paired
+    data, Statistics in Medicine 17, 1998, method 10.
+    """
+    both, only_a, only_b, neither = pairs
+    total = sum(pairs)
+    a, b = both + only_a, both + only_b
+    product, scale = both * neither - only_a * only_b, a * (total - a) * b * (total - b)
+    # With the paper's correction for continuity, which makes the interval wider.
+    product = max(product - total / 2, 0) if product > 0 else product
+    return _newcombe((a, total), (b, total), product / math.sqrt(scale) if scale else 0)
+
+
+def unpaired_interval(a, b):
+    """Newcombe's 95 % interval of accuracy(b) - accuracy(a) on different images, fractions of 1.
+
+    Args:
+        a, b: (right, total), numbers of images.
+
+    Source: Newcombe, Interval estimation for the difference between independent proportions, Statistics in Medicine
+    17, 1998, method 10.
+    """
+    return _newcombe(a, b, 0)
+
+
+def _newcombe(a, b, correlation):
+    """From Wilson's interval of each accuracy, and the correlation of being right."""
+    (low_a, high_a), (low_b, high_b) = accuracy_interval(*a), accuracy_interval(*b)
+    accuracy_a, accuracy_b = a[0] / a[1], b[0] / b[1]
+
+    def distance(of_a, of_b):
+        return math.sqrt(max(0, of_a**2 - 2 * correlation * of_a * of_b + of_b**2))
+
+    difference = accuracy_b - accuracy_a
+    low = difference - distance(high_a - accuracy_a, accuracy_b - low_b)
+    return low, difference + distance(accuracy_a - low_a, high_b - accuracy_b)
+
+
+def images_needed(pairs):
+    """About how many of the same images would show a difference as large as the one measured; as `runs_needed`.
+
+    Args:
+        pairs: Pairs.
+
+    Source: Connor, Sample size for testing differences in proportions for the paired-sample design, Biometrics 43,
+    1987.
+    """
+    total = sum(pairs)
+    difference, discordant = (pairs.only_b - pairs.only_a) / total, (pairs.only_a + pairs.only_b) / total
+    if not difference:
+        return None
+    from scipy.stats import norm
+
+    spread = norm.ppf(_upper()) * math.sqrt(discordant) + norm.ppf(POWER) * math.sqrt(discordant - difference**2)
+    return math.ceil((spread / difference) ** 2)
+
+
+def unpaired_images_needed(accuracy_a, accuracy_b):
+    """As `images_needed`, for two sets of different images, of each of them.
+
+    Args:
+        accuracy_a, accuracy_b: fractions of 1.
+    """
+    variances = sum(accuracy * (1 - accuracy) for accuracy in (accuracy_a, accuracy_b))
+    if accuracy_a == accuracy_b:
+        return None
+    return math.ceil(variances * (_normal_quantiles() / (accuracy_b - accuracy_a)) ** 2)
+
+
+def _difference(numbers):
+    return statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
+
+
+def _upper():
+    return (1 + CONFIDENCE) / 2
+
+
+def _normal_quantiles():
+    from scipy.stats import norm
+
+    return norm.ppf(_upper()) + norm.ppf(POWER)
