@@ -32,6 +32,7 @@ _HOME = {
     "InputError": "kmodels.errors",
     "MODELS": "kmodels.models",
     "build_model": "kmodels.models",
+    "compare": "kmodels.comparison",
     "POLICIES": "kmodels.augment",
     "Record": "kmodels.records",
     "make_deterministic": "kmodels.backend",

@@ -26,6 +26,7 @@ def main():
         "augment": augment,
         "convert": convert,
         "show": show,
+        "compare": compare,
         "predict": predict,
         "evaluate": evaluate,
         "export": export,
@@ -276,6 +277,22 @@ def show(record: Name[Path], /) -> int:
     from kmodels.report.tables import record_text
 
     print(record_text(read_record(record)))
+    return 0
+
+
+def compare(a: Name[Path], b: Name[Path], /) -> int:
+    """Say whether experiment B is better than A on the test images, and what may not be concluded.
+
+    With two or more seeds of each: the difference of their mean test accuracies and its interval. With one: how often
+    only one of the two networks is right, image by image.
+
+    Args:
+        a: a record's .json file, a folder with the records of one experiment, or a pattern of such files, in quotes.
+        b: the same.
+    """
+    from kmodels.comparison import compare as compare_records
+
+    print(compare_records(a, b))
     return 0
 
 

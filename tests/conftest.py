@@ -27,6 +27,7 @@ ONE_BACKEND = (
     "faults/test_forged_records.py",
     "report",
     "test_cli.py",
+    "test_compare.py",
     "test_experiment.py",
     "test_files.py",
     "test_names.py",

@@ -52,6 +52,7 @@ def test_help_names_every_command_without_importing_keras():
         "gradcam",
         "tsne",
         "features",
+        "compare",
         "report",
         "bench",
     ):

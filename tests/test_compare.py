@@ -1,0 +1,266 @@
+"""Two experiments compared: over seeds, image by image, and what may not be concluded."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_records import make
+
+import kmodels
+from kmodels import InputError, cli, compare
+from kmodels.analysis import evaluate_predictions, intervals
+from kmodels.predictions import Predictions, write_predictions
+from kmodels.records import write_record
+
+BASE = make().experiment
+OTHER = replace(BASE, name="report/other", learning_rate=0.01)
+DATA = make().source
+OTHER_DATA = {**DATA, "sha256": "cd" * 32}
+
+
+def seeds(experiment, *accuracies, **changes):
+    return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
+
+
+def on_images(out, experiment, right, index=None, seed=0, predictions=True, **changes):
+    """Writes a record whose network is right on these test images of two classes, and its predictions."""
+    right = np.asarray(right, bool)
+    labels = np.arange(len(right)) % 2
+    predicted = np.where(right, labels, 1 - labels)
+    evaluation = evaluate_predictions(labels, predicted, 2)
+    changes = {"train": evaluation, "val": evaluation, "test": evaluation, **changes}
+    path = write_record(make(seed, experiment=experiment, **changes), out)
+    if predictions:
+        index = np.arange(len(right)) if index is None else index
+        of_split = Predictions(index=index, labels=labels, predicted=predicted)
+        write_predictions(path, {"val": of_split, "test": of_split})
+    return path
+
+
+def table(both, only_a, only_b, neither):
+    """Which images each of two networks has right."""
+    counts = (both, only_a, only_b, neither)
+    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kmodels", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_same_seeds_on_the_same_data_are_paired():
+    a, b = [0.60, 0.65, 0.62], [0.63, 0.67, 0.66]
+    found = compare(seeds(BASE, *a), seeds(OTHER, *b))
+    expected = stats.ttest_rel(b, a).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.difference == pytest.approx(0.03)
+    assert found.shown
+    assert "paired over seeds 0, 1, 2" in found.method
+    assert "b is better than a" in str(found)
+    swapped = compare(seeds(OTHER, *b), seeds(BASE, *a))
+    assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
+    assert "a is better than b" in str(swapped)
+
+
+@pytest.mark.parametrize("changes", [{}, {"source": OTHER_DATA}], ids=["seeds", "data"])
+def test_other_seeds_or_other_data_are_compared_by_welch(changes):
+    a, b = [0.60, 0.65, 0.62], [0.63, 0.67, 0.66]
+    records = [make(i + (not changes), accuracy, experiment=OTHER, **changes) for i, accuracy in enumerate(b)]
+    found = compare(seeds(BASE, *a), records)
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert "Welch" in found.method
+    assert ("sha256" in str(found)) == bool(changes)
+
+
+def test_a_difference_that_is_not_shown_is_not_called_equal_and_says_how_many_seeds_would_show_it():
+    a, b = [0.60, 0.65, 0.62], [0.63, 0.62, 0.66]
+    found = compare(seeds(BASE, *a), seeds(OTHER, *b))
+    assert not found.shown
+    assert "no difference shown" in str(found)
+    assert f"about {found.needed} seeds of each" in str(found)
+    # By the non-central t, so many pairs have a power of 80 % and one fewer has not, or nearly so.
+    differences = np.subtract(b, a)
+
+    def power(n):
+        shift = differences.mean() / differences.std(ddof=1) * n**0.5
+        return stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift)
+
+    assert power(found.needed) == pytest.approx(0.8, abs=0.02)
+
+
+def test_equal_numbers_of_two_seeds_have_no_interval_and_of_three_no_width():
+    none = compare(seeds(BASE, 0.5, 0.5), seeds(OTHER, 0.6, 0.6))
+    assert (none.low, none.shown) == (None, False)
+    assert "no interval" in str(none)
+    # 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
+    found = compare(seeds(BASE, 0.1, 0.2, 0.5), seeds(OTHER, 0.3, 0.4, 0.7))
+    assert found.low == found.high == pytest.approx(0.2)
+
+
+def test_one_seed_each_is_compared_image_by_image(tmp_path):
+    # Armitage and Berry, Statistical Methods in Medical Research, 1994, page 127: p = 0.0129.
+    right_a, right_b = table(20, 12, 2, 16)
+    a = on_images(tmp_path, BASE, right_a)
+    b = on_images(tmp_path, OTHER, right_b)
+    found = compare(a, b)
+    assert found.pairs == (20, 12, 2, 16)
+    assert found.p_value == pytest.approx(0.0129, abs=5e-5)
+    assert found.difference == pytest.approx(-0.2)
+    assert found.shown
+    assert "only a 12, only b 2" in str(found)
+    # It says that the networks differ, and not that the settings do.
+    assert "two networks" in str(found)
+    assert "several seeds" in str(found)
+    in_memory = compare(kmodels.read_record(a), kmodels.read_record(b), out=tmp_path)
+    assert in_memory == found
+
+
+def test_the_same_images_in_another_order_are_not_paired(tmp_path):
+    right_a, right_b = table(20, 12, 2, 16)
+    a = on_images(tmp_path, BASE, right_a)
+    found = compare(a, on_images(tmp_path, OTHER, right_b, index=np.arange(50)[::-1]))
+    assert found.pairs is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"predictions": False}, "no predictions"), ({"source": OTHER_DATA}, "sha256")]
+)
+def test_without_the_same_images_two_accuracies_are_compared(tmp_path, changes, words):
+    # Newcombe 1998, table II: 56 of 70 and 48 of 80.
+    evaluated = {"source": {**DATA, "counts": {"train": 4}}}
+    a = on_images(tmp_path, BASE, np.arange(80) < 48, **evaluated)
+    b = on_images(tmp_path, OTHER, np.arange(70) < 56, **{**evaluated, **changes})
+    found = compare(a, b)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert (found.pairs, found.p_value) == (None, None)
+    assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "low", "high"),
+    [
+        # Newcombe 1998; the last: Fagerland and others, Statistical Analysis of Contingency Tables, 2017, chapter 8.
+        ((36, 12, 2, 0), 0.0569, 0.3404),
+        ((18, 12, 2, 18), 0.0562, 0.3290),
+        ((53, 0, 0, 1), -0.0729, 0.0729),
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+    ],
+)
+def test_the_interval_of_a_paired_difference_is_newcombes(pairs, low, high):
+    # The published differences are of the first and the second.
+    found = intervals.paired_interval(intervals.Pairs(*pairs))
+    assert (-found[1], -found[0]) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_number_of_images_needed_has_the_power_that_it_promises():
+    pairs = intervals.Pairs(700, 100, 130, 70)
+    needed = intervals.images_needed(pairs)
+    drawn = np.random.default_rng(0).multinomial(needed, np.array(pairs) / 1000, 2000)
+    shown = (drawn[:, 2] - drawn[:, 1]) / np.sqrt(drawn[:, 1] + drawn[:, 2]) > 1.96
+    assert shown.mean() == pytest.approx(0.8, abs=0.03)
+    a, b = 0.6, 0.65
+    drawn = np.random.default_rng(0).binomial(needed := intervals.unpaired_images_needed(a, b), (a, b), (2000, 2))
+    shares = drawn / needed
+    spread = np.sqrt((shares * (1 - shares)).sum(axis=1) / needed)
+    assert ((shares[:, 1] - shares[:, 0]) / spread > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+    assert intervals.images_needed(intervals.Pairs(5, 1, 1, 5)) is None
+    assert intervals.unpaired_images_needed(0.5, 0.5) is None
+    assert intervals.runs_needed([[0.0, 0.0, 0.0]]) is None
+
+
+def test_networks_that_say_the_same_are_not_shown_to_differ(tmp_path):
+    right = np.arange(50) < 40
+    found = compare(on_images(tmp_path, BASE, right), on_images(tmp_path, OTHER, right))
+    assert (found.p_value, found.shown, found.needed) == (1, False, None)
+    assert found.low < 0 < found.high
+
+
+def test_one_seed_against_several_is_compared_on_the_seed_that_both_have(tmp_path):
+    right_a, right_b = table(20, 12, 2, 16)
+    a = on_images(tmp_path, BASE, right_a, seed=1)
+    for seed in (0, 1, 2):
+        on_images(tmp_path, OTHER, right_b, seed=seed)
+    found = compare(a, tmp_path / "report" / "other")
+    assert [record.seed for record in (*found.a.records, *found.b.records)] == [1, 1]
+    assert found.pairs is not None
+    assert "run a with more seeds" in str(found)
+
+
+def test_seeds_without_an_accuracy_are_named():
+    lost = [make(2, experiment=OTHER, status="diverged", test=None)]
+    found = compare(seeds(BASE, 0.6, 0.65), [*seeds(OTHER, 0.7, 0.72), *lost])
+    assert "seed 2 diverged" in str(found)
+    with pytest.raises(InputError, match=r"must have a completed run.*1 diverged"):
+        compare(seeds(BASE, 0.6, 0.65), lost)
+
+
+def test_what_else_differs_than_one_setting_is_said():
+    several = replace(OTHER, batch_size=7)
+    text = str(compare(seeds(BASE, 0.6, 0.65), seeds(several, 0.7, 0.72, backend="torch", precision="bfloat16")))
+    assert "learning_rate 0.001 -> 0.01" in text
+    for words in ("2 settings differ", "backend (jax and torch)", "precision (float32 and bfloat16)", "best of many"):
+        assert words in text
+    plain = str(compare(seeds(BASE, 0.6, 0.65), seeds(OTHER, 0.7, 0.72)))
+    assert "settings differ:" not in plain
+    assert "Not only" not in plain
+
+
+def test_of_runs_on_several_data_those_are_compared_that_agree(tmp_path):
+    for record in [*seeds(BASE, 0.1, 0.2, source=OTHER_DATA), *seeds(BASE, 0.6, 0.65), *seeds(OTHER, 0.7, 0.72)]:
+        write_record(record, tmp_path)
+    a, b = tmp_path / "report" / "one", tmp_path / "report" / "other"
+    found = compare(a, b)
+    assert found.a.mean == pytest.approx(0.625)
+    assert "left out" in str(found)
+    for record in seeds(OTHER, 0.3, 0.4, source=OTHER_DATA):
+        write_record(record, tmp_path)
+    with pytest.raises(InputError, match=r"a \(report/one\) must be runs with the same .*-seed\*\.json") as raised:
+        compare(a, b)
+    patterns = [word.strip(",") for word in str(raised.value).split() if word.strip(",").endswith("-seed*.json")]
+    assert {round(compare(pattern, seeds(OTHER, 0.7, 0.72)).a.mean, 3) for pattern in patterns} == {0.15, 0.625}
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    one = seeds(BASE, 0.6, 0.65)
+    with pytest.raises(InputError, match="a and b must be different runs"):
+        compare(one, one)
+    with pytest.raises(InputError, match="different classes"):
+        compare(one, seeds(OTHER, 0.6, 0.7, class_names=("a", "c")))
+    with pytest.raises(InputError, match=r"b must be one experiment.*report/one, report/other"):
+        compare(seeds(BASE, 0.1), [*one, *seeds(OTHER, 0.6)])
+    for strange in ([], 3, ["x"], None):
+        with pytest.raises(InputError, match="a Record, a list of Records or a path"):
+            compare(one, strange)
+    with pytest.raises(InputError, match="no such record"):
+        compare(one, tmp_path / "none.json")
+    with pytest.raises(InputError, match="folder must have records"):
+        compare(one, tmp_path)
+
+
+def test_the_command_prints_it_or_one_line_of_error(tmp_path, command):
+    for record in [*seeds(BASE, 0.60, 0.65, 0.62), *seeds(OTHER, 0.63, 0.67, 0.66)]:
+        write_record(record, tmp_path)
+    status, out, err = command(tmp_path / "report" / "one", tmp_path / "report" / "other")
+    assert (status, err) == (0, "")
+    assert "62.33 ± 2.52 (n=3)" in out
+    assert "+3.00 percentage points, 95 % interval +0.52 to +5.48" in out
+    status, out, err = command(tmp_path / "report" / "one", tmp_path / "nothing")
+    assert status == 2
+    assert "nothing" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_function_stays_one_after_it_was_used():
+    # A module of the same name would take its place.
+    code = "import kmodels; kmodels.compare; import kmodels.comparison; assert callable(kmodels.compare)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
