@@ -288,7 +288,7 @@ def compare(a: Name[Path], b: Name[Path], /) -> int:
 
     Args:
         a: a record's .json file, a folder with the records of one experiment, or a pattern of such files, in quotes.
-        b: the same.
+        b: likewise a file, a folder or a pattern.
     """
     from kmodels.comparison import compare as compare_records
 

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kmodels.analysis import intervals
 from kmodels.errors import InputError, require, shorten
 from kmodels.predictions import read_predictions
@@ -67,7 +69,7 @@ def compare(a, b, out="results"):
 
     With two or more completed seeds of each: Student's t over the pairs where the seeds and the data are the same,
     Welch's t otherwise. With one seed of either: of the seed that both have, McNemar's test and Newcombe's paired
-    interval on the same test images, or his interval for two sets of images where they are not known to be the same.
+    interval on the same test images (known by their pixels or their files); or his interval for two sets of images.
 
     Args:
         a, b: each a Record, a list of Records of one experiment, or a path: of a record's .json file, of a folder with
@@ -189,12 +191,12 @@ def _over_seeds(a, b):
 
 def _on_images(a, b, paths):
     records = [summary.records[0] for summary in (a, b)]
-    said = [_test_predictions(record, paths[id(record)]) for record in records] if _same_data(a, b) else [None, None]
+    said = [_test_predictions(record, paths[id(record)]) for record in records]
     notes = [
         "This is about two networks on images like these, not about their settings: with other seeds it may be the "
         "other way round. Run both with several seeds to compare the settings."
     ]
-    if all(said) and (said[0].index == said[1].index).all() and (said[0].labels == said[1].labels).all():
+    if all(said) and _same_images(*said, _same_data(a, b)):
         pairs = intervals.count_pairs(*(one.predicted == one.labels for one in said))
         low, high = intervals.paired_interval(pairs)
         method, needed = "Newcombe's, paired by image", intervals.images_needed(pairs)
@@ -229,6 +231,14 @@ def _test_predictions(record, path):
         return None
     test = found["test"]
     return test if int((test.predicted == test.labels).sum()) == _right(record) else None
+
+
+def _same_images(one, other, same_data):
+    """Whether predictions are of the same images in the same order, by the data or, in other sizes, by the files."""
+    known = same_data or (
+        one.files is not None and one.folder == other.folder and np.array_equal(one.files, other.files)
+    )
+    return known and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("index", "labels"))
 
 
 def _right(record):
@@ -275,7 +285,7 @@ def _same_data(a, b):
 def _other_data(a, b):
     if _same_data(a, b):
         return []
-    return ["The data differ (sha256), so the test images may differ too: one set may be easier than the other."]
+    return ["The pixels differ (sha256), by their size or by the images: one set may be easier than the other."]
 
 
 def _other_computation(a, b):
@@ -341,8 +351,8 @@ def _verdict(comparison):
     if comparison.needed is None:
         return words
     number = "more than a million" if comparison.needed > 1e6 else f"about {int(float(f'{comparison.needed:.2g}')):,}"
-    unit = "seeds of each" if comparison.over_seeds else "test images"
-    return f"{words}; {number} {unit} would show a difference of this size four times out of five"
+    what, unit = ("difference and spread are", "seeds of each") if comparison.over_seeds else ("it is", "test images")
+    return f"{words}; if {what} as large as measured, {number} {unit} would show it four times out of five"
 
 
 def _changes(a, b):

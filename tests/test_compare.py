@@ -25,7 +25,7 @@ def seeds(experiment, *accuracies, **changes):
     return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
-def on_images(out, experiment, right, index=None, seed=0, predictions=True, **changes):
+def on_images(out, experiment, right, index=None, seed=0, predictions=True, folder=None, **changes):
     """Writes a record whose network is right on these test images of two classes, and its predictions."""
     right = np.asarray(right, bool)
     labels = np.arange(len(right)) % 2
@@ -35,7 +35,8 @@ def on_images(out, experiment, right, index=None, seed=0, predictions=True, **ch
     path = write_record(make(seed, experiment=experiment, **changes), out)
     if predictions:
         index = np.arange(len(right)) if index is None else index
-        of_split = Predictions(index=index, labels=labels, predicted=predicted)
+        files = np.array([b"%d.png" % i for i in index]) if folder else None
+        of_split = Predictions(index=index, labels=labels, predicted=predicted, files=files, folder=folder)
         write_predictions(path, {"val": of_split, "test": of_split})
     return path
 
@@ -123,6 +124,13 @@ def test_one_seed_each_is_compared_image_by_image(tmp_path):
     assert "several seeds" in str(found)
     in_memory = compare(kmodels.read_record(a), kmodels.read_record(b), out=tmp_path)
     assert in_memory == found
+
+
+def test_the_same_files_in_another_size_are_the_same_images(tmp_path):
+    right_a, right_b = table(20, 12, 2, 16)
+    a = on_images(tmp_path, BASE, right_a, folder="/pets")
+    assert compare(a, on_images(tmp_path, OTHER, right_b, folder="/pets", source=OTHER_DATA)).pairs is not None
+    assert compare(a, on_images(tmp_path, OTHER, right_b, folder="/cars", source=OTHER_DATA)).pairs is None
 
 
 def test_the_same_images_in_another_order_are_not_paired(tmp_path):
