@@ -36,6 +36,7 @@ _HOME = {
     "POLICIES": "kmodels.augment",
     "Record": "kmodels.records",
     "make_deterministic": "kmodels.backend",
+    "read_predictions": "kmodels.predictions",
     "read_record": "kmodels.records",
     "read_records": "kmodels.records",
     "run": "kmodels.training",

@@ -10,6 +10,7 @@ import tyro
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
 from kmodels.photographs import evaluate, export, predict
+from kmodels.record_commands import compare, features, gradcam, mistakes, show, tsne
 from kmodels.script import leave, parse_options, run_command
 from kmodels.train_command import TrainCommand
 
@@ -27,6 +28,7 @@ def main():
         "convert": convert,
         "show": show,
         "compare": compare,
+        "mistakes": mistakes,
         "predict": predict,
         "evaluate": evaluate,
         "export": export,
@@ -264,132 +266,6 @@ def convert(
     )
     scale = network.get_layer("scale")
     print(f"it takes pixels 0..255 and gives its first layer pixels * {scale.scale} + {scale.offset}")
-    return 0
-
-
-def show(record: Name[Path], /) -> int:
-    """Show what a record says: the run, its accuracies, and every class.
-
-    Args:
-        record: a record's .json file.
-    """
-    from kmodels.records import read_record
-    from kmodels.report.tables import record_text
-
-    print(record_text(read_record(record)))
-    return 0
-
-
-def compare(a: Name[Path], b: Name[Path], /) -> int:
-    """Say whether experiment B is better than A on the test images, and what may not be concluded.
-
-    With two or more seeds of each: the difference of their mean test accuracies and its interval. With one: how often
-    only one of the two networks is right, image by image.
-
-    Args:
-        a: a record's .json file, a folder with the records of one experiment, or a pattern of such files, in quotes.
-        b: likewise a file, a folder or a pattern.
-    """
-    from kmodels.comparison import compare as compare_records
-
-    print(compare_records(a, b))
-    return 0
-
-
-def gradcam(
-    file: Name[Path],
-    images: Name[tuple[Path, ...]] = (),
-    /,
-    layers: tuple[str, ...] | None = None,
-    data_dir: Path | None = None,
-    out: Path = Path(),
-    scale: float = 1.0,
-) -> int:
-    """Draw what a network sees: Grad-CAM for the class that it predicts.
-
-    Of a record: the first ten test images, and Grad-CAM for one image of each class, beside the record. Of any other
-    network that Keras loads: Grad-CAM for the images given.
-
-    Args:
-        file: a record's .json file, with its .keras beside it; or a .keras file.
-        images: for a .keras file: image files, or folders of them.
-        layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
-        data_dir: for a record: where the images are, if the dataset is a folder or an archive of yours.
-        out: for a .keras file: the folder to write into; left out: here.
-        scale: for a .keras file: what pixels 0..255 are multiplied by; 0.0039216 for a network that was trained on
-            0..1 and does not scale its input.
-    """
-    if file.suffix == ".keras":
-        if not images:
-            raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
-        check_backend()
-        from kmodels.report.grad_cam_files import write_grad_cam_of_files
-
-        for picture in write_grad_cam_of_files(file, images, out, layers, scale):
-            print(picture)
-        return 0
-    if images:
-        raise InputError(f"images go with a .keras file; a record has its own. Received: {str(file)!r}")
-    from kmodels.report.network_pictures import write_grad_cam
-
-    return _drawn(file, write_grad_cam, data_dir, layers=layers)
-
-
-def tsne(
-    record: Name[Path],
-    /,
-    samples: int = 480,
-    seed: int = 0,
-    perplexity: float | None = None,
-    data_dir: Path | None = None,
-) -> int:
-    """Draw the test images as the classifier of a record sees them: t-SNE of their embeddings, coloured by class.
-
-    Args:
-        record: a record's .json file, with its .keras beside it.
-        samples: how many test images, sampled by the seed.
-        seed: of that draw and of t-SNE.
-        perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
-            of few samples.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
-    """
-    from kmodels.report.network_pictures import write_tsne
-
-    return _drawn(record, write_tsne, data_dir, samples=samples, seed=seed, perplexity=perplexity)
-
-
-def features(
-    record: Name[Path],
-    /,
-    layers: tuple[str, ...] | None = None,
-    images: tuple[int, ...] = (0,),
-    data_dir: Path | None = None,
-) -> int:
-    """Draw what layers of the network of a record make of test images; a pooled layer as a line.
-
-    Args:
-        record: a record's .json file, with its .keras beside it.
-        layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
-        images: indices in the test split, from 0; a picture for each.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
-    """
-    from kmodels.report.network_pictures import write_features
-
-    return _drawn(record, write_features, data_dir, layers=layers, images=images)
-
-
-def _drawn(record, write, data_dir, **options):
-    """Prints the paths of pictures of a record's network."""
-    check_backend()
-    from kmodels.records import read_record
-
-    read = read_record(record)
-    path = record.resolve()
-    if not path.as_posix().endswith(f"/{read.stem}.json"):
-        raise InputError(f"{record} was moved or renamed; it belongs at <results>/{read.stem}.json")
-    out = path.parents[len(Path(read.stem).parts) - 1]
-    for picture in write(read, out, data_dir, **options):
-        print(picture)
     return 0
 
 

@@ -53,6 +53,7 @@ def test_help_names_every_command_without_importing_keras():
         "tsne",
         "features",
         "compare",
+        "mistakes",
         "report",
         "bench",
     ):

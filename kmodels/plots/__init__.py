@@ -21,6 +21,7 @@ _HOME = {
     "image_grid": "grids",
     "long_tail": "classes",
     "long_tail_accuracy": "classes",
+    "mistakes": "images",
     "per_class_accuracy": "evaluation",
     "predictions": "images",
     "reliability_diagram": "evaluation",

@@ -96,3 +96,34 @@ def grad_cam_panels(images, maps, titles):
         right.imshow(image * heat[..., None], vmin=0, vmax=1)
         right.set_title("image x map", fontsize=8, color=SOFT)
     return figure
+
+
+def mistakes(images, maps, titles):
+    """Images, four in a row, each with its heat map laid over it beside it.
+
+    Args:
+        images: (n, height, width, 3), 0..255.
+        maps: (n, height, width) in [0, 1], from `grad_cam`; None: the images alone.
+        titles: one for each image, of two lines.
+    """
+    images = np.asarray(images).astype(np.float32) / 255
+    require(
+        len(images) == len(titles) > 0 and (maps is None or len(maps) == len(images)),
+        "images, maps and titles must be equally many, at least one",
+        (len(images), None if maps is None else len(maps), len(titles)),
+    )
+    panels = 1 if maps is None else 2
+    columns = min(4, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(max(1.6 * panels, 2.2) * columns, 2.0 * rows), layout="constrained")
+    grid = figure.subplots(rows, panels * columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    colours = matplotlib.colormaps["jet"]
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        cell = grid[i // columns, panels * (i % columns) : panels * (i % columns + 1)]
+        cell[0].imshow(image, vmin=0, vmax=1)
+        cell[0].set_title("\n".join(caption(line, 44) for line in title.split("\n")), fontsize=7.5, loc="left")
+        if maps is not None:
+            cell[1].imshow(0.5 * image + 0.5 * colours(maps[i])[..., :3], vmin=0, vmax=1)
+    return figure

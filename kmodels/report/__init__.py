@@ -2,14 +2,15 @@
 
 tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: the claims of a
 report, verdicts.py: whether they hold, claim_tables.py: verdicts in words; pictures.py: PNG files beside a record,
-network_pictures.py: those that need its network too; figures.py: figures of several runs; augmentation.py: examples of
-an augmentation policy; architecture.py: a network as a table or a drawing; page.py: one self-contained HTML page per
-report.
+network_pictures.py: those that need its network too; mistakes.py: which images are wrong; figures.py: figures of
+several runs; augmentation.py: examples of an augmentation policy; architecture.py: a network as a table or a drawing;
+page.py: one self-contained HTML page per report.
 """
 
 from pathlib import Path
 
-from kmodels.errors import InputError, shorten
+from kmodels.errors import InputError, describe_error, shorten
+from kmodels.predictions import predictions_path
 from kmodels.records import read_records
 
 
@@ -33,6 +34,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     """
     from kmodels.report.claim_tables import write_claims
     from kmodels.report.figures import Material
+    from kmodels.report.mistakes import write_mistakes
     from kmodels.report.network_pictures import write_network_pictures
     from kmodels.report.page import write_page
     from kmodels.report.pictures import save_titled, write_pictures
@@ -51,13 +53,23 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     as_listed = [r for r in records if r.experiment.fingerprint == listed[r.experiment.name].fingerprint]
     found = {record.experiment.name for record in as_listed}
     records = [record for record in records if record in as_listed or record.experiment.name not in found]
-    paths = []
+    paths, checked = [], set()
     for record in records:
         paths += write_pictures(record, out)
         try:
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:
             print(f"no pictures of the network of {record.stem}: {error}")
+            continue
+        if predictions_path(Path(out) / f"{record.stem}.json").is_file():
+            # Labels and duplicates are of the images: once for all runs on them, and only for images of the user's.
+            check_data = record.experiment.dataset == "folder" and record.source["sha256"] not in checked
+            checked.add(record.source["sha256"])
+            try:
+                paths += write_mistakes(record, out, data_dir, check_data=check_data).paths
+            except Exception as error:
+                # As above, a network of the user's own.
+                print(f"no mistakes of {record.stem}: {describe_error(error)}")
     folder, material, pictures = Path(out) / report, Material(records, listed, data_dir), {}
     for figure in figures:
         if {experiment.name for experiment in figure.experiments} <= set(listed):

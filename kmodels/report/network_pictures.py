@@ -20,7 +20,7 @@ from kmodels.analysis import (
     tsne,
 )
 from kmodels.components import call_with, load_component
-from kmodels.data import Dataset, Split, load_dataset
+from kmodels.data import Dataset, load_dataset
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
@@ -35,18 +35,18 @@ MOST_CLASSES = 20
 EMBEDDING = "embedding"
 
 
-class _Trained(NamedTuple):
-    """A trained network, with the test images.
+class Trained(NamedTuple):
+    """A trained network, with its images.
 
     Attributes:
         network: as it was saved; its layers are read here, because `layer.output` belongs to this graph.
         logits: a network of the same layers from images to logits: probabilities are computed from it, and Grad-CAM.
-        test: the test split that it was measured on.
+        dataset: the Dataset that it was measured on.
     """
 
     network: Any
     logits: Any
-    test: Split
+    dataset: Dataset
 
 
 def write_network_pictures(record, out, data_dir=None):
@@ -63,7 +63,7 @@ def write_network_pictures(record, out, data_dir=None):
     Raises:
         InputError: if the network is missing, or the data are not those that the record was measured on.
     """
-    trained, paths = _load(record, out, data_dir), []
+    trained, paths = load_trained(record, out, data_dir), []
     for name, write in _WRITERS.items():
         try:
             paths += write(record, out, trained)
@@ -88,7 +88,7 @@ def write_grad_cam(record, out, data_dir=None, layers=None):
     Raises:
         InputError: as `write_network_pictures`, or if the network has no such layer.
     """
-    trained = _load(record, out, data_dir)
+    trained = load_trained(record, out, data_dir)
     return [*_write_ten(record, out, trained), *_write_grad_cam(record, out, trained, layers)]
 
 
@@ -108,7 +108,7 @@ def write_tsne(record, out, data_dir=None, **options):
     Raises:
         InputError: as `write_network_pictures`, or if the perplexity is not smaller than the number of samples.
     """
-    return _write_tsne(record, out, _load(record, out, data_dir), **options)
+    return _write_tsne(record, out, load_trained(record, out, data_dir), **options)
 
 
 def write_features(record, out, data_dir=None, layers=None, images=None):
@@ -127,7 +127,7 @@ def write_features(record, out, data_dir=None, layers=None, images=None):
     Raises:
         InputError: as `write_network_pictures`, or if there is no such layer or image.
     """
-    return _write_features(record, out, _load(record, out, data_dir), layers, images)
+    return _write_features(record, out, load_trained(record, out, data_dir), layers, images)
 
 
 def _probabilities(trained, images):
@@ -135,7 +135,7 @@ def _probabilities(trained, images):
 
 
 def _write_ten(record, out, trained):
-    test = trained.test
+    test = trained.dataset.test
     ten = _ten(test.labels)
     images = np.asarray(test.images[ten])
     figure = plots.predictions(images, _probabilities(trained, images), test.labels[ten], record.class_names)
@@ -146,7 +146,7 @@ def _write_grad_cam(record, out, trained, layers=None):
     layers = cam_layers(trained.network) if layers is None else layers
     if not layers:
         return []
-    test = trained.test
+    test = trained.dataset.test
     indices = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)][:MOST_CLASSES]
     images, labels = np.asarray(test.images[indices]), test.labels[indices]
     titles = _titles(_probabilities(trained, images), labels, record.class_names)
@@ -164,17 +164,17 @@ def _write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=N
     require(0 <= seed < 2**32, "seed must be from 0 to 4294967295", seed)
     names = _layer_names(trained)
     require(EMBEDDING in names, f"the network must have a layer {EMBEDDING!r}, the input of its classifier", names)
-    indices = np.random.RandomState(seed).permutation(len(trained.test))[:samples]
-    labels = trained.test.labels[indices]
+    indices = np.random.RandomState(seed).permutation(len(trained.dataset.test))[:samples]
+    labels = trained.dataset.test.labels[indices]
     perplexity = min(30.0, (len(indices) - 1) / 3) if perplexity is None else perplexity
-    points = tsne(embed(trained.network, np.asarray(trained.test.images[indices]), EMBEDDING), seed, perplexity)
+    points = tsne(embed(trained.network, np.asarray(trained.dataset.test.images[indices]), EMBEDDING), seed, perplexity)
     figure = plots.embedding(points, labels, record.class_names, silhouette(points, labels))
     usual = samples == TSNE_SAMPLES and seed == 0
     return [save(figure, picture_path(record, out, "tsne" if usual else f"tsne_{samples}_seed{seed}"))]
 
 
 def _write_features(record, out, trained, layers=None, images=None):
-    test = trained.test
+    test = trained.dataset.test
     if layers is None:
         # Layers inside nested models cannot be read.
         names = _layer_names(trained)
@@ -207,8 +207,8 @@ def _layer_names(trained):
     return [layer.name for layer in trained.network.layers]
 
 
-def _load(record, out, data_dir):
-    """The _Trained of a record."""
+def load_trained(record, out, data_dir):
+    """The Trained of a record."""
     experiment = record.experiment
     if record.status != "completed":
         raise InputError(f"the run was not completed but {record.status}; there is no network")
@@ -222,7 +222,7 @@ def _load(record, out, data_dir):
         raise InputError(f"the network {path.name} is not the one of the record; run the experiment again to get that")
     network = load_network(path)
     logits = logits_network(network, len(record.class_names))
-    return _Trained(network, logits, dataset_of(record, data_dir).test)
+    return Trained(network, logits, dataset_of(record, data_dir))
 
 
 def dataset_of(record, data_dir=None):

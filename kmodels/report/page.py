@@ -17,6 +17,7 @@ from kmodels.models.transfer import freeze
 from kmodels.records import summarise
 from kmodels.report import tables
 from kmodels.report.architecture import can_draw, draw, layer_table
+from kmodels.report.mistakes import tables_path
 from kmodels.report.pictures import PICTURES, picture_path
 
 # The option of a network that names its initial weights, not its layers.
@@ -66,8 +67,14 @@ def _run(record, out):
         "origin": tables.origin(record),
         "kept": tables.kept_epoch(record),
         "settings": {n: value for n, value in tables.settings(record.experiment).items() if value is not None},
+        "mistakes": _mistakes(record, out),
         "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
     }
+
+
+def _mistakes(record, out):
+    path = tables_path(record, out)
+    return path.read_text(errors="replace") if path.is_file() else None
 
 
 class _Network(NamedTuple):
