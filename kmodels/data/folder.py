@@ -2,17 +2,20 @@
 
 Either `<split>/<class>/<file>` with the splits train and test, and optionally val (else it is a fifth of train), or
 `<class>/<file>`, divided 60/20/20. Both divisions are stratified, with a fixed seed. Splits may have other usual names
-(see `split_of`). Images in folders inside a class folder are read as of that class.
+(see `split_of`). Images in folders inside a class folder are read as of that class. With `group_by`, images whose file
+names have the same part stay in one split.
 """
 
+import posixpath
 import re
+from collections import Counter
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.file_sources import Folder, innermost
 from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.splits import SPLIT_SEED
+from kmodels.data.splits import SPLIT_SEED, grouped_split
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import printable
 
@@ -36,7 +39,7 @@ def split_of(folder):
     return next((split for split, names in SPLIT_NAMES.items() if name in names), None)
 
 
-def load(name, image_size, data_dir, skip_unreadable=False):
+def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
     """Opens the folder `data_dir`, and prepares it again when its files have changed (see `Folder.fingerprint`).
 
     Args:
@@ -44,6 +47,7 @@ def load(name, image_size, data_dir, skip_unreadable=False):
         image_size: height and width to resize to, in pixels; None keeps the size, which must then be the same.
         data_dir: the folder.
         skip_unreadable: leave out images that cannot be read, see `load_dataset`.
+        group_by: a pattern of file names, see `load_dataset`.
 
     Returns:
         A Dataset.
@@ -60,9 +64,9 @@ def load(name, image_size, data_dir, skip_unreadable=False):
 
     def prepare(writer):
         title, class_names = files.path.name, list(next(iter(found.values())))
-        plan, how = _plan(found)
+        plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out), *describe(files, folders, plan, tally, image_size)]
+        notes = [*map(printable, left_out + grouping), *describe(files, folders, plan, tally, image_size)]
         if tally.formats["JPEG"]:
             notes.insert(0, "JPEG images: JPEG is lossy, so a JPEG copy of another dataset differs from its original")
         for note in notes:
@@ -79,6 +83,7 @@ def load(name, image_size, data_dir, skip_unreadable=False):
 
     key = {"root": str(files.path), "image_size": image_size, "files": files.fingerprint(lambda: folders)}
     key |= {"skip_unreadable": True} if skip_unreadable else {}
+    key |= {"group_by": group_by} if group_by else {}
     return prepared(name, key, prepare)
 
 
@@ -167,15 +172,65 @@ def _classes(files, top):
     return {name: class_folder(files, path) for name, path in paths.items()}
 
 
-def _plan(found):
-    """{split: [Entry, ...]} and a description of the split."""
+def _plan(found, group_by):
+    """{split: [Entry, ...]}, a description of the split, and notes on its groups."""
     parts = {part: entries(classes) for part, classes in found.items()}
     class_names = list(next(iter(found.values())))
+    groups = {part: _groups(classes, group_by) for part, classes in found.items()} if group_by else {}
+    notes = _notes_on_groups(groups, group_by) if group_by else []
+
+    def divided(part, fractions):
+        if not group_by:
+            return divide(parts[part], fractions, class_names)
+        labels = [entry.label for entry in parts[part]]
+        pieces = grouped_split(labels, groups[part], len(fractions), class_names)
+        return [[parts[part][i] for i in indices] for indices in pieces]
+
+    how = f"stratified, seed {SPLIT_SEED}"
+    if group_by:
+        how = f"groups of {group_by!r} kept together, {how}"
     if "" in parts:
-        plan = dict(zip(SPLITS, divide(parts[""], (0.6, 0.2, 0.2), class_names), strict=True))
-        return plan, f"60/20/20, stratified, seed {SPLIT_SEED}"
+        return dict(zip(SPLITS, divided("", (0.6, 0.2, 0.2)), strict=True)), f"60/20/20, {how}", notes
     if "val" in parts:
-        return {split: parts[split] for split in SPLITS}, "as in the folder"
-    train, val = divide(parts["train"], (0.8, 0.2), class_names)
-    how = f"test as in the folder; train divided 80/20, stratified, seed {SPLIT_SEED}"
-    return {"train": train, "val": val, "test": parts["test"]}, how
+        return {split: parts[split] for split in SPLITS}, "as in the folder", notes
+    train, val = divided("train", (0.8, 0.2))
+    how = f"test as in the folder; train divided 80/20, {how}"
+    return {"train": train, "val": val, "test": parts["test"]}, how, notes
+
+
+def _groups(classes, group_by):
+    """The group of each image, in the order of `entries`: what the pattern finds, or the image's own path."""
+    found = []
+    for folder in classes.values():
+        for image in folder.images:
+            match = re.search(group_by, image)
+            group = match and match.group(1 if match.re.groups else 0)
+            # A path with a slash before it is never what a pattern finds.
+            found.append(f"/{folder.path}/{image}" if group is None else group)
+    return found
+
+
+def _notes_on_groups(groups, group_by):
+    """Notes on what a pattern found.
+
+    Raises:
+        InputError: if it is found in no file name.
+    """
+    everything = [group for of_part in groups.values() for group in of_part]
+    alone = [group for group in everything if group.startswith("/")]
+    if len(alone) == len(everything):
+        raise InputError(
+            f"group_by must be a pattern that file names have, such as {posixpath.basename(alone[0])!r}. "
+            f"Received: {group_by!r}"
+        )
+    sizes = Counter(everything)
+    group, largest = sizes.most_common(1)[0]
+    notes = [f"groups of {group_by!r}: {len(sizes) - len(alone):,}, the largest {group!r} with {largest:,} images"]
+    if alone:
+        notes.append(f"images whose name has no {group_by!r}, each a group of its own: {len(alone):,}")
+    names = sorted(groups, key=("", *SPLITS).index)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            if both := sorted(set(groups[one]) & set(groups[other])):
+                notes.append(f"groups that are in {one} and in {other}: {len(both):,} ({shorten(both)})")
+    return notes

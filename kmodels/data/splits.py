@@ -1,6 +1,9 @@
 """Splits that are the same for everyone: stratified, with a fixed seed that no training seed changes."""
 
+import warnings
+
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
 from kmodels.errors import InputError, require, shorten
 
@@ -27,6 +30,43 @@ def stratified_split(labels, fractions, seed=SPLIT_SEED):
         for part, piece in zip(parts, np.split(indices, _cuts(len(indices), fractions)), strict=True):
             part.append(piece)
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
+
+
+def grouped_split(labels, groups, parts, class_names):
+    """As `stratified_split` into train, val and test or into train and val, with the images of a group in one part.
+
+    Args:
+        labels: ints (n,), 0..classes-1.
+        groups: (n,), equal for images of the same group.
+        parts: 3: about 60/20/20; 2: about 80/20.
+        class_names: for the error.
+
+    Raises:
+        InputError: if a class is in too few groups to be in every part.
+    """
+    labels, groups = np.asarray(labels), np.unique(groups, return_inverse=True)[1]
+    in_groups = {name: len(np.unique(groups[labels == label])) for label, name in enumerate(class_names)}
+    few = [f"{name} ({number})" for name, number in in_groups.items() if number < parts]
+    rule = f"too few groups to divide into {parts} parts: {shorten(few)}; a class needs at least {parts}"
+    if few or len(np.unique(groups)) < 5:
+        raise InputError(f"{rule}, and there must be five in all. Received: {len(np.unique(groups))} groups")
+    with warnings.catch_warnings():
+        # Of a class with fewer images than the five folds; what matters is checked below.
+        warnings.simplefilter("ignore", UserWarning)
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=SPLIT_SEED).split(labels, labels, groups)
+        folds = [held_out for _, held_out in folds]
+    # The largest folds train, in which the large groups are.
+    folds.sort(key=len, reverse=True)
+    later = folds[6 - parts :]
+    divided = [np.sort(np.concatenate(folds[: 6 - parts])), *map(np.sort, later)]
+    for part in divided:
+        lacking = [name for label, name in enumerate(class_names) if not (labels[part] == label).any()]
+        if lacking:
+            raise InputError(
+                f"the groups of {shorten(lacking)} cannot be divided into {parts} parts with an image in each: "
+                f"{shorten(f'{name} is in {in_groups[name]}' for name in lacking)}; more and smaller groups are needed"
+            )
+    return [part.astype(np.int64) for part in divided]
 
 
 def _cuts(examples, fractions):

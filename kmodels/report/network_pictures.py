@@ -244,7 +244,8 @@ def dataset_of(record, data_dir=None):
     if "dataset" in experiment.references:
         dataset = _own_dataset(experiment, data_dir, skip_unreadable)
     else:
-        dataset = load_dataset(experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
+        options = data_dir, skip_unreadable, experiment.group_by
+        dataset = load_dataset(experiment.dataset, experiment.image_size, *options)
     if dataset.source["sha256"] != record.source["sha256"]:
         raise InputError("the images are not those that the record was measured on: their checksum is another one")
     return dataset

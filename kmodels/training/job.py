@@ -35,7 +35,7 @@ class Job:
         experiment, seed, out, data_dir, skip_unreadable: as in `run`.
         parents: {(name of an experiment, seed): .keras file}, the networks that `init_from` means before any other;
             this job's own is added once it is there.
-        opened: {(dataset, image_size, data_dir, skip_unreadable): Dataset or InputError} of jobs before; filled.
+        opened: {what `load_dataset` takes: Dataset or InputError} of jobs before; filled.
 
     Attributes:
         dataset: the Dataset, its train split reduced as the experiment says.
@@ -66,7 +66,7 @@ class Job:
 
     def _open(self, data_dir, skip_unreadable, opened):
         experiment = self.experiment
-        key = (experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
+        key = (experiment.dataset, experiment.image_size, data_dir, skip_unreadable, experiment.group_by)
         if key not in opened:
             try:
                 opened[key] = self._load(data_dir, skip_unreadable)
@@ -85,7 +85,8 @@ class Job:
     def _load(self, data_dir, skip_unreadable):
         experiment = self.experiment
         if "dataset" not in self.components:
-            return load_dataset(experiment.dataset, experiment.image_size, data_dir, skip_unreadable)
+            options = data_dir, skip_unreadable, experiment.group_by
+            return load_dataset(experiment.dataset, experiment.image_size, *options)
         function = self.components["dataset"]
         arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
         arguments["skip_unreadable"] = skip_unreadable or None

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from kmodels import InputError, load_dataset, run
+from kmodels import Experiment, InputError, load_dataset, run
 from kmodels.data import image_files, pillow_reading
+from kmodels.data.dataset import image_name
 from kmodels.report.network_pictures import dataset_of
 
 CLASSES = ("cat", "dog")
@@ -447,3 +448,67 @@ def test_names_of_any_kind_stay_on_their_line(split_folder, name, capsys):
     dataset = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
     assert all(note.isprintable() for note in dataset.source["notes"])
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.fixture
+def series(tmp_path):
+    """Twelve series of one to five pictures a class, named by class and series, and one picture without a number."""
+    shade = 0
+    for name in CLASSES:
+        for number in range(12):
+            for i in range(1 + number % 5):
+                save(tmp_path / "series" / name / f"{name}{number}_{i}.png", value=shade)
+                shade += 1
+        save(tmp_path / "series" / name / "alone.png", value=shade)
+        shade += 1
+    return tmp_path / "series"
+
+
+def names(dataset, split):
+    part = getattr(dataset, split)
+    return [image_name(part, i) for i in range(len(part))]
+
+
+@pytest.mark.parametrize("pattern", [r"^[a-z]+\d+", r"(\w+\d+)_", r"^(.+)_\d+\.png$"])
+def test_images_of_a_group_stay_in_one_split(series, pattern):
+    dataset = load_dataset("folder", data_dir=series, group_by=pattern)
+    split_of = {}
+    for split in ("train", "val", "test"):
+        labels = getattr(dataset, split).labels
+        assert set(labels) == {0, 1}
+        for name in names(dataset, split):
+            group = name.rsplit("_", 1)[0]
+            assert split_of.setdefault(group, split) == split
+    total = sum(dataset.source["counts"].values())
+    assert total == 2 * (sum(1 + number % 5 for number in range(12)) + 1)
+    assert dataset.source["counts"]["train"] == pytest.approx(0.6 * total, abs=0.12 * total)
+    assert any("24, the largest" in note for note in dataset.source["notes"])
+    assert pattern.replace("\\", "\\\\") in dataset.source["split"]
+    assert load_dataset("folder", data_dir=series).source["sha256"] != dataset.source["sha256"]
+
+
+def test_groups_of_a_given_train_stay_together_and_those_in_test_too_are_named(split_folder):
+    dataset = load_dataset("folder", data_dir=split_folder, group_by=r"\d")
+    assert not {name[-5] for name in names(dataset, "train")} & {name[-5] for name in names(dataset, "val")}
+    assert any("in train and in test: 4 (0, 1, 2, 3)" in note for note in dataset.source["notes"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key"), [("[", "regular expression"), ("nothing", "pattern"), (r"cat|dog", "too few groups")]
+)
+def test_patterns_that_cannot_divide_are_refused(series, pattern, key):
+    with pytest.raises(InputError, match=key):
+        load_dataset("folder", data_dir=series, group_by=pattern)
+
+
+def test_groups_are_of_folders_only():
+    with pytest.raises(InputError, match="group_by"):
+        load_dataset("digits", group_by="a")
+    with pytest.raises(InputError, match="group_by"):
+        Experiment(name="own/a", dataset="digits", model="mlp", group_by="a")
+
+
+def test_a_record_finds_its_groups_again(series, tmp_path):
+    experiment = Experiment(name="own/a", dataset="folder", model="mlp", group_by=r"(\w+\d+)_", epochs=1, batch_size=8)
+    record = run(experiment, out=tmp_path / "out", data_dir=series, verbose=0)
+    assert dataset_of(record, series).source["sha256"] == record.source["sha256"]

@@ -187,9 +187,9 @@ def test_networks_of_somebody_else_have_pictures_and_a_layer_table(build, as_run
     assert re.search("no t-SNE of .*'embedding'", printed)
     assert ("no feature maps of " in printed) == (build is nested_network)
     # Its end is softmax: probabilities are what it gives, not the softmax of that.
-    loaded = network_pictures._load(record, tmp_path, None)
-    probabilities = network_pictures._probabilities(loaded, loaded.test.images)
-    np.testing.assert_allclose(probabilities, network.predict(loaded.test.images, verbose=0), atol=1e-5)
+    loaded = network_pictures.load_trained(record, tmp_path, None)
+    probabilities = network_pictures._probabilities(loaded, loaded.dataset.test.images)
+    np.testing.assert_allclose(probabilities, network.predict(loaded.dataset.test.images, verbose=0), atol=1e-5)
     page = write_page([record], tmp_path, tmp_path / "page.html").read_text()
     assert ("<td>edges</td>" if build is own_network else "<td>Functional</td>") in page
     changed = replace(record, code_sha256={"model": "0" * 64})
