@@ -296,7 +296,7 @@ def bench(
     models: Name[tuple[str, ...]] = (),
     /,
     batch_sizes: tuple[int, ...] = (128, 512),
-    image_size: int = 32,
+    image_size: int | None = None,
     repeats: int = 7,
     contenders: tuple[str, ...] = (),
     sections: tuple[str, ...] = ("throughput",),
@@ -312,13 +312,14 @@ def bench(
     Args:
         models: networks, as `kmodels models` lists them; left out: those usual for the device.
         batch_sizes: images a training step; each network is measured with each.
-        image_size: height and width of the images.
+        image_size: height and width of the images; left out: 224 for photographs, else 32.
         repeats: turns of each contender.
         contenders: ours, ours-epoch, deterministic (ours-epoch with deterministic operations), jax, jax-epoch,
             stock-fit, stock-fit-tensorflow, stock-fit-torch, torch, keras-tensorflow, keras-torch, input; left out:
             those usual for the device.
         sections: throughput; startup (first step, cold and warm compile cache); kernels (how many a step asks of a GPU
-            and what they move; needs no GPU, only JAX's plugin for them).
+            and what they move; needs no GPU, only JAX's plugin for them); photographs (classifying files beside pixels
+            in memory, the first prediction of a process, a head on features; on every backend).
         precision: float32 or bfloat16.
         out: the folder for the numbers (.json).
     """

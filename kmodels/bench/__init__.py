@@ -5,6 +5,6 @@
 that trains for a second when asked, so that a busy moment of the machine meets all of them.
 
 `settings.py` checks what is asked for, `run.py` measures and writes, `tables.py` shows results. What runs inside a
-worker beside a contender is in `costs.py` (startup, memory) and `kernels.py`, which compiles for the GPU of
+worker beside a contender is in `photographs.py` (a network in use) and `kernels.py`, which compiles for the GPU of
 `gpu_target.py`.
 """

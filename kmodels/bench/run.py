@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kmodels.bench import tables
-from kmodels.bench.contenders import CONTENDERS
+from kmodels.bench.contenders import CONTENDERS, is_installed
 from kmodels.bench.gpu_target import ENVIRONMENT, NAME, PROGRAMS
 from kmodels.bench.workers import Worker, WorkerError
 from kmodels.errors import InputError
@@ -62,8 +62,8 @@ def bench(settings, out, say=print):
     say(f"{environment['device']}; {settings.precision}")
     for section, rows in results["sections"].items():
         # Compiling for a GPU needs none, so the networks are those usual for one.
-        for job in settings.jobs(gpu or section == "kernels"):
-            say(f"{section}: {job.model}, batch {job.batch_size}")
+        for job in settings.jobs(gpu or section == "kernels", section == "photographs"):
+            say(f"{section}: {job.model}, {job.image_size} pixels, batch {job.batch_size}")
             try:
                 measured = MEASURES[section](job, say)
             except WorkerError as error:
@@ -156,4 +156,17 @@ def kernels(job, say):
     return {"gpu": NAME, "programs": programs}
 
 
-MEASURES = {measure.__name__: measure for measure in (throughput, startup, kernels)}
+def photographs(job, say):
+    """What using a network on photographs costs, on every backend that is installed: {backend: what
+    `bench.photographs.measure` returns}."""
+    found = {}
+    for name in ("ours", "keras-tensorflow", "keras-torch"):
+        if is_installed(name):
+            backend = CONTENDERS[name].backend
+            with Worker(CONTENDERS[name]) as worker:
+                found[backend] = worker.ask("call", function="kmodels.bench.photographs:measure", job=job)
+            say(f"  {backend}: {tables.of_photographs(found[backend])}")
+    return {"backends": found}
+
+
+MEASURES = {measure.__name__: measure for measure in (throughput, startup, kernels, photographs)}

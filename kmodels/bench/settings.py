@@ -8,18 +8,20 @@ from kmodels.components import check_name
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import MODELS
 
-SECTIONS = ("throughput", "startup", "kernels")
+SECTIONS = ("throughput", "startup", "kernels", "photographs")
 PRECISIONS = ("float32", "bfloat16")
 # Measured where no model is named: a small network, a wide one, deep ones.
 DEFAULT_MODELS = ("model4", "alexnet_cifar", "resnet18_cifar", "resnet50", "densenet121")
 # A deep network takes minutes per block on a CPU.
 CPU_MODELS = DEFAULT_MODELS[:2]
+# What photographs are classified by, unless a network and a size are named.
+PHOTOGRAPHS, PHOTOGRAPH_SIZE, IMAGE_SIZE = ("efficientnet_lite0",), 224, 32
 # The training images of CIFAR-10; fewer where images are larger, because every contender holds its own.
 EPOCH_IMAGES, EPOCH_BYTES = 50_000, 2**28
 # Of an epoch as one program on a CPU, where XLA runs convolutions inside a loop about sixty times slower.
 CPU_PROGRAM_STEPS = 20
 # What a Job takes from Settings as it is.
-SHARED = ("image_size", "precision", "repeats", "block_seconds")
+SHARED = ("precision", "repeats", "block_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Settings:
     Attributes:
         models: names of networks, or "module:function"; empty: the default for the device.
         batch_sizes: images per training step; each model is measured with each.
-        image_size: height and width in pixels.
+        image_size: height and width in pixels; None: 224 for photographs, else 32.
         repeats: timed blocks of each contender.
         block_seconds: how long a block takes at least, after calibration.
         contenders: who trains; empty: the default for the device.
@@ -46,7 +48,7 @@ class Settings:
 
     models: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = (128, 512)
-    image_size: int = 32
+    image_size: int | None = None
     repeats: int = 7
     block_seconds: float = 1.0
     contenders: tuple[str, ...] = ()
@@ -68,24 +70,28 @@ class Settings:
         sizes = self.batch_sizes
         require(sizes and min(sizes) >= 1, "batch_sizes needs one or more numbers of at least 1", sizes)
         for name, least in (("image_size", 8), ("repeats", 1), ("block_seconds", 1e-3)):
-            require(getattr(self, name) >= least, f"{name} must be at least {least}", getattr(self, name))
+            value = getattr(self, name)
+            require(value is None or value >= least, f"{name} must be at least {least}", value)
         if "kernels" in self.sections:
             require_plugin()
         for name in self.contenders:
             if not is_installed(name):
                 raise InputError(f"contender {name!r} needs {CONTENDERS[name].backend}, which is not installed here")
 
-    def jobs(self, gpu):
-        """A Job for each model and batch size, on a GPU or on a CPU."""
+    def jobs(self, gpu, photographs=False):
+        """A Job for each model and batch size, on a GPU or on a CPU; for photographs one for each model."""
         device = "gpu" if gpu else "cpu"
         usual = tuple(name for name, one in CONTENDERS.items() if device in one.default_on and is_installed(name))
-        images = min(EPOCH_IMAGES, EPOCH_BYTES // (3 * self.image_size**2))
-        for model in self.models or (DEFAULT_MODELS if gpu else CPU_MODELS):
-            for batch_size in self.batch_sizes:
+        image_size = self.image_size or (PHOTOGRAPH_SIZE if photographs else IMAGE_SIZE)
+        images = min(EPOCH_IMAGES, EPOCH_BYTES // (3 * image_size**2))
+        default = PHOTOGRAPHS if photographs else DEFAULT_MODELS if gpu else CPU_MODELS
+        for model in self.models or default:
+            for batch_size in self.batch_sizes[:1] if photographs else self.batch_sizes:
                 steps = max(1, images // batch_size)
                 yield Job(
                     **{name: getattr(self, name) for name in SHARED},
                     model=model,
+                    image_size=image_size,
                     batch_size=batch_size,
                     contenders=self.contenders or usual,
                     epoch_steps=steps,
@@ -101,6 +107,7 @@ class Job:
         contenders: those of Settings, or the default for the device.
         epoch_steps: the largest number of training steps per epoch.
         program_steps: training steps of an epoch that is one program.
+        images: how many photographs.
     """
 
     model: str
@@ -113,4 +120,5 @@ class Job:
     program_steps: int = CPU_PROGRAM_STEPS
     block_seconds: float = 1.0
     num_classes: int = 10
+    images: int = 2000
     learning_rate: float = 1e-3

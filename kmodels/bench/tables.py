@@ -89,7 +89,28 @@ def _kernels(row):
     return f"a step, compiled and not run: {'; '.join(programs)}"
 
 
-SENTENCES = {"throughput": _beside_stock_fit, "startup": _startup, "kernels": _kernels}
+def of_photographs(measured):
+    """What was measured on one backend, in a sentence."""
+    rates, head = measured["predict"], measured["head"]
+    files, beside = median(rates["files"]), median(f / m for f, m in zip(rates["files"], rates["memory"], strict=True))
+    return (
+        f"files {files:,.1f} images/s, {beside:.2f} of Keras' predict on pixels in memory (decoding alone "
+        f"{median(rates['decoding']):,.0f}); first prediction of a process {median(measured['first']):.1f} s; logistic "
+        f"regression on the features of {head['images']:,} photographs {head['seconds']:.0f} s, of which one pass of "
+        f"the network takes {head['pass_seconds']:.0f} s"
+    )
+
+
+def _photographs(row):
+    return "; ".join(f"{backend}: {of_photographs(measured)}" for backend, measured in row["backends"].items())
+
+
+SENTENCES = {
+    "throughput": _beside_stock_fit,
+    "startup": _startup,
+    "kernels": _kernels,
+    "photographs": _photographs,
+}
 
 
 def text(results):

@@ -7,7 +7,7 @@ from importlib import import_module
 import keras
 import pytest
 
-from kmodels.bench import blocks, run
+from kmodels.bench import blocks, photographs, run
 from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.settings import Job, Settings
 from kmodels.bench.workers import Session, WorkerError
@@ -75,6 +75,19 @@ def test_throughput_is_measured_by_turns_and_a_contender_that_fails_stops_no_oth
     assert results["ours"]["error"] is None
     assert "not callable" in results["stock-fit"]["error"]
     assert "round 2 of 2, images/s: ours" in lines[-1]
+
+
+def test_photographs_are_classified_from_files_and_memory_and_by_a_new_process(lines, monkeypatch):
+    monkeypatch.setattr(photographs, "STARTS", 1)
+    monkeypatch.setattr(photographs, "WIDTH", 64)
+    monkeypatch.setattr(run, "is_installed", lambda name: name == "ours")
+    job = replace(JOB, image_size=16, images=40, num_classes=2)
+    measured = run.photographs(job, lines.append)["backends"]["jax"]
+    assert {name: len(rates) for name, rates in measured["predict"].items()} == {"files": 2, "memory": 2, "decoding": 2}
+    assert measured["head"]["images"] == 40
+    assert measured["head"]["seconds"] > 0 < measured["head"]["pass_seconds"]
+    assert 0 < measured["first"][0] < 60
+    assert "of Keras' predict on pixels in memory" in lines[-1]
 
 
 def net_without_twin(input_shape, num_classes):
