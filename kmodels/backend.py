@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import sys
 
@@ -51,6 +52,12 @@ def _quiet_tensorflow(backend):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if backend != "tensorflow":
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # Every layer that is looked at is a program of its own.
+    logging.getLogger("tensorflow").addFilter(_says_no_retracing)
+
+
+def _says_no_retracing(record):
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def import_tensorflow():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
@@ -173,7 +174,8 @@ def _variant(base, changes):
 
 
 def _title(folder):
-    return _word(folder.resolve().name) or "photographs"
+    # Not resolved: a link has the name that the user gave it.
+    return _word(os.path.basename(os.path.abspath(folder))) or "photographs"
 
 
 def _word(value):
