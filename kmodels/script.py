@@ -180,11 +180,12 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
     """
     _check(selected, arguments)
     from kmodels.training.sweeps import failures, sweep
+    from kmodels.training.tracking import how_to_look
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
     options = {
         name: getattr(arguments, name)
-        for name in ("again", "resume", "data_dir", "skip_unreadable", "devices", "split")
+        for name in ("again", "resume", "data_dir", "skip_unreadable", "devices", "split", "track")
     }
     try:
         for outcome in sweep(selected, seeds, arguments.out, **options):
@@ -196,6 +197,8 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
             print(f"\n{table(records)}\n\nrecords:")
             for record in records:
                 print(f"  {arguments.out / record.stem}.json")
+            if arguments.track:
+                print(f"to see how they trained: {how_to_look(arguments.track, arguments.out)}")
     failed = [outcome.error for outcome in outcomes if outcome.error]
     for line in failures(outcomes):
         print(f"error: {line}", file=sys.stderr)
@@ -378,6 +381,8 @@ class Running:
     """how many GPUs to use: on JAX they divide each batch; see --split"""
     split: Literal["batch", "runs"] = "batch"
     """what several devices divide: the batch of each run, or the runs, one at a time for each device"""
+    track: Literal["tensorboard", "mlflow"] | None = None
+    """show each run there while it trains; files go to --out/tracking, or MLflow's to MLFLOW_TRACKING_URI"""
 
 
 @dataclass(frozen=True, kw_only=True)

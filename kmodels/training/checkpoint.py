@@ -33,6 +33,7 @@ import numpy as np
 from kmodels.errors import InputError, shorten
 from kmodels.training.callbacks import Clock, StopOnNaN
 from kmodels.training.environment import versions
+from kmodels.training.tracking import Tracker
 
 # What callbacks without get_state count, by class; all of it is reset by their on_train_begin.
 STATE = {
@@ -43,7 +44,7 @@ STATE = {
     Clock: ("compile_seconds", "train_seconds"),
 }
 # Callbacks whose state is none, or belongs to the process.
-STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
+STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN, Tracker)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
 FORMAT = 4

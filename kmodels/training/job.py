@@ -23,6 +23,7 @@ from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
+from kmodels.training.tracking import Tracker
 
 # The statuses of records of attempts at a run.
 INCOMPLETE = ("interrupted", "failed")
@@ -43,6 +44,7 @@ class Job:
         started_from: as in a Record, once the network is there.
         backbone: the network whose features a head takes, once it is loaded.
         components: {field: function} of the names "module:function".
+        tracker: the Tracker that shows this run elsewhere; None: none.
     """
 
     def __init__(self, experiment, seed, out, data_dir=None, skip_unreadable=False, parents=None, opened=None):
@@ -62,7 +64,7 @@ class Job:
         self.weights_sha256 = weights_checksum(self.parent or experiment.model_options.get("weights"))
         self.precision = "float32" if experiment.head else resolve(experiment.precision)
         self.environment = {**environment(), "precision": self.precision}
-        self.started_from = self.backbone = None
+        self.started_from = self.backbone = self.tracker = None
 
     def _open(self, data_dir, skip_unreadable, opened):
         experiment = self.experiment
@@ -94,23 +96,26 @@ class Job:
         require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
         return dataset
 
-    def path(self, suffix):
-        """A file of this run, once completed: its record (.json), network (.keras) or checkpoint (.checkpoint)."""
+    @property
+    def stem(self):
+        """Where the files of this run lie under `out`, once it is completed, without suffix."""
         backend, precision = self.environment["backend"], self.environment["precision"]
-        stem = record_stem(
+        return record_stem(
             self.experiment, self.seed, self.dataset.source, self.weights_sha256, backend, precision, self.code
         )
-        return self.out / f"{stem}{suffix}"
+
+    def path(self, suffix):
+        """A file of this run, once completed: its record (.json), network (.keras) or checkpoint (.checkpoint)."""
+        return self.out / f"{self.stem}{suffix}"
 
     @property
     def about(self):
         """What the network's file says of itself."""
-        source, stem = self.dataset.source, self.path("").relative_to(self.out).as_posix()
         return About(
             class_names=tuple(self.dataset.class_names),
             image_shape=tuple(self.dataset.image_shape),
-            record=stem,
-            data_sha256=source["sha256"],
+            record=self.stem,
+            data_sha256=self.dataset.source["sha256"],
         )
 
     def recorded(self):
@@ -203,11 +208,13 @@ class Job:
             **self.environment,
         )
         try:
-            return record, write_record(record, self.out)
+            path = write_record(record, self.out)
         except InputError as unwritable:
             path = write_record(record, tempfile.mkdtemp(prefix="kmodels-"))
             print(f"{unwritable}; the record is in {path}")
-            return record, path
+        if self.tracker:
+            self.tracker.end(record, path)
+        return record, path
 
     def save(self, network, training, **fields):
         """Writes the network, and the record of a completed run; returns the record.
@@ -258,6 +265,8 @@ class Job:
             training.checkpoint.close()
             if not isinstance(error, InputError):
                 self._record_failure(training, error)
+            if self.tracker:
+                self.tracker.abandon(error)
             raise
 
     def _record_failure(self, training, error):
@@ -299,7 +308,7 @@ def _measured(training):
         "train_seconds": fitted.train_seconds,
         "images_per_second": fitted.images_per_second,
         "devices": training.devices.count if training.devices else 1,
-        "callbacks": tuple(type(callback).__name__ for callback in training.settings.callbacks),
+        "callbacks": tuple(type(one).__name__ for one in training.settings.callbacks if not isinstance(one, Tracker)),
     }
 
 

@@ -14,6 +14,7 @@ from kmodels.training import heads
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.precision import computing_in
+from kmodels.training.tracking import check_tracking, make_tracker
 from kmodels.training.train import Training, check_on_device
 
 # The fields of an Experiment that are arguments of `train`.
@@ -43,6 +44,7 @@ def run(
     on_device=None,
     devices=1,
     callbacks=(),
+    track=None,
 ):
     """Trains on train, chooses the weights on val, evaluates test once, writes a record.
 
@@ -61,39 +63,45 @@ def run(
         devices: how many to divide each batch among (JAX only). The outcome differs by rounding only.
         callbacks: further Keras callbacks, called after kmodels' own. The record names them; the name of the run does
             not depend on them.
+        track: show the run in "tensorboard" or "mlflow" while it trains; see kmodels/training/tracking.py. The record
+            does not depend on it.
 
     Returns:
         The Record. Its status is "diverged" if the loss stopped being a finite number.
 
     Raises:
         InputError: for bad data, a batch larger than the train split or not divisible by `devices`, more devices than
-            there are, or an `out` that cannot be written.
+            there are, an `out` that cannot be written, or a `track` whose package is missing or whose store cannot be
+            written.
         KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted". SIGTERM
             does the same, and ends the process with status 143.
         Exception: whatever else ended the training (memory, for example), after a record marked "failed".
     """
     # Before data are opened, which may take long.
     check_on_device(on_device, experiment.data_loader)
+    check_tracking(track)
     job = Job(experiment, seed, out, data_dir, skip_unreadable)
     if not again and (record := job.recorded()):
         if verbose != 0:
             print(f"{experiment.name}, seed {job.seed} is recorded already: {job.path('.json')}; again repeats it")
         return record
-    return execute(job, resume=resume, verbose=verbose, on_device=on_device, devices=devices, callbacks=callbacks)
+    options = {"on_device": on_device, "devices": devices, "callbacks": callbacks, "track": track}
+    return execute(job, resume=resume, verbose=verbose, **options)
 
 
-def execute(job, *, verbose=None, **options):
+def execute(job, *, verbose=None, track=None, **options):
     """Trains or fits what a Job describes, and returns its Record; options as in `run`."""
     with Interrupts():
         if job.experiment.is_fitted:
+            job.tracker = make_tracker(track, job)
             return heads.fit_head(job, verbose)
-        training = prepare(job, verbose=verbose, **options)
+        training = prepare(job, verbose=verbose, track=track, **options)
         with job.recording_failure(training):
             training.fit()
         return finish(job, training)
 
 
-def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callbacks=()):
+def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callbacks=(), track=None):
     """The Training of a Job, ready to be fitted; options as in `run`."""
     experiment, path = job.experiment, job.path(".checkpoint")
     if path.exists() and not resume and verbose != 0:
@@ -103,6 +111,9 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
         network, dataset = heads.classifier_on_features(job, verbose)
     else:
         network, dataset = first_network(job, verbose), job.dataset
+    if track:
+        job.tracker = make_tracker(track, job)
+        callbacks = [*callbacks, job.tracker]
     # An optimizer of the user's has these settings itself.
     settings = OF_TRAIN if "optimizer" in job.components else (*OF_TRAIN, *OF_OPTIMIZER)
     return Training(

@@ -13,6 +13,7 @@ from kmodels.records import Record
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.run import execute, finish, prepare
+from kmodels.training.tracking import check_tracking
 
 MAX_TOGETHER = 8
 
@@ -43,9 +44,9 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
         together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
-        **options: data_dir, skip_unreadable, verbose, resume, on_device, devices and callbacks, as in `run`; and split:
-            what several devices divide, the "batch" of each run or the "runs", one at a time for each device (on any
-            backend).
+        **options: data_dir, skip_unreadable, verbose, resume, on_device, devices, callbacks and track, as in `run`; and
+            split: what several devices divide, the "batch" of each run or the "runs", one at a time for each device
+            (on any backend).
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
@@ -90,6 +91,7 @@ def sweep(
     experiments, seeds = list(experiments), list(seeds)
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
+    check_tracking(options.get("track"))
     if together:
         possible = all(_number_together(experiment, seeds, True) == len(seeds) for experiment in experiments)
         rule = (
