@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Prediction:
     """What a network says of one image.
 
     Attributes:
-        file: its path, as it was given; None for an image of an array.
+        file: its path, as it was given; None for an image of an array or of bytes.
         names: of all classes, the likeliest first.
         probabilities: floats (classes,), in the order of `names`.
         error: why the file cannot be read, in words; then there are no names.
@@ -54,8 +55,21 @@ class Prediction:
         return list(zip(self.names, shares, strict=False))
 
 
+class _InMemory:
+    """The bytes of one image file, as a source of files."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def size(self, name):
+        return len(self._content)
+
+    def read(self, name):
+        return self._content
+
+
 class Classifier:
-    """A network in a .keras file, with the names of its classes.
+    """A network in a .keras file, with the names of its classes. Threads may share it: they take turns.
 
     Args:
         file: a .keras file. One that kmodels wrote knows its classes; any other has one input of images.
@@ -89,38 +103,45 @@ class Classifier:
         names = class_names or (about and about.class_names) or [f"class {i}" for i in range(classes)]
         require(len(names) == classes, f"class_names must be {classes}, one for each output", list(names))
         self.class_names = tuple(names)
+        # On JAX, a Keras model that two threads use at once fails.
+        self._lock = threading.Lock()
 
     def predict(self, images):
         """Classifies images, and returns a Prediction for each, in order.
 
         Args:
-            images: paths of image files, an array of pixels 0..255 (n, height, width, channels) of the network's size,
-                or a single path.
+            images: paths of image files or their bytes, an array of pixels 0..255 (n, height, width, channels) of the
+                network's size; or a single path or the bytes of one file.
 
         Raises:
             InputError: if an array does not fit. A file that cannot be read has a Prediction with an `error`.
         """
-        if isinstance(images, str | os.PathLike):
+        if isinstance(images, str | bytes | os.PathLike):
             images = [images]
         if hasattr(images, "shape"):
-            return [self._prediction(None, logits) for logits in predict_logits(self.network, images)]
+            with self._lock:
+                found = predict_logits(self.network, images)
+            return [self._prediction(None, logits) for logits in found]
         return list(self.stream(images))
 
     def stream(self, files):
         """As `predict`, for any number of image files: yields Predictions in order, with a few images in memory.
 
         Args:
-            files: an iterable of paths, which may have no end.
+            files: an iterable of paths, or of the bytes of image files, which may have no end.
         """
-        size = usual_batch(self.image_shape)
+        size, rows = usual_batch(self.image_shape), None
         decoded = itertools.chain.from_iterable(self._decoded(files))
         while batch := list(itertools.islice(decoded, size)):
-            pixels = np.zeros((size, *self.image_shape), np.uint8)
+            # Always as many, for another number would be compiled again; of few images the next power of two.
+            rows = rows or min(size, 1 << (len(batch) - 1).bit_length())
+            pixels = np.zeros((rows, *self.image_shape), np.uint8)
             for i, (_, image) in enumerate(batch):
                 if not isinstance(image, str):
                     pixels[i] = image
-            # Always as many: another number would be compiled again.
-            for (file, image), logits in zip(batch, self.logits_model.predict_on_batch(pixels), strict=False):
+            with self._lock:
+                found = self.logits_model.predict_on_batch(pixels)
+            for (file, image), logits in zip(batch, found, strict=False):
                 yield Prediction(file, error=image) if isinstance(image, str) else self._prediction(file, logits)
 
     def _decoded(self, files):
@@ -139,14 +160,19 @@ class Classifier:
                     block.cancel()
 
     def _decode(self, files):
-        return [(Path(file), self.pixels(Path(file))) for file in files]
+        return [(None if isinstance(file, bytes) else Path(file), self.pixels(file)) for file in files]
 
-    def pixels(self, path):
-        """The pixels of an image file as the network takes them, uint8; or why it cannot be read, in words."""
-        path = Path(path)
+    def pixels(self, file):
+        """The pixels of an image file as the network takes them, uint8; or why it cannot be read, in words.
+
+        Args:
+            file: its path, or its bytes.
+        """
+        in_memory = isinstance(file, bytes)
+        files, name = (_InMemory(file), "") if in_memory else (Folder(Path(file).parent), Path(file).name)
         height, width, channels = self.image_shape
         try:
-            with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as (image, _, _):
+            with pillow_warnings(), open_rgb(files, name) as (image, _, _):
                 if channels == 1:
                     return resize_and_crop(image.convert("L"), (height, width))[..., None]
                 return resize_and_crop(image, (height, width))
