@@ -1,6 +1,7 @@
 """A network in use: what its file says of itself, and what it says of image files."""
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -47,6 +48,29 @@ def test_files_are_classified_in_their_order_and_as_in_training(trained):
     expected = [classifier.class_names[i] for i in logits.argmax(axis=1)]
     assert [one.name for one in classifier.predict(test.images)] == expected
     assert np.mean(np.array(expected) == np.array(classifier.class_names)[test.labels]) == record.test.accuracy
+
+
+def test_threads_share_a_classifier_and_bytes_are_files(trained):
+    file, folder, _ = trained
+    classifier, paths = Classifier(file), sorted(folder.rglob("*.png"))[::6]
+    expected = classifier.predict(paths)
+    ways = (lambda path: path, lambda path: path.read_bytes(), lambda path: classifier.pixels(path)[None])
+    with ThreadPoolExecutor(8) as pool:
+        for way in ways:
+            found = list(pool.map(lambda path, way=way: classifier.predict(way(path))[0], paths * 3))
+            for one, known in zip(found, expected * 3, strict=True):
+                assert one.name == known.name
+                np.testing.assert_allclose(one.probabilities, known.probabilities, atol=1e-6)
+
+
+def test_one_image_costs_the_network_one_image(trained, monkeypatch):
+    file, folder, _ = trained
+    classifier, paths, rows = Classifier(file), sorted(folder.rglob("*.png")), []
+    predict = classifier.logits_model.predict_on_batch
+    monkeypatch.setattr(classifier.logits_model, "predict_on_batch", lambda x: rows.append(len(x)) or predict(x))
+    for images in (paths[0], paths[:3], paths):
+        classifier.predict(images)
+    assert rows == [1, 4, 64]
 
 
 def test_a_file_that_cannot_be_read_has_an_error_and_the_others_their_classes(trained, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import runpy
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,13 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import InputError, build_model, cli
+from kmodels import Classifier, InputError, build_model, cli
 from kmodels.analysis import predict_logits
 from kmodels.export import FORMATS, export
 from kmodels.models.about import About
 from kmodels.models.saving import save_network
 
 NAMES = ("cat", "dog", "ei")
+ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
     os.environ["KERAS_BACKEND"] != "tensorflow", reason="what is tried runs on TensorFlow, whatever this process does"
@@ -61,10 +64,15 @@ def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, c
     assert (out / "assets.extra" / "labels.txt").read_text().split() == list(NAMES)
 
 
-def test_an_onnx_file_runs_without_keras(file, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("tf2onnx")
-    done = export(file, "onnx", tmp_path / "network.onnx")
+@pytest.fixture(scope="module")
+def onnx(file):
+    for package in ("onnxruntime", "tf2onnx"):
+        pytest.importorskip(package)
+    return export(file, "onnx")
+
+
+def test_an_onnx_file_runs_without_keras(onnx):
+    onnxruntime, done = pytest.importorskip("onnxruntime"), onnx
     assert done.difference < 1e-4
     assert (done.images, done.accuracy) == (32, None)
     session = onnxruntime.InferenceSession(done.path, providers=["CPUExecutionProvider"])
@@ -73,6 +81,47 @@ def test_an_onnx_file_runs_without_keras(file, tmp_path):
     (given,) = session.get_inputs()
     (probabilities,) = session.run(None, {given.name: np.zeros((1, 32, 32, 3), "float32")})
     np.testing.assert_allclose(probabilities.sum(), 1, atol=1e-5)
+
+
+# Runs the example, and tells what it has imported.
+WITHOUT_KERAS = """
+import runpy, sys
+del sys.argv[0]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print({"keras", "kmodels", "tensorflow", "jax", "torch"} & set(sys.modules) or "without Keras")
+"""
+
+
+def test_the_onnx_example_says_what_a_classifier_says_without_importing_it(file, onnx, tmp_path):
+    rng, example = np.random.default_rng(2), ROOT / "experiments" / "serving" / "onnx_runtime.py"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Turned by a quarter.
+    pictures = {
+        "wide.png": ("RGB", (90, 40), {}),
+        "turned.jpg": ("RGB", (50, 80), {"exif": exif}),
+        "grey.png": ("L", (32, 32), {}),
+        "transparent.png": ("RGBA", (31, 64), {}),
+    }
+    for name, (mode, (width, height), options) in pictures.items():
+        pixels = rng.integers(0, 256, (height, width, len(mode)), np.uint8).squeeze()
+        Image.fromarray(pixels, mode).save(tmp_path / name, **options)
+    files = [str(tmp_path / name) for name in pictures]
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    arguments = [example, onnx.path, *files, tmp_path / "broken.png"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", WITHOUT_KERAS, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    *lines, modules = done.stdout.splitlines()
+    assert modules == "without Keras"
+    assert (done.returncode, "broken.png" in done.stderr) == (1, True)
+    assert lines == [
+        f"{100 * one.confidence:5.1f} % {one.name:3}  {one.file}" for one in Classifier(file).predict(files)
+    ]
+    for name, path in zip(pictures, files, strict=True):
+        found = runpy.run_path(example)["pixels"](path, 32, 32, 3)[0]
+        assert np.array_equal(found, Classifier(file).pixels(path)), name
 
 
 @pytest.mark.parametrize("quantise", [None, "int8"])

@@ -21,7 +21,7 @@ import kmodels
 MOST_BYTES = 32 * 2**20
 
 try:
-    classifier = kmodels.Classifier(os.environ.get("NETWORK", "the variable NETWORK is not set"))
+    classifier = kmodels.Classifier(os.environ.get("NETWORK", ""))
 except kmodels.InputError as error:
     sys.exit(f"NETWORK must name the .keras file to serve: {error}")
 app = FastAPI(title="Image classifier", description=f"Classes: {', '.join(classifier.class_names)}")

@@ -21,6 +21,8 @@ from PIL import Image, ImageOps
 def pixels(file, height, width, channels):
     """float32 (1, height, width, channels), 0..255: an image scaled to cover this size, and cropped to its centre."""
     with Image.open(file) as image:
+        if image.mode[0] in "IF":
+            raise ValueError("it has more than 8 bits a channel; save it with 8 bits")
         # Cameras store the orientation beside the pixels.
         upright = ImageOps.exif_transpose(image).convert("RGB")
     if channels == 1:
@@ -38,11 +40,12 @@ def main(network, *files):
     status = 0
     for file in files:
         try:
-            (probabilities,) = session.run(None, {session.get_inputs()[0].name: pixels(file, *shape)})[0]
-        except (OSError, ValueError) as error:
+            image = pixels(file, *shape)
+        except Exception as error:  # Damaged files make Pillow raise errors of every type.
             print(f"cannot read {file}: {error}", file=sys.stderr)
             status = 1
             continue
+        (probabilities,) = session.run(None, {session.get_inputs()[0].name: image})[0]
         best = int(probabilities.argmax())
         print(f"{100 * probabilities[best]:5.1f} % {names[best]:{max(map(len, names))}}  {file}")
     return status
