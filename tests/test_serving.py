@@ -111,9 +111,14 @@ def test_the_page_has_classes_and_grad_cam(file, pictures, tmp_path):
     gradio = pytest.importorskip("gradio")
     page = runpy.run_path(SERVING / "gradio_app.py")["build"](file)
     assert isinstance(page, gradio.Interface)
-    classes, figure = page.fn(str(pictures[0]))
+    classes, picture = page.fn(str(pictures[0]))
     assert classes == pytest.approx(dict(Classifier(file).predict(pictures[0])[0].likeliest(3)), abs=1e-5)
-    assert len(figure.axes) == 4
+    assert picture.width > picture.height > 100
+    # As it travels to the browser.
+    label, image = (
+        part.postprocess(value) for part, value in zip(page.output_components, (classes, picture), strict=True)
+    )
+    assert (label.label, Image.open(image.path).size) == (next(iter(classes)), picture.size)
     (tmp_path / "bad.png").write_bytes(b"no image")
     for bad, message in ((str(tmp_path / "bad.png"), "cannot be read"), (None, "choose an image")):
         with pytest.raises(gradio.Error, match=message):

@@ -7,9 +7,11 @@
 Images are answered one after the other, as Gradio does unless it is told otherwise.
 """
 
+import io
 import sys
 
 import gradio
+from PIL import Image
 
 import kmodels
 from kmodels.analysis import grad_cam
@@ -40,11 +42,13 @@ def build(file):
         except kmodels.InputError:
             # A network of dense layers only has nothing to show.
             return dict(prediction.likeliest(5)), None
-        return dict(prediction.likeliest(5)), grad_cam_panels(shown[None], maps, [prediction.name])
+        picture = io.BytesIO()
+        grad_cam_panels(shown[None], maps, [prediction.name]).savefig(picture, dpi=200)
+        return dict(prediction.likeliest(5)), Image.open(picture)
 
     # As a path: the pixels are those of the file, not what the page has made of it.
     image = gradio.Image(type="filepath", image_mode=None, label="image")
-    outputs = [gradio.Label(label="class"), gradio.Plot(label="Grad-CAM")]
+    outputs = [gradio.Label(label="class"), gradio.Image(label="Grad-CAM")]
     return gradio.Interface(explain, image, outputs, title="Image classifier", flagging_mode="never")
 
 
