@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import kmodels
-from kmodels import InputError
+from kmodels import InputError, script
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3 with SQLAlchemy 2.1.
@@ -221,3 +221,14 @@ def test_a_store_that_cannot_be_written_ends_a_run_at_its_beginning_and_only_the
     monkeypatch.setattr(MLflow, "_write", fail)
     assert kmodels.run(tiny, 0, out, verbose=0, track="mlflow").status == "completed"
     assert capsys.readouterr().out.count("continues without it: OSError: no space left") == 1
+
+
+def test_the_flag_of_an_experiment_file_says_where_to_look(tiny, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setattr("sys.argv", ["tiny.py", "tiny", "--track", "tensorboard", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        script.main([tiny], "About.")
+    assert end.value.code == 0
+    folder = tmp_path / "tracking" / "tensorboard"
+    assert f"tensorboard --logdir {folder}" in capsys.readouterr().out
+    assert len(list(folder.rglob("events.out.tfevents.*"))) == 3
