@@ -89,6 +89,29 @@ def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_secon
         choose("pets", {"epochs": [0]}, pretrained=True, on_cpu=True)
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"schedule": ["cosine"], "warmup_epochs": [2], "epochs": [8]},
+        {"schedule": ["linear"]},
+        {"schedule": ["plateau"]},
+        {"schedule": ["cosine", None], "warmup_epochs": [0, 1]},
+        {"warmup_epochs": [2]},
+        {"plateau_patience": [3]},
+        {"patience": [3]},
+        {"patience": [1]},
+    ],
+)
+def test_what_is_given_on_the_learning_rate_goes_with_what_is_chosen(given, pretrained):
+    chosen = choose("pets", given, pretrained, on_cpu=True)[pretrained:]
+    for name, values in given.items():
+        found = list(dict.fromkeys(getattr(experiment, name) for experiment in chosen))
+        assert found == ([None] if values == ["plateau"] else values)
+    # Of a schedule that ends at the last epoch, patience would cut off the end.
+    assert all(experiment.patience is None for experiment in chosen if experiment.schedule)
+
+
 def test_photographs_start_from_imagenet_weights(colours, monkeypatch, backend, tmp_path):
     if backend != "tensorflow" or not train_command.can_start_pretrained():
         pytest.skip("compiling takes longer elsewhere, and needs the weights")
