@@ -62,9 +62,7 @@ class _Rate:
             print(f"no suggestion: {found.reason}")
             return 1
         rate = f"{found.suggestion:.2g}"
-        print(
-            f"suggested learning rate: {rate}, where the loss falls fastest in proportion\n{self._command(given, rate)}"
-        )
+        print(f"suggested learning rate: {rate}, where the loss falls fastest\n{self._command(given, rate)}")
         return 0
 
     def _experiment(self, given):

@@ -98,6 +98,8 @@ def find_learning_rate(
     require(
         0 < lowest < highest < math.inf, "lowest must be above 0, and highest a number above lowest", (lowest, highest)
     )
+    frozen = isinstance(network, keras.Model) and network.built and not network.trainable_variables
+    require(not frozen, "the network must have layers that train; all of them are frozen", getattr(network, "name", ""))
     if isinstance(optimizer, keras.optimizers.Optimizer):
         # Of one with a schedule of its own, the rate could not be changed.
         optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})

@@ -115,20 +115,25 @@ def test_each_step_has_its_rate(digits):
 
 
 @pytest.mark.parametrize(
-    ("frozen", "settings", "reason"),
+    ("settings", "reason"),
     [
-        ((), {"steps": 10}, "10 steps are too few; at least 20"),
-        (("hidden", "norm", "logits"), {}, "the loss never fell"),
-        ((), {"highest": 1e-6}, "never fell.*end higher than 1e-06"),
-        ((), {"highest": 1e-2, "optimizer": "sgd"}, "still falling at the highest learning rate, 0.01"),
-        ((), {"lowest": 1e-2, "highest": 1e4}, "fell from the first step on; begin lower than 0.01"),
-        ((), {"lowest": 1e6, "highest": 1e7, "optimizer": "sgd"}, "diverged at once, after . steps"),
+        ({"steps": 10}, "10 steps are too few; at least 20"),
+        ({"highest": 1e-6}, "never fell.*end higher than 1e-06"),
+        ({"highest": 3e-3}, "still falling at the highest learning rate, 0.003"),
+        ({"lowest": 1e-2, "highest": 1e4}, "fell from the first step on; begin lower than 0.01"),
+        ({"lowest": 1e6, "highest": 1e7, "optimizer": "sgd"}, "diverged at once, after . steps"),
     ],
 )
-def test_where_nothing_can_be_suggested_it_says_why(digits, frozen, settings, reason):
-    found = find_learning_rate(network(frozen=frozen), digits, **{"steps": 40, "batch_size": 64, **settings})
+def test_where_nothing_can_be_suggested_it_says_why(digits, settings, reason):
+    found = find_learning_rate(network(), digits, **{"steps": 40, "batch_size": 64, **settings})
     assert found.suggestion is None
     assert re.search(reason, found.reason)
+
+
+def test_frozen_layers_stay_and_the_others_are_tested(digits):
+    assert find_learning_rate(network(frozen=["hidden", "norm"]), digits, batch_size=64).suggestion > 1e-4
+    with pytest.raises(InputError, match="all of them are frozen"):
+        find_learning_rate(network(frozen=["hidden", "norm", "logits"]), digits)
 
 
 def test_a_keras_optimizer_with_a_schedule_is_copied(digits):
