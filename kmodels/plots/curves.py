@@ -114,7 +114,7 @@ def learning_rate_test(rates, losses, smoothed, suggestion=None):
     if np.isfinite(low + high):
         # Losses that diverge are many times as high: they would flatten the fall that is to be seen.
         room = max(0.35 * (high - low), 0.02 * high, 1e-3)
-        axes.set_ylim(low - room, high + room)
+        axes.set_ylim(max(low - room, 0), high + room)
     axes.legend(fontsize=8, frameon=False).set_in_layout(False)
     plain(axes)
     return figure

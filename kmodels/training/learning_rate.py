@@ -37,7 +37,7 @@ class RangeTest:
     Attributes:
         rates: the learning rate of each step, in ascending order.
         losses: the training loss of each step's batch, before the step; the last ones may not be finite.
-        smoothed: the same, cut off above at the loss of the beginning, and smoothed over neighbouring steps.
+        smoothed: the same, cut off at the loss of the beginning and at a tenth of it, and smoothed over neighbouring steps.
         suggestion: the rate at which the smoothed loss falls fastest, relative to itself; None where there is none.
         reason: why nothing can be suggested; None where there is a suggestion.
     """
@@ -200,11 +200,11 @@ class _Steps(keras.utils.PyDataset):
 def _smooth(losses):
     """Geometric means over neighbouring steps, weighted by a normal distribution, of which an end has a part.
 
-    What exceeds the loss of the beginning counts as that: the steps of a divergence would hide the fall before them. So
-    does what is next to nothing count as a hundredth of it.
+    What exceeds the loss of the beginning counts as that: the steps of a divergence would hide the fall before them. And
+    what is below a tenth of it counts as a tenth: the logarithm would make much of nearly nothing.
     """
     beginning = np.mean(losses[: _first(losses)])
-    losses = np.fmax(np.fmin(losses, beginning), beginning / 100)
+    losses = np.fmax(np.fmin(losses, beginning), beginning / 10)
     distance = np.subtract.outer(np.arange(len(losses)), np.arange(len(losses)))
     weights = np.exp(-0.5 * (distance / WIDTH) ** 2)
     return np.exp(weights @ np.log(losses) / weights.sum(axis=1))
@@ -245,7 +245,8 @@ def _suggest(rates, losses, smoothed, diverged):
             f"the loss never fell clearly below the {beginning:.3g} of the beginning, at rates from {rates[0]:.2g} to "
             f"{rates[-1]:.2g}; {higher}see whether the layers that train can learn from these images, or know them"
         )
-    if not diverged and lowest >= steps - max(2, steps // 20):
+    # Flat at its lowest is another matter: all is learnt, or units have died, as those of ReLU do at high rates.
+    if not diverged and smoothed[-1 - steps // 10] - smoothed[-1] > 0.05 * fall:
         return None, (
             f"the loss was still falling at the highest learning rate, {rates[-1]:.2g}; end higher than that, or take "
             "it for a start"
