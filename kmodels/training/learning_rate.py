@@ -37,7 +37,7 @@ class RangeTest:
     Attributes:
         rates: the learning rate of each step, in ascending order.
         losses: the training loss of each step's batch, before the step; the last ones may not be finite.
-        smoothed: the same, cut off at the loss of the beginning and at a tenth of it, and smoothed over neighbouring steps.
+        smoothed: the same, between the loss of the beginning and a tenth of it, and smoothed over neighbouring steps.
         suggestion: the rate at which the smoothed loss falls fastest, relative to itself; None where there is none.
         reason: why nothing can be suggested; None where there is a suggestion.
     """
@@ -200,8 +200,8 @@ class _Steps(keras.utils.PyDataset):
 def _smooth(losses):
     """Geometric means over neighbouring steps, weighted by a normal distribution, of which an end has a part.
 
-    What exceeds the loss of the beginning counts as that: the steps of a divergence would hide the fall before them. And
-    what is below a tenth of it counts as a tenth: the logarithm would make much of nearly nothing.
+    What exceeds the loss of the beginning counts as that: the steps of a divergence would hide the fall before them.
+    What is below a tenth of it counts as a tenth: the logarithm would make much of nearly nothing.
     """
     beginning = np.mean(losses[: _first(losses)])
     losses = np.fmax(np.fmin(losses, beginning), beginning / 10)
