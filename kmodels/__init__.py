@@ -35,6 +35,7 @@ _HOME = {
     "compare": "kmodels.comparison",
     "POLICIES": "kmodels.augment",
     "Record": "kmodels.records",
+    "find_learning_rate": "kmodels.training",
     "make_deterministic": "kmodels.backend",
     "read_predictions": "kmodels.predictions",
     "read_record": "kmodels.records",

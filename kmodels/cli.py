@@ -10,6 +10,7 @@ import tyro
 from kmodels.backend import BACKENDS, check_backend
 from kmodels.errors import InputError, unknown
 from kmodels.photographs import evaluate, export, predict
+from kmodels.rate_command import RateCommand
 from kmodels.record_commands import compare, features, gradcam, mistakes, show, tsne
 from kmodels.script import leave, parse_options, run_command
 from kmodels.train_command import TrainCommand
@@ -21,6 +22,7 @@ def main():
     """Entry point."""
     commands = {
         "train": TrainCommand,
+        "rate": RateCommand,
         "doctor": doctor,
         "data": data,
         "models": models,
@@ -46,7 +48,7 @@ def main():
             description="Train, compare and explain image classifiers in Keras 3.",
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        return done.run() if isinstance(done, TrainCommand) else done
+        return done.run() if isinstance(done, TrainCommand | RateCommand) else done
 
     leave(run_command(command))
 

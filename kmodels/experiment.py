@@ -352,6 +352,11 @@ class Experiment:
             self.schedule,
         )
         require(
+            not self.warmup_epochs or self.plateau_patience is None,
+            "only one of warmup_epochs and plateau_patience can be given",
+            self.warmup_epochs,
+        )
+        require(
             self.warmup_epochs < self.epochs,
             f"warmup_epochs must be below epochs ({self.epochs})",
             self.warmup_epochs,

@@ -50,7 +50,7 @@ class _Folder(Running):
             make_deterministic()
         require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
         on_cpu, pretrained = device_name().startswith("cpu"), can_start_pretrained()
-        experiments = choose(_title(self.folder), self._given(), pretrained, on_cpu)
+        experiments = choose(title(self.folder), given_settings(self, ("dataset",)), pretrained, on_cpu)
         self._say_what(experiments, pretrained, on_cpu)
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
@@ -79,24 +79,30 @@ class _Folder(Running):
         if on_cpu and not self.epochs and last.head is None:
             print(f"on a CPU, so for at most {last.epochs} epochs; --epochs changes that")
 
-    def _given(self):
-        """{setting: list of its values} of the flags that were given."""
-        given = {}
-        for name, *_ in setting_flags(several=True, without=("dataset",)):
-            value = getattr(self, name)
-            if name == "model_options" and value != AS_LISTED:
-                given[name] = [parse_options(value)]
-            elif isinstance(value, tuple) and not name.startswith("class_"):
-                given |= {name: list(value)} if value else {}
-            elif value != AS_LISTED:
-                given[name] = [value]
-        return given
-
 
 TrainCommand = make_dataclass(
     "TrainCommand", setting_flags(several=True, without=("dataset",)), bases=(_Folder,), frozen=True, kw_only=True
 )
 TrainCommand.__doc__ = _Folder.__doc__
+
+
+def given_settings(arguments, without):
+    """{setting: list of its values} of the flags that were given.
+
+    Args:
+        arguments: what has the flags of `setting_flags(several=True)`.
+        without: names of settings that have no flag there.
+    """
+    given = {}
+    for name, *_ in setting_flags(several=True, without=without):
+        value = getattr(arguments, name)
+        if name == "model_options" and value != AS_LISTED:
+            given[name] = [parse_options(value)]
+        elif isinstance(value, tuple) and not name.startswith("class_"):
+            given |= {name: list(value)} if value else {}
+        elif value != AS_LISTED:
+            given[name] = [value]
+    return given
 
 
 def can_start_pretrained():
@@ -144,12 +150,15 @@ def choose(title, given, pretrained, on_cpu):
             "frozen_batch_norm": True,
             "augmentation": "rotate_flip",
             "learning_rate": 1e-4,
-            "schedule": "cosine",
+            "schedule": None if "plateau_patience" in given else "cosine",
             "batch_size": 16,
             "epochs": 3 if on_cpu else 20,
             "patience": None,
         }
     else:
+        # Some of what is given goes with no plateaus; and those must come before patience ends training.
+        patience = min([5, *(value for value in given.get("patience", ()) if value is not None)])
+        plateaus = not {"schedule", "warmup_epochs", "head"} & set(given)
         base = {
             "name": f"{title}/{_word(fixed.get('model', 'mobilenet'))}",
             "dataset": "folder",
@@ -158,8 +167,11 @@ def choose(title, given, pretrained, on_cpu):
             "augmentation": "none" if "head" in given else "rotate_flip",
             "batch_size": 32,
             "epochs": 30 if on_cpu else 100,
-            "plateau_patience": None if "schedule" in given or "head" in given else 4,
+            "plateau_patience": (max(patience - 1, 0) or None) if plateaus else None,
         }
+        if {"cosine", "linear"} & set(given.get("schedule", ())):
+            # What they gain comes at their end.
+            base["patience"] = None
     base = Experiment(**{**base, **fixed})
     variants = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
     return [*first, *(_variant(base, changes) for changes in variants)]
@@ -173,7 +185,8 @@ def _variant(base, changes):
     return replace(base, **changes, name=f"{base.name}-{'-'.join(words)}", description=description)
 
 
-def _title(folder):
+def title(folder):
+    """What the names of the experiments of a folder begin with."""
     # Not resolved: a link has the name that the user gave it.
     return _word(os.path.basename(os.path.abspath(folder))) or "photographs"
 

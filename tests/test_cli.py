@@ -43,6 +43,8 @@ def test_help_names_every_command_without_importing_keras():
     )
     assert done.returncode == 0
     for command in (
+        "train",
+        "rate",
         "doctor",
         "data",
         "models",

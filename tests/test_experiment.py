@@ -53,6 +53,7 @@ def test_it_cannot_be_changed_and_can_be_a_key():
         ({"monitor": "loss"}, "unknown monitor 'loss'; did you mean val_loss"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
         ({"schedule": "cosine", "plateau_patience": 3}, "only one of schedule and plateau_patience"),
+        ({"warmup_epochs": 2, "plateau_patience": 3}, "only one of warmup_epochs and plateau_patience"),
         ({"warmup_epochs": 50}, r"warmup_epochs must be below epochs \(50\)"),
         ({"model": "my models:net"}, "unknown model 'my models:net'"),
         ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1"),

@@ -56,6 +56,7 @@ DRAW = {
     "image_grid": lambda: plots.image_grid(
         IMAGES[:, None], row_titles=CLASSES, captions=[[title] for title in TITLES], column_titles=["$"], title="$x$"
     ),
+    "learning_rate_test": lambda: plots.learning_rate_test((0.1, 0.2, 0.4), (2.0, 1.0, np.nan), (2.0, 1.5, 1.8), 0.2),
     "long_tail": lambda: plots.long_tail([10 * i for i in range(N)], CLASSES),
     "long_tail_accuracy": lambda: plots.long_tail_accuracy(
         {name: dict.fromkeys(("all", "many", "medium", "few"), 0.5) for name in CLASSES}
@@ -68,7 +69,7 @@ DRAW = {
     ],
     "training_curves": lambda: plots.training_curves([curves()] * N, CLASSES),
 }
-WITHOUT_NAMES = ("reliability_diagram",)
+WITHOUT_NAMES = ("learning_rate_test", "reliability_diagram")
 
 
 def curves():

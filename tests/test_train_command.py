@@ -1,10 +1,12 @@
 """`kmodels train FOLDER`, from images to a network in use."""
 
+import shlex
 import sys
 
 import pytest
 
 from kmodels import Classifier, InputError, cli, read_records, train_command
+from kmodels.rate_command import RateCommand
 from kmodels.train_command import choose
 
 
@@ -87,6 +89,75 @@ def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_secon
     assert [item.epochs for item in tuned] == [7, 7]
     with pytest.raises(InputError, match="epochs must be at least 1"):
         choose("pets", {"epochs": [0]}, pretrained=True, on_cpu=True)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"schedule": ["cosine"], "warmup_epochs": [2], "epochs": [8]},
+        {"schedule": ["linear"]},
+        {"schedule": ["plateau"]},
+        {"schedule": ["cosine", None], "warmup_epochs": [0, 1]},
+        {"warmup_epochs": [2]},
+        {"plateau_patience": [3]},
+        {"patience": [3]},
+        {"patience": [1]},
+    ],
+)
+def test_what_is_given_on_the_learning_rate_goes_with_what_is_chosen(given, pretrained):
+    chosen = choose("pets", given, pretrained, on_cpu=True)[pretrained:]
+    for name, values in given.items():
+        found = list(dict.fromkeys(getattr(experiment, name) for experiment in chosen))
+        assert found == ([None] if values == ["plateau"] else values)
+    # Of a schedule that ends at the last epoch, patience would cut off the end.
+    assert "patience" in given or all(experiment.patience is None for experiment in chosen if experiment.schedule)
+
+
+def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, monkeypatch, capsys, tmp_path):
+    picture = tmp_path / "rate.png"
+    flags = ("--model", "two_layer_net", "--image-size", "8", "--batch-size", "12", "--model-options", "hidden=8,12")
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--out", picture, "--seed", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["rate.png"]
+    command = shlex.split(lines[-1])
+    assert command[:3] == ["kmodels", "train", str(colours)]
+    rate = command[-1]
+    assert lines[-2].startswith(f"suggested learning rate: {rate},")
+    assert 1e-5 < float(rate) < 1
+    assert f"{float(rate):.2g}" == rate
+    # It is a command that runs, and the one that was asked about.
+    assert kmodels(monkeypatch, *command[1:], "--out", tmp_path, "--epochs", "1") == 0
+    (record,) = read_records(tmp_path).values()
+    experiment = record.experiment
+    assert (experiment.model, experiment.batch_size, experiment.learning_rate) == ("two_layer_net", 12, float(rate))
+    assert (experiment.model_options, record.seed) == ({"hidden": (8, 12)}, 1)
+
+
+def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--out", tmp_path / "rate.png")
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "5") == 1
+    assert "no suggestion: 5 steps are too few" in capsys.readouterr().out
+    assert (tmp_path / "rate.png").is_file()
+    for more, message in (
+        (("--batch-size", "12", "24"), "batch_size must have one value"),
+        (("--head", "logistic", "--model-options", "weights=imagenet"), "head must be left out"),
+        (("--out", "rate.pdf"), "must end in .png"),
+        (("--lowest", "0"), "lowest must be above 0"),
+    ):
+        assert kmodels(monkeypatch, "rate", colours, *flags, *more) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_rate_of_the_second_stage_is_found_without_the_first(colours, monkeypatch):
+    monkeypatch.setattr("kmodels.rate_command.can_start_pretrained", lambda: True)
+    command = RateCommand(folder=colours, frozen=(True,))
+    experiment = command._experiment({"frozen": [True]})
+    assert (experiment.model, experiment.init_from) == ("efficientnet_lite0", None)
+    assert dict(experiment.model_options) == {"weights": "imagenet"}
+    assert experiment.frozen
+    assert experiment.frozen_batch_norm
 
 
 def test_photographs_start_from_imagenet_weights(colours, monkeypatch, backend, tmp_path):

@@ -3,9 +3,9 @@
 Figures are built without pyplot: no window opens, no global state grows, and the caller says where they go:
 `figure.savefig("curves.png")`.
 
-curves.py: over epochs, or over the values of a setting; evaluation.py: what a network gets right and how sure it is;
-classes.py: single classes and groups of them; images.py: pictures with a network's predictions; grids.py: pictures
-side by side; features.py: embeddings and feature maps.
+curves.py: over epochs, learning rates or the values of another setting; evaluation.py: what a network gets right and
+how sure it is; classes.py: single classes and groups of them; images.py: pictures with a network's predictions;
+grids.py: pictures side by side; features.py: embeddings and feature maps.
 """
 
 from importlib import import_module
@@ -19,6 +19,7 @@ _HOME = {
     "grad_cam_layers": "images",
     "grad_cam_panels": "images",
     "image_grid": "grids",
+    "learning_rate_test": "curves",
     "long_tail": "classes",
     "long_tail_accuracy": "classes",
     "mistakes": "images",

@@ -1,10 +1,11 @@
-"""Losses and accuracies over the epochs, and accuracy over the values of a setting."""
+"""Losses and accuracies over the epochs, the loss over learning rates, and accuracy over the values of a setting."""
 
 import matplotlib
 import numpy as np
+from matplotlib.ticker import LogFormatter
 
 from kmodels.errors import require
-from kmodels.plots.style import COLOURS, Figure, entry, label, plain
+from kmodels.plots.style import COLOURS, SOFT, Figure, entry, label, plain
 
 # More runs than this would be a tangle of lines in one panel: training and validation get panels of their own.
 TOGETHER = 3
@@ -78,6 +79,45 @@ def _colours(number):
     if number <= len(COLOURS):
         return COLOURS[:number]
     return [matplotlib.colormaps["viridis"](shade) for shade in np.linspace(0, 0.92, number)]
+
+
+def learning_rate_test(rates, losses, smoothed, suggestion=None):
+    """The loss over the learning rate, on a logarithmic axis, with the suggested rate marked.
+
+    Args:
+        rates: learning rates, above 0, in ascending order.
+        losses: of a training step at each rate, in nats; they may end in values that are not finite.
+        smoothed: the same, smoothed.
+        suggestion: one of the rates; None: none is marked.
+
+    Raises:
+        InputError: if the three differ in length.
+    """
+    require(
+        len(rates) == len(losses) == len(smoothed) > 0,
+        "rates, losses and smoothed must be equally many, at least one",
+        (len(rates), len(losses), len(smoothed)),
+    )
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, ".", color=SOFT, markersize=4, label="of a step")
+    axes.plot(rates, smoothed, color=COLOURS[0], linewidth=1.4, label="smoothed")
+    if suggestion is not None:
+        text = f"suggested: {suggestion:.2g}"
+        axes.axvline(suggestion, linestyle="--", color=COLOURS[1], linewidth=1, label=text)
+        axes.plot(suggestion, smoothed[list(rates).index(suggestion)], "o", color=COLOURS[1], markersize=6)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss (nats)")
+    # The usual labels are formulas.
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    low, high = np.min(smoothed), np.max(smoothed)
+    if np.isfinite(low + high):
+        # Losses that diverge are many times as high: they would flatten the fall that is to be seen.
+        room = max(0.35 * (high - low), 0.02 * high, 1e-3)
+        axes.set_ylim(max(low - room, 0), high + room)
+    axes.legend(fontsize=8, frameon=False).set_in_layout(False)
+    plain(axes)
+    return figure
 
 
 def sweep(values, measured, published, *, setting, measured_on=""):

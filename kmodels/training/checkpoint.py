@@ -94,7 +94,8 @@ class Checkpoint(keras.callbacks.Callback):
         other = [
             f"{name}={meta['settings'].get(name)!r}, not {value!r}"
             for name, value in self.settings.items()
-            if meta["settings"].get(name) != value
+            # What an older version did not write may be equal.
+            if meta["settings"].get(name, value) != value
         ]
         if other:
             raise InputError(

@@ -53,7 +53,7 @@ def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay
     return type(optimizer).from_config(config)
 
 
-def set_schedule(optimizer, schedule, *, warmup_steps, total_steps):
+def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=False):
     """Makes the learning rate of an optimizer follow a schedule, per step.
 
     Args:
@@ -62,22 +62,25 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps):
             keras.optimizers.schedules.LearningRateSchedule.
         warmup_steps: in which the rate rises linearly from 0, before the schedule begins.
         total_steps: of the training, warm-up included.
+        plateaus: whether a callback will lower the rate on plateaus, as with schedule "plateau".
 
     Raises:
-        InputError: for an unknown schedule, or one for an optimizer that has a schedule of its own.
+        InputError: for an unknown schedule; for any where the optimizer has a schedule of its own; and for plateaus
+            with a warm-up or another schedule, since a callback can lower a constant rate only.
     """
-    if schedule in (None, "plateau") and not warmup_steps:
+    plateaus = plateaus or schedule == "plateau"
+    constant = schedule in (None, "plateau") and not warmup_steps
+    if constant and not plateaus:
         return
     if isinstance(optimizer.get_config()["learning_rate"], dict):
         raise InputError(
-            "schedule and warmup_epochs must be left out where the optimizer has a schedule of its own. "
-            f"Received: schedule={schedule!r}"
+            "schedule, warmup_epochs and plateau_patience must be left out where the optimizer has a schedule of its "
+            f"own. Received: schedule={schedule!r}"
         )
-    require(
-        schedule != "plateau",
-        "warmup_epochs goes with schedule None, 'cosine', 'linear' or one of Keras, not with plateaus",
-        warmup_steps,
-    )
+    rule = "warmup_epochs and schedules go with each other, not with plateaus, which lower a constant learning rate"
+    require(constant or not plateaus, rule, {"schedule": schedule, "warm-up steps": warmup_steps})
+    if constant:
+        return
     rate, steps = float(ops.convert_to_numpy(optimizer.learning_rate)), max(total_steps - warmup_steps, 1)
     if schedule == "cosine":
         schedule = schedules.CosineDecay(rate, steps)

@@ -103,9 +103,26 @@ def execute(job, *, verbose=None, track=None, **options):
 
 def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callbacks=(), track=None):
     """The Training of a Job, ready to be fitted; options as in `run`."""
-    experiment, path = job.experiment, job.path(".checkpoint")
+    path = job.path(".checkpoint")
     if path.exists() and not resume and verbose != 0:
         print("ignoring the checkpoint of an earlier run; pass resume to continue it", flush=True)
+    network, dataset, settings = arguments(job, verbose)
+    return Training(
+        network,
+        dataset,
+        **settings,
+        checkpoint=path,
+        resume=resume,
+        on_device=on_device,
+        devices=devices,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def arguments(job, verbose=None):
+    """What `train` takes for a Job: the network, the dataset, and the settings that an Experiment has."""
+    experiment = job.experiment
     _seed_generators(job.seed)
     if experiment.head == "crt":
         network, dataset = heads.classifier_on_features(job, verbose)
@@ -116,19 +133,11 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
         callbacks = [*callbacks, job.tracker]
     # An optimizer of the user's has these settings itself.
     settings = OF_TRAIN if "optimizer" in job.components else (*OF_TRAIN, *OF_OPTIMIZER)
-    return Training(
+    values = {name: getattr(experiment, name) for name in settings}
+    return (
         network,
         dataset,
-        **{name: getattr(experiment, name) for name in settings},
-        optimizer=job.optimizer(),
-        augmentation=job.augmentation(),
-        seed=job.seed,
-        checkpoint=path,
-        resume=resume,
-        on_device=on_device,
-        devices=devices,
-        callbacks=callbacks,
-        verbose=verbose,
+        {**values, "optimizer": job.optimizer(), "augmentation": job.augmentation(), "seed": job.seed},
     )
 
 

@@ -82,9 +82,9 @@ def train(
         weight_decay: added to the gradient, decoupled for "adamw"; None: PyTorch's default (adamw 0.01, others 0).
         schedule: of the learning rate: None (constant), "plateau", "cosine" or "linear" (to 0 at the last epoch), or a
             keras.optimizers.schedules.LearningRateSchedule.
-        warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins.
+        warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins; below `epochs`.
         plateau_patience: multiply the learning rate by plateau_factor after this many epochs in which `monitor` did not
-            improve; None: never, or with schedule "plateau" 5.
+            improve; None: never, or with schedule "plateau" 5. Not together with another schedule or a warm-up.
         plateau_factor: above 0 and below 1.
         augmentation: random changes of training images, computed on the device: the name of a policy (see
             `kmodels.POLICIES`), a Keras layer, a list of policies, layers and functions, or a function from images
@@ -222,7 +222,13 @@ class Training:
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
         steps = -(-len(self.dataset.train) // s.batch_size)
-        set_schedule(optimizer, s.schedule, warmup_steps=s.warmup_epochs * steps, total_steps=max(s.epochs, 1) * steps)
+        set_schedule(
+            optimizer,
+            s.schedule,
+            warmup_steps=s.warmup_epochs * steps,
+            total_steps=s.epochs * steps,
+            plateaus=s.plateau_patience is not None,
+        )
         return optimizer
 
     def _make_callbacks(self, saved):
@@ -255,6 +261,10 @@ class Training:
         s = self.settings
         names = ("batch_size", "seed", "sampler", "label_smoothing", "keep", "monitor", "data_loader")
         same = {name: getattr(s, name) for name in names}
+        schedule = s.schedule if isinstance(s.schedule, str | None) else type(s.schedule).__name__
+        same |= {"schedule": None if schedule == "plateau" else schedule, "warmup_epochs": s.warmup_epochs}
+        # Resumed with more epochs, a rate that has come near 0 would rise again.
+        same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
         return {**same, "optimizer": type(self.trainer.optimizer).__name__, "data": self.dataset.source["sha256"]}
 
     def _fits_on_device(self):
@@ -373,6 +383,8 @@ def _check(s, dataset):
     for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
         require_whole(name, getattr(s, name), least)
     s.seed = int(s.seed)
+    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
+    require(0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
     for name, known in (
         ("keep", ("best", "last")),
         ("monitor", ("val_loss", "val_accuracy")),

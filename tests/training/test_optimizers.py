@@ -130,3 +130,7 @@ def test_what_a_schedule_cannot_do_is_refused():
         set_schedule(build_optimizer("sgd", 0.1), "cosin", warmup_steps=0, total_steps=5)
     with pytest.raises(InputError, match="not with plateaus"):
         set_schedule(build_optimizer("sgd", 0.1), "plateau", warmup_steps=1, total_steps=5)
+    with pytest.raises(InputError, match="not with plateaus"):
+        set_schedule(build_optimizer("sgd", 0.1), "cosine", warmup_steps=0, total_steps=5, plateaus=True)
+    with pytest.raises(InputError, match="plateau_patience must be left out where the optimizer has a schedule"):
+        set_schedule(scheduled, "plateau", warmup_steps=0, total_steps=5)

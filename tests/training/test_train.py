@@ -209,6 +209,8 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
     monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
     settings = {"epochs": 9, "batch_size": 16, "augmentation": "flip", "schedule": "cosine", "optimizer": "sgd"}
     settings |= {"learning_rate": 0.05, "momentum": 0.9, "seed": 4, "verbose": 0, "patience": 6, "monitor": "val_loss"}
+    # It is interrupted within the warm-up.
+    settings["warmup_epochs"] = 3
 
     def fit(counter, *others, **changes):
         network = tiny(dropout=0.3)
@@ -234,6 +236,10 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
     assert again.history["loss"] == whole.history["loss"]
     with pytest.raises(InputError, match=r"other settings: seed=4, not 5"):
         fit(Counter(), checkpoint=path, resume=True, seed=5)
+    with pytest.raises(InputError, match=r"other settings: epochs=9, not 12"):
+        fit(Counter(), checkpoint=path, resume=True, epochs=12)
+    with pytest.raises(InputError, match=r"other settings: warmup_epochs=3, not 2"):
+        fit(Counter(), checkpoint=path, resume=True, warmup_epochs=2)
     with pytest.raises(InputError, match="resume needs a checkpoint"):
         fit(Counter(), resume=True)
 
@@ -251,6 +257,11 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         ({"class_weight": (1, 2)}, "class_weight must be 3 numbers"),
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
+        ({"warmup_epochs": 2, "epochs": 2}, r"warmup_epochs must be at least 0 and below epochs \(2\)"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
+        # They failed at the first plateau, after hours perhaps.
+        ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
+        ({"schedule": "linear", "plateau_patience": 2}, "not with plateaus"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
     ],
 )
