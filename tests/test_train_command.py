@@ -64,7 +64,7 @@ def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tm
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
-    assert capsys.readouterr().out.startswith("ImageNet weights of efficientnet_lite0 are installed")
+    assert capsys.readouterr().out.startswith("efficientnet_lite0 starts from the ImageNet weights")
 
 
 def test_pretrained_weights_are_taken_where_they_are():
