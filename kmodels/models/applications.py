@@ -121,7 +121,8 @@ def _assemble(function, input_shape, num_classes, dropout, hidden_top, options):
     if len(x.shape) == 4:
         x = layers.Flatten(name="flatten")(x)
     x = drop(x, rate if dropout is None else dropout, name="embedding")
-    return keras.Model(network.input, logits(x, num_classes), name=function.__name__)
+    # Not `input`, which is a list of one here.
+    return keras.Model(network.inputs[0], logits(x, num_classes), name=function.__name__)
 
 
 def _flat(theirs):
