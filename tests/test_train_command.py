@@ -78,6 +78,28 @@ def test_pretrained_weights_are_taken_where_they_are():
     assert own.name == "pets/mlp"
 
 
+def test_a_network_of_keras_applications_starts_from_its_weights_where_they_can_be_had(monkeypatch):
+    given = {"model": ["applications:MobileNet"], "model_options": [{"alpha": 0.25}]}
+    probe, tuned = choose("pets", given, pretrained=True, on_cpu=True)
+    assert (probe.name, probe.head, tuned.init_from) == ("pets/MobileNet-probe", "logistic", probe.name)
+    assert dict(probe.model_options) == {"weights": "imagenet", "alpha": 0.25}
+    assert dict(tuned.model_options) == {"alpha": 0.25}
+    (scratch,) = choose("pets", given, pretrained=False, on_cpu=True)
+    assert (scratch.name, scratch.init_from, scratch.head) == ("pets/MobileNet", None, None)
+    refused = {**given, "model_options": [{"weights": None}]}
+    assert len(choose("pets", refused, pretrained=True, on_cpu=True)) == 1
+
+    def offline(*arguments, **options):
+        raise InputError("cannot download")
+
+    monkeypatch.setattr(train_command, "build_model", offline)
+    assert train_command.missing_weights(given) == "cannot download"
+    chosen = {**given, "model_options": [{"weights": "mine.h5"}]}
+    assert train_command.missing_weights(chosen) is None
+    with pytest.raises(InputError, match="did you mean MobileNet"):
+        train_command.missing_weights({"model": ["applications:MobileNt"]})
+
+
 def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_second():
     given = {"image_size": [128], "class_weight": ["balanced"], "learning_rate": [1e-3, 1e-4], "epochs": [7]}
     probe, *tuned = choose("pets", given, pretrained=True, on_cpu=True)

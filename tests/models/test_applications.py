@@ -142,7 +142,8 @@ def test_what_is_done_with_our_networks_can_be_done_with_these(small, images, tm
     assert len(again.trainable_weights) == 2
 
 
-@pytest.mark.parametrize("name", [pytest.param("ResNet50", marks=slow), "ConvNeXtTiny"])
+@slow
+@pytest.mark.parametrize("name", ["ResNet50", "ConvNeXtTiny"])
 def test_operations_between_layers_are_saved_too_also_in_half_precision(name, images, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
