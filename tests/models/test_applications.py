@@ -92,7 +92,8 @@ def test_options_are_those_of_keras_that_leave_the_ends_alone(name):
     ("name", "options"),
     [
         ("MobileNet", SMALL),
-        ("MobileNetV3Small", MINIMALISTIC),
+        # Hidden layers of its top in 4-D.
+        pytest.param("MobileNetV3Small", MINIMALISTIC, marks=slow),
         # Blue first; constants that Keras has as weights; hidden layers of its top in 2-D; nested networks.
         *(pytest.param(name, {}, marks=slow) for name in ("ResNet50", "EfficientNetB0", "VGG16", "ConvNeXtTiny")),
     ],
