@@ -168,6 +168,7 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
         for known, file in MODELS.items():
             rows.append((known, builder(known).__doc__.splitlines()[0], f"kmodels/models/{file}.py"))
         print(aligned(rows))
+        print("also any network of keras.applications, as applications:NAME (applications:MobileNetV2)")
         return 0
     if draw:
         check_drawing(draw)

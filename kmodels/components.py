@@ -23,16 +23,18 @@ def is_reference(name):
     return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", name) is not None
 
 
-def check_name(kind, name, known):
-    """Raises InputError unless `name` is one of `known` or has the form "module:function".
+def check_name(kind, name, known, library=None):
+    """Raises InputError unless `name` is one of `known`, of the library, or has the form "module:function".
 
     Args:
         kind: what it names, for the message.
         name: the value received.
         known: the registered names.
+        library: what the names of a library begin with, "tfds:" for instance; they are checked when they are used.
     """
-    if name not in known and not is_reference(name):
-        raise unknown(kind, name, known, 'or your own, as "module:function"')
+    if name in known or is_reference(name) or (library and isinstance(name, str) and name.startswith(library)):
+        return
+    raise unknown(kind, name, known, f'{library + "NAME, " if library else ""}or your own, as "module:function"')
 
 
 def load_component(kind, reference):

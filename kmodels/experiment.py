@@ -14,7 +14,7 @@ from kmodels.components import check_name, is_reference
 from kmodels.data import DATASETS, check_pattern
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, unknown
-from kmodels.models import MODELS
+from kmodels.models import APPLICATIONS, MODELS
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 SCHEDULES = ("plateau", "cosine", "linear")
@@ -36,6 +36,8 @@ IMBALANCES = ("class_fractions", "class_counts", "long_tail")
 # them so, and fingerprints are computed from them.
 FORMER_FIELDS = ("hidden", "dropout", "batch_norm", "factorised", "noise_std", "weights", "small_stem")
 FORMER_NAMES = {"feed": "data_loader"}
+# Field -> what the names of a library's begin with; they look like "module:function", and are no functions of the user.
+LIBRARIES = {"dataset": "tfds:", "model": APPLICATIONS}
 
 
 class Options(dict):
@@ -170,7 +172,9 @@ class Experiment:
     )
 
     model: str = option(
-        "model4", "the network, one of `kmodels models`, or module:function(input_shape, num_classes, **options)"
+        "model4",
+        "the network, one of `kmodels models`, applications:NAME (keras.applications), or module:function(input_shape, "
+        "num_classes, **options)",
     )
     model_options: Mapping[str, Any] = option(
         Options(), "arguments of the network's builder, as dropout=0.3 batch_norm=true; see `kmodels models NAME`"
@@ -247,16 +251,15 @@ class Experiment:
     def __post_init__(self):
         self._convert()
         for kind, known in (
+            ("dataset", DATASETS),
             ("model", MODELS),
             ("augmentation", POLICIES),
             ("optimizer", OPTIMIZERS),
             ("head", (None, *HEADS)),
         ):
-            check_name(kind, getattr(self, kind), known)
+            check_name(kind, getattr(self, kind), known, LIBRARIES.get(kind))
         require(self.group_by is None or self.dataset == "folder", "group_by is for dataset 'folder'", self.dataset)
         check_pattern(self.group_by)
-        if not self.dataset.startswith("tfds:"):
-            check_name("dataset", self.dataset, DATASETS)
         for kind, known in (
             ("data_loader", DATA_LOADERS),
             ("precision", PRECISIONS),
@@ -408,7 +411,7 @@ class Experiment:
         return {
             name: value
             for name, value in named.items()
-            if is_reference(value) and not (name == "dataset" and value.startswith("tfds:"))
+            if is_reference(value) and not value.startswith(LIBRARIES.get(name, ()))
         }
 
     @property

@@ -12,7 +12,7 @@ import tyro
 from kmodels.backend import check_backend, device_name
 from kmodels.errors import require
 from kmodels.script import setting_flags
-from kmodels.train_command import can_start_pretrained, choose, given_settings, title
+from kmodels.train_command import choose, given_settings, missing_weights, title
 
 # The images are the folder's, and the learning rate is what is looked for.
 WITHOUT = ("dataset", "learning_rate")
@@ -67,7 +67,8 @@ class _Rate:
 
     def _experiment(self, given):
         """What `kmodels train` would train, or the second of its two stages."""
-        *first, experiment = choose(title(self.folder), given, can_start_pretrained(), device_name().startswith("cpu"))
+        on_cpu = device_name().startswith("cpu")
+        *first, experiment = choose(title(self.folder), given, not missing_weights(given), on_cpu)
         rule = "head must be left out, or crt: other heads are fitted without a learning rate"
         require(not experiment.is_fitted, rule, experiment.head)
         if first:

@@ -17,7 +17,7 @@ from kmodels.components import load_component
 from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
-from kmodels.models import builder
+from kmodels.models import builder, is_application
 from kmodels.records import read_records
 from kmodels.report import tables, write_report
 
@@ -318,7 +318,9 @@ def _tiny(experiment, folder):
         "batch_size": 8,
     }
     if experiment.image_size is not None:
-        changes["image_size"] = min(experiment.image_size, 64)
+        # Some networks of keras.applications take no smaller ones than 75 pixels.
+        changes["image_size"] = min(experiment.image_size, 75 if is_application(experiment.model) else 64)
+    size = changes.get("image_size") or 32
     for name in ("class_fractions", "class_counts", "class_weight"):
         if isinstance(getattr(experiment, name), tuple):
             changes[name] = tuple(islice(cycle(getattr(experiment, name)), 10))
@@ -326,12 +328,12 @@ def _tiny(experiment, folder):
         # Of the four images of a class, one is left of the last.
         changes["long_tail"] = min(experiment.long_tail, 4)
     if "weights" in experiment.model_options:
-        weights = _other_network(experiment, 32, 2, folder)
+        weights = _other_network(experiment, size, 2, folder)
         changes["model_options"] = {**experiment.model_options, "weights": weights}
     if experiment.init_from is not None:
         # A head needs a network for these images and classes; what else starts from one may have other layers.
-        size = changes.get("image_size") or 32
-        changes["init_from"] = _other_network(experiment, *((size, 10) if experiment.head else (32, 100)), folder)
+        same = experiment.head or is_application(experiment.model)
+        changes["init_from"] = _other_network(experiment, *((size, 10) if same else (32, 100)), folder)
     return replace(experiment, description="", **changes)
 
 

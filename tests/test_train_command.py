@@ -66,7 +66,7 @@ def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tm
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
-    assert capsys.readouterr().out.startswith("ImageNet weights of efficientnet_lite0 are installed")
+    assert capsys.readouterr().out.startswith("efficientnet_lite0 starts from the ImageNet weights")
 
 
 def test_pretrained_weights_are_taken_where_they_are():
@@ -78,6 +78,28 @@ def test_pretrained_weights_are_taken_where_they_are():
     assert (scratch.model, scratch.init_from) == ("mobilenet", None)
     (own,) = choose("pets", {"model": ["mlp"]}, pretrained=True, on_cpu=True)
     assert own.name == "pets/mlp"
+
+
+def test_a_network_of_keras_applications_starts_from_its_weights_where_they_can_be_had(monkeypatch):
+    given = {"model": ["applications:MobileNet"], "model_options": [{"alpha": 0.25}]}
+    probe, tuned = choose("pets", given, pretrained=True, on_cpu=True)
+    assert (probe.name, probe.head, tuned.init_from) == ("pets/MobileNet-probe", "logistic", probe.name)
+    assert dict(probe.model_options) == {"weights": "imagenet", "alpha": 0.25}
+    assert dict(tuned.model_options) == {"alpha": 0.25}
+    (scratch,) = choose("pets", given, pretrained=False, on_cpu=True)
+    assert (scratch.name, scratch.init_from, scratch.head) == ("pets/MobileNet", None, None)
+    refused = {**given, "model_options": [{"weights": None}]}
+    assert len(choose("pets", refused, pretrained=True, on_cpu=True)) == 1
+
+    def offline(*arguments, **options):
+        raise InputError("cannot download")
+
+    monkeypatch.setattr(train_command, "build_model", offline)
+    assert train_command.missing_weights(given) == "cannot download"
+    chosen = {**given, "model_options": [{"weights": "mine.h5"}]}
+    assert train_command.missing_weights(chosen) is None
+    with pytest.raises(InputError, match="did you mean MobileNet"):
+        train_command.missing_weights({"model": ["applications:MobileNt"]})
 
 
 def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_second():
@@ -151,7 +173,7 @@ def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, ca
 
 
 def test_the_rate_of_the_second_stage_is_found_without_the_first(colours, monkeypatch):
-    monkeypatch.setattr("kmodels.rate_command.can_start_pretrained", lambda: True)
+    monkeypatch.setattr("kmodels.train_command.can_start_pretrained", lambda: True)
     command = RateCommand(folder=colours, frozen=(True,))
     experiment = command._experiment({"frozen": [True]})
     assert (experiment.model, experiment.init_from) == ("efficientnet_lite0", None)

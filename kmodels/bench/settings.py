@@ -6,7 +6,7 @@ from kmodels.bench.contenders import CONTENDERS, is_installed
 from kmodels.bench.gpu_target import require_plugin
 from kmodels.components import check_name
 from kmodels.errors import InputError, require, unknown
-from kmodels.models import MODELS
+from kmodels.models import APPLICATIONS, MODELS
 
 SECTIONS = ("throughput", "startup", "kernels", "photographs")
 PRECISIONS = ("float32", "bfloat16")
@@ -57,7 +57,7 @@ class Settings:
 
     def __post_init__(self):
         for name in self.models:
-            check_name("model", name, MODELS)
+            check_name("model", name, MODELS, APPLICATIONS)
         for kind, received, known in (
             ("contender", self.contenders, CONTENDERS),
             ("section", self.sections, SECTIONS),

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from kmodels.errors import InputError, require, shorten
 
@@ -44,6 +43,9 @@ def grouped_split(labels, groups, parts, class_names):
     Raises:
         InputError: if a class is in too few groups to be in every part.
     """
+    # Imported here: an Experiment, which looks at nothing, would wait for it.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     labels, groups = np.asarray(labels), np.unique(groups, return_inverse=True)[1]
     in_groups = {name: len(np.unique(groups[labels == label])) for label, name in enumerate(class_names)}
     few = [f"{name} ({number})" for name, number in in_groups.items() if number < parts]

@@ -4,6 +4,8 @@ A builder is `name(input_shape, num_classes, *, options) -> keras.Model`: a flat
 `(batch, height, width, 3)` to logits `(batch, num_classes)`, with two layers of fixed names: `feature_map` (4-D, the
 last convolutional output) and `embedding` (2-D, the input of the classifier).
 
+"applications:NAME" is the network NAME of keras.applications, made to be the same (kmodels/models/applications.py).
+
 To add one: write the builder, with its options as keyword arguments, name it here, and pin its parameter count in
 tests/models/test_battery.py.
 """
@@ -39,12 +41,16 @@ MODELS = {
     "two_layer_net": "mlp",
 }
 
+# What the names of networks of keras.applications begin with.
+APPLICATIONS = "applications:"
+
 
 def build_model(name, input_shape, num_classes, **options):
     """Builds a network with random initial weights.
 
     Args:
-        name: one of MODELS, or a function of yours, as "module:function" or the function itself, with the arguments
+        name: one of MODELS; "applications:NAME" for any network of keras.applications, "applications:MobileNetV2" for
+            instance; or a function of yours, as "module:function" or the function itself, with the arguments
             `(input_shape, num_classes, **options)`.
         input_shape: (height, width, 3).
         num_classes: how many logits, at least 2.
@@ -62,7 +68,7 @@ def build_model(name, input_shape, num_classes, **options):
         network = function(tuple(input_shape), num_classes, **options)
     except (TypeError, ValueError) as error:
         # Of a function of the user's, the traceback says more.
-        if isinstance(error, InputError) or name not in MODELS:
+        if isinstance(error, InputError) or not (name in MODELS or is_application(name)):
             raise
         raise InputError(f"model {name!r} cannot be built with {options}: {error}") from error
     import keras
@@ -85,8 +91,10 @@ def builder(name, options=()):
         function = name
     elif name in MODELS:
         function = getattr(import_module(f"kmodels.models.{MODELS[name]}"), name)
+    elif is_application(name):
+        function = import_module("kmodels.models.applications").application(name.removeprefix(APPLICATIONS))
     else:
-        check_name("model", name, MODELS)
+        check_name("model", name, MODELS, APPLICATIONS)
         function = load_component("model", name)
     parameters = inspect.signature(function).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -96,6 +104,11 @@ def builder(name, options=()):
             if option not in known:
                 raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
     return function
+
+
+def is_application(name):
+    """Whether a name is one of keras.applications, known there or not: "applications:NAME"."""
+    return isinstance(name, str) and name.startswith(APPLICATIONS)
 
 
 def trainable_parameters(layer):

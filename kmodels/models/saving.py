@@ -68,6 +68,9 @@ def _in_single_precision(network):
         return network
 
     def single(layer):
+        # Operations between layers (`a + b`) have neither weights nor a dtype.
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
         return type(layer).from_config({**layer.get_config(), "dtype": layer.variable_dtype})
 
     twin = keras.models.clone_model(network, clone_function=single)

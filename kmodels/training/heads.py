@@ -23,7 +23,7 @@ from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau
 from kmodels.components import call_with
 from kmodels.data.cache import SPLITS
 from kmodels.errors import require
-from kmodels.models import build_model
+from kmodels.models import APPLICATIONS, build_model
 from kmodels.models.blocks import logits
 from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.training.embeddings import embedded
@@ -89,7 +89,7 @@ def features_of(job, say):
     shape = (*network.input_shape[1:], network.output_shape[-1])
     needed = (*job.dataset.image_shape, classes)
     require(shape == needed, f"the network {job.parent.name} must take images and give classes {needed}", shape)
-    model = experiment.model
+    model = experiment.model.removeprefix(APPLICATIONS)
     if "model" not in job.components:
         require(network.name == model, f"the network {job.parent.name} must be the experiment's {model}", network.name)
     layers = [layer.name for layer in network.layers if layer.weights]

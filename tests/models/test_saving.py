@@ -141,3 +141,17 @@ def test_a_class_that_a_network_needs_is_named_and_used_where_it_is_registered(t
     assert "it needs Halve" in refusal(path)
     with keras.saving.custom_object_scope({"Halve": Halve}):
         assert isinstance(load_network(path).layers[-1], Halve)
+
+
+def test_a_network_with_operations_between_its_layers_is_saved_from_half_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        image = keras.Input((8, 8, 3))
+        x = keras.layers.Flatten()(keras.ops.flip(image, axis=-1))
+        half = keras.Model(image, keras.layers.Dense(2)(x) + 1.0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = load_network(save_network(half, tmp_path / "network.keras"))
+    assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
+    for a, b in zip(loaded.get_weights(), half.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
