@@ -131,6 +131,17 @@ def test_each_image_gets_three_panels(n):
         plots.grad_cam_panels(images, maps, [])
 
 
+@pytest.mark.parametrize(("n", "with_maps"), [(1, True), (5, True), (6, False)])
+def test_mistakes_are_shown_with_their_maps_and_titles(n, with_maps):
+    images = np.full((n, 8, 8, 3), 255, np.uint8)
+    maps = np.ones((n, 8, 8), np.float32) if with_maps else None
+    figure = plots.mistakes(images, maps, [f"cat 99 %, is dog\nphotographs/{i}.jpg" for i in range(n)])
+    assert sum(bool(axes.images) for axes in figure.axes) == (2 if with_maps else 1) * n
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.images][0].endswith("photographs/0.jpg")
+    with pytest.raises(InputError, match="must be equally many"):
+        plots.mistakes(images, maps, [])
+
+
 def test_a_grid_has_rows_of_images_under_their_titles():
     images = [[np.full((8, 8, 3), 10 * i + j, np.uint8) for j in range(length)] for i, length in enumerate((3, 1))]
     figure = plots.image_grid(

@@ -107,6 +107,9 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
     if path.exists() and not resume and verbose != 0:
         print("ignoring the checkpoint of an earlier run; pass resume to continue it", flush=True)
     network, dataset, settings = arguments(job, verbose)
+    if track:
+        job.tracker = make_tracker(track, job)
+        callbacks = [*callbacks, job.tracker]
     return Training(
         network,
         dataset,
@@ -128,9 +131,6 @@ def arguments(job, verbose=None):
         network, dataset = heads.classifier_on_features(job, verbose)
     else:
         network, dataset = first_network(job, verbose), job.dataset
-    if track:
-        job.tracker = make_tracker(track, job)
-        callbacks = [*callbacks, job.tracker]
     # An optimizer of the user's has these settings itself.
     settings = OF_TRAIN if "optimizer" in job.components else (*OF_TRAIN, *OF_OPTIMIZER)
     values = {name: getattr(experiment, name) for name in settings}

@@ -50,7 +50,7 @@ def of_a_run(world, rng):
         networks = [weights_checksum(path) for path in there if path.suffix == ".keras"]
         world.check("one network is somewhere, with its weights", networks == [whole.network_sha256], f"{there} {text}")
         left = {Path(name).suffix for name in files(out)} | {Path(name).name[:1] for name in files(out)} & {"."}
-        world.check("no half of a file stays", left <= {".json", ".keras"}, files(out))
+        world.check("no half of a file stays", left <= {".json", ".keras", ".npz"}, files(out))
         for path in elsewhere(text, out):
             shutil.rmtree(path.parent, ignore_errors=True)
     return "results"

@@ -115,7 +115,7 @@ def test_a_divided_run_equals_one_on_a_single_device(outcomes, how, devices):
         assert divided.loss == pytest.approx(alone.loss, rel=1e-4)
         assert divided.confusion_matrix == alone.confusion_matrix
         assert np.sum(divided.confusion_matrix) == divided.examples
-    assert sorted(path.suffix for path in (out / how).rglob("*seed*")) == [".json", ".keras"]
+    assert sorted(path.suffix for path in (out / how).rglob("*seed*")) == [".json", ".keras", ".npz"]
 
 
 def test_batch_norm_sees_the_whole_batch_and_no_padding(outcomes):

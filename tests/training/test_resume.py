@@ -84,7 +84,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     pieces = run(eventful, 3, out, resume=True, **options)
     assert outcome(pieces) == outcome(whole)
     assert same_weights(pieces, out, whole, tmp_path / "whole")
-    assert [path.suffix for path in sorted(out.rglob("*seed*"))] == [".json", ".keras"]
+    assert [path.suffix for path in sorted(out.rglob("*seed*"))] == [".json", ".keras", ".npz"]
 
 
 def test_a_retrained_classifier_and_what_starts_from_a_network_resume_too(tiny, tmp_path, stop_at, outcome):
@@ -243,7 +243,7 @@ def test_twenty_kills_leave_no_trace(tmp_path, backend, outcome, same_weights):
     assert outcome(record) == outcome(whole)
     assert same_weights(record, out, whole, tmp_path / "whole")
     assert during_save > 1
-    assert sorted(path.suffix for path in out.rglob("*seed1*")) == [".json", ".keras"]
+    assert sorted(path.suffix for path in out.rglob("*seed1*")) == [".json", ".keras", ".npz"]
 
 
 def _kill(process, out, seconds, while_saving):
