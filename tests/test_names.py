@@ -57,6 +57,7 @@ DRAW = {
         IMAGES[:, None], row_titles=CLASSES, captions=[[title] for title in TITLES], column_titles=["$"], title="$x$"
     ),
     "learning_rate_test": lambda: plots.learning_rate_test((0.1, 0.2, 0.4), (2.0, 1.0, np.nan), (2.0, 1.5, 1.8), 0.2),
+    "mistakes": lambda: plots.mistakes(IMAGES, MAPS, [f"{title}\n{title}" for title in TITLES]),
     "long_tail": lambda: plots.long_tail([10 * i for i in range(N)], CLASSES),
     "long_tail_accuracy": lambda: plots.long_tail_accuracy(
         {name: dict.fromkeys(("all", "many", "medium", "few"), 0.5) for name in CLASSES}

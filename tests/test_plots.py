@@ -137,7 +137,7 @@ def test_mistakes_are_shown_with_their_maps_and_titles(n, with_maps):
     maps = np.ones((n, 8, 8), np.float32) if with_maps else None
     figure = plots.mistakes(images, maps, [f"cat 99 %, is dog\nphotographs/{i}.jpg" for i in range(n)])
     assert sum(bool(axes.images) for axes in figure.axes) == (2 if with_maps else 1) * n
-    assert [axes.get_title(loc="left") for axes in figure.axes if axes.images][0].endswith("photographs/0.jpg")
+    assert next(axes.get_title(loc="left") for axes in figure.axes if axes.images).endswith("photographs/0.jpg")
     with pytest.raises(InputError, match="must be equally many"):
         plots.mistakes(images, maps, [])
 
