@@ -67,6 +67,7 @@ class _Folder(Running):
             f"\nbest on the validation images: {best.experiment.name}, {tables.accuracy_text(best.test)}\n"
             f"pictures and settings: {page.resolve().as_uri()}"
         )
+        print(f"what it gets wrong:    kmodels mistakes {self.out / best.stem}.json")
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status

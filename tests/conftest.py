@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 # Tested on JAX alone, for nothing in them depends on the backend: contenders of the benchmark choose theirs themselves,
 # and commands are made of what the other tests try on each (.ci/run starts every experiment on each too).
 ONE_BACKEND = (
+    "analysis/test_data_problems.py",
     "bench",
     "data/test_[!at]*.py",  # All but arrays of each framework and the streams of tfds.
     "data/test_archives.py",

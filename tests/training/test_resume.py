@@ -121,11 +121,11 @@ def test_a_run_killed_after_its_last_epoch_trains_no_further(eventful, tmp_path,
     # Killed while it evaluates: training had ended by itself.
     from kmodels.training.train import Fitted
 
-    evaluate = Fitted.evaluate
-    monkeypatch.setattr(Fitted, "evaluate", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))
+    logits = Fitted.logits
+    monkeypatch.setattr(Fitted, "logits", lambda self, split: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(eventful, 0, tmp_path, verbose=0)
-    monkeypatch.setattr(Fitted, "evaluate", evaluate)
+    monkeypatch.setattr(Fitted, "logits", logits)
     resumed = run(eventful, 0, tmp_path, verbose=0, resume=True)
     assert outcome(resumed) == outcome(whole)
 
