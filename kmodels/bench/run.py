@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kmodels.bench import tables
-from kmodels.bench.contenders import CONTENDERS, is_installed
+from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.gpu_target import ENVIRONMENT, NAME, PROGRAMS
 from kmodels.bench.workers import Worker, WorkerError
 from kmodels.errors import InputError
@@ -157,11 +157,11 @@ def kernels(job, say):
 
 
 def photographs(job, say):
-    """What using a network on photographs costs, on every backend that is installed: {backend: what
-    `bench.photographs.measure` returns}."""
+    """What using a network on photographs costs, on the backends of those contenders that are kmodels: {"backends":
+    {backend: what `bench.photographs.measure` returns}}."""
     found = {}
     for name in ("ours", "keras-tensorflow", "keras-torch"):
-        if is_installed(name):
+        if name in job.contenders:
             backend = CONTENDERS[name].backend
             with Worker(CONTENDERS[name]) as worker:
                 found[backend] = worker.ask("call", function="kmodels.bench.photographs:measure", job=job)

@@ -80,8 +80,7 @@ def test_throughput_is_measured_by_turns_and_a_contender_that_fails_stops_no_oth
 def test_photographs_are_classified_from_files_and_memory_and_by_a_new_process(lines, monkeypatch):
     monkeypatch.setattr(photographs, "STARTS", 1)
     monkeypatch.setattr(photographs, "WIDTH", 64)
-    monkeypatch.setattr(run, "is_installed", lambda name: name == "ours")
-    job = replace(JOB, image_size=16, images=40, num_classes=2)
+    job = replace(JOB, contenders=("ours", "torch"), image_size=16, images=40, num_classes=2)
     measured = run.photographs(job, lines.append)["backends"]["jax"]
     assert {name: len(rates) for name, rates in measured["predict"].items()} == {"files": 2, "memory": 2, "decoding": 2}
     assert measured["head"]["images"] == 40
