@@ -35,7 +35,7 @@ _HOME = {
     "compare": "kmodels.comparison",
     "POLICIES": "kmodels.augment",
     "Record": "kmodels.records",
-    "find_learning_rate": "kmodels.training",
+    "find_learning_rate": "kmodels.learning_rate",
     "make_deterministic": "kmodels.backend",
     "read_predictions": "kmodels.predictions",
     "read_record": "kmodels.records",

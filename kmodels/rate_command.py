@@ -81,8 +81,8 @@ class _Rate:
         return experiment
 
     def _test(self, experiment):
+        from kmodels.learning_rate import find_learning_rate
         from kmodels.training.job import Job
-        from kmodels.training.learning_rate import find_learning_rate
         from kmodels.training.run import arguments
 
         start = experiment.init_from

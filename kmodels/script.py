@@ -179,8 +179,8 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
         InputError: for what can be seen to be wrong before the first run.
     """
     _check(selected, arguments)
+    from kmodels.tracking import how_to_look
     from kmodels.training.sweeps import failures, sweep
-    from kmodels.training.tracking import how_to_look
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
     options = {

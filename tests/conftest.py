@@ -35,7 +35,7 @@ ONE_BACKEND = (
     "test_plots*.py",
     "test_records.py",
     "test_script.py",
-    "training/test_tracking.py",
+    "test_tracking.py",
 )
 collect_ignore_glob = [] if os.environ["KERAS_BACKEND"] == "jax" else list(ONE_BACKEND)
 if shutil.which("nvidia-smi") is None:

@@ -31,9 +31,9 @@ import keras
 import numpy as np
 
 from kmodels.errors import InputError, shorten
+from kmodels.tracking import Tracker
 from kmodels.training.callbacks import Clock, StopOnNaN
 from kmodels.training.environment import versions
-from kmodels.training.tracking import Tracker
 
 # What callbacks without get_state count, by class; all of it is reset by their on_train_begin.
 STATE = {

@@ -19,11 +19,11 @@ from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.predictions import KEPT, predictions_of, write_predictions
 from kmodels.records import Record, finite, read_record, record_stem, write_record
+from kmodels.tracking import Tracker
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
-from kmodels.training.tracking import Tracker
 
 # The statuses of records of attempts at a run.
 INCOMPLETE = ("interrupted", "failed")

@@ -10,11 +10,11 @@ from kmodels.errors import shorten
 from kmodels.models import build_model
 from kmodels.models.saving import load_network
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
+from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.precision import computing_in
-from kmodels.training.tracking import check_tracking, make_tracker
 from kmodels.training.train import Training, check_on_device
 
 # The fields of an Experiment that are arguments of `train`.
@@ -63,7 +63,7 @@ def run(
         devices: how many to divide each batch among (JAX only). The outcome differs by rounding only.
         callbacks: further Keras callbacks, called after kmodels' own. The record names them; the name of the run does
             not depend on them.
-        track: show the run in "tensorboard" or "mlflow" while it trains; see kmodels/training/tracking.py. The record
+        track: show the run in "tensorboard" or "mlflow" while it trains; see kmodels/tracking.py. The record
             does not depend on it.
 
     Returns:

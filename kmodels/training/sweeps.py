@@ -10,10 +10,10 @@ from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.experiment import Experiment
 from kmodels.records import Record
+from kmodels.tracking import check_tracking
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
 from kmodels.training.run import execute, finish, prepare
-from kmodels.training.tracking import check_tracking
 
 MAX_TOGETHER = 8
 

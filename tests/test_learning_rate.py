@@ -55,7 +55,7 @@ def test_the_network_stays_as_it_was_and_the_seed_decides(digits):
 
 
 def test_an_interrupt_leaves_the_network_as_it_was_too(digits, monkeypatch):
-    from kmodels.training import learning_rate
+    from kmodels import learning_rate
 
     def interrupt(self, batch, logs=None):
         if batch == 3:

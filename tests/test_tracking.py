@@ -207,7 +207,7 @@ def test_what_is_missing_is_said_before_anything_is_trained(tiny, tmp_path, monk
 
 
 def test_a_store_that_cannot_be_written_ends_a_run_at_its_beginning_and_only_then(tiny, out, monkeypatch, capsys):
-    from kmodels.training.tracking import MLflow
+    from kmodels.tracking import MLflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{out}/tracking/mlflow.db/below_a_file.db")
     with pytest.raises(InputError, match="cannot be tracked"):
