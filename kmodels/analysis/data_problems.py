@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from kmodels.analysis.heads import quiet_solvers
 from kmodels.errors import require
 
 SIDE = 32
@@ -116,7 +117,9 @@ def label_issues(features, labels, num_classes, seed=0):
     given = labels[used]
     parts = StratifiedKFold(min(5, sizes[classes].min()), shuffle=True, random_state=seed)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY / features.shape[1], max_iter=200))
-    probabilities = cross_val_predict(model, features[used], given, cv=parts, method="predict_proba")
+    # A solver that stops early is near enough.
+    with quiet_solvers():
+        probabilities = cross_val_predict(model, features[used], given, cv=parts, method="predict_proba")
     column = np.searchsorted(classes, given)
     own = probabilities[np.arange(len(given)), column]
     usual = np.array([own[column == i].mean() for i in range(len(classes))])

@@ -324,13 +324,20 @@ def _validated(estimator, features, *labels, reset=True):
 
 
 @contextmanager
+def quiet_solvers():
+    """A context in which scikit-learn does not warn that a solver stopped early, which its users look at themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # scikit-learn 1.6 asks newer versions of SciPy for an option that they no longer have.
+        warnings.filterwarnings("ignore", "Unknown solver options")
+        yield
+
+
+@contextmanager
 def _input_errors():
     """Turns scikit-learn's ValueErrors into InputErrors and ignores its ConvergenceWarning: see `converged_`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            # scikit-learn 1.6 asks newer versions of SciPy for an option that they no longer have.
-            warnings.filterwarnings("ignore", "Unknown solver options")
+        with quiet_solvers():
             yield
     except ValueError as error:
         # The lines after the first suggest other estimators.

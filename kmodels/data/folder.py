@@ -183,7 +183,7 @@ def _plan(found, group_by):
         if not group_by:
             return divide(parts[part], fractions, class_names)
         labels = [entry.label for entry in parts[part]]
-        pieces = grouped_split(labels, groups[part], len(fractions), class_names)
+        pieces = grouped_split(labels, groups[part], fractions, class_names)
         return [[parts[part][i] for i in indices] for indices in pieces]
 
     how = f"stratified, seed {SPLIT_SEED}"

@@ -1,7 +1,5 @@
 """Splits that are the same for everyone: stratified, with a fixed seed that no training seed changes."""
 
-import warnings
-
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
@@ -31,44 +29,41 @@ def stratified_split(labels, fractions, seed=SPLIT_SEED):
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
 
 
-def grouped_split(labels, groups, parts, class_names):
-    """As `stratified_split` into train, val and test or into train and val, with the images of a group in one part.
+def grouped_split(labels, groups, fractions, class_names):
+    """As `stratified_split`, with all images of a group in one part: about the same share of every class in each.
+
+    The largest group first, each goes where its classes are most lacking. Groups of equal size come in an order that
+    the seed decides.
 
     Args:
         labels: ints (n,), 0..classes-1.
         groups: (n,), equal for images of the same group.
-        parts: 3: about 60/20/20; 2: about 80/20.
+        fractions: the share of each part; they sum to 1.
         class_names: for the error.
 
     Raises:
-        InputError: if a class is in too few groups to be in every part.
+        InputError: if a part would have no image of a class.
     """
-    # Imported here: an Experiment, which looks at nothing, would wait for it.
-    from sklearn.model_selection import StratifiedGroupKFold
-
     labels, groups = np.asarray(labels), np.unique(groups, return_inverse=True)[1]
-    in_groups = {name: len(np.unique(groups[labels == label])) for label, name in enumerate(class_names)}
-    few = [f"{name} ({number})" for name, number in in_groups.items() if number < parts]
-    rule = f"too few groups to divide into {parts} parts: {shorten(few)}; a class needs at least {parts}"
-    if few or len(np.unique(groups)) < 5:
-        raise InputError(f"{rule}, and there must be five in all. Received: {len(np.unique(groups))} groups")
-    with warnings.catch_warnings():
-        # Of a class with fewer images than the five folds; what matters is checked below.
-        warnings.simplefilter("ignore", UserWarning)
-        folds = StratifiedGroupKFold(5, shuffle=True, random_state=SPLIT_SEED).split(labels, labels, groups)
-        folds = [held_out for _, held_out in folds]
-    # The largest folds train, in which the large groups are.
-    folds.sort(key=len, reverse=True)
-    later = folds[6 - parts :]
-    divided = [np.sort(np.concatenate(folds[: 6 - parts])), *map(np.sort, later)]
-    for part in divided:
-        lacking = [name for label, name in enumerate(class_names) if not (labels[part] == label).any()]
-        if lacking:
-            raise InputError(
-                f"the groups of {shorten(lacking)} cannot be divided into {parts} parts with an image in each: "
-                f"{shorten(f'{name} is in {in_groups[name]}' for name in lacking)}; more and smaller groups are needed"
-            )
-    return [part.astype(np.int64) for part in divided]
+    sizes = np.zeros((groups.max() + 1, len(class_names)))
+    np.add.at(sizes, (groups, labels), 1)
+    wanted = np.outer(fractions, sizes.sum(axis=0))
+    filled, part_of = np.zeros_like(wanted), np.empty(len(sizes), int)
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(sizes))
+    for group in order[np.argsort(-sizes[order].sum(axis=1), kind="stable")]:
+        # By how much the squared distance from what is wanted changes, where a part that wants little counts as much.
+        lacking = wanted - filled
+        change = ((lacking - sizes[group]) ** 2 - lacking**2) / np.maximum(wanted, 1)
+        part_of[group] = change.sum(axis=1).argmin()
+        filled[part_of[group]] += sizes[group]
+    empty = [class_names[label] for label in np.flatnonzero((filled == 0).any(axis=0))]
+    if empty:
+        numbers = {class_names[label]: int((sizes[:, label] > 0).sum()) for label in range(len(class_names))}
+        raise InputError(
+            f"too few groups to divide {_percentages(fractions)} with an image of each class in every part: "
+            f"{shorten(f'{name} is in {numbers[name]}' for name in empty)}"
+        )
+    return [np.flatnonzero(part_of[groups] == part).astype(np.int64) for part in range(len(fractions))]
 
 
 def _cuts(examples, fractions):
