@@ -33,6 +33,7 @@ ONE_BACKEND = (
     "test_files.py",
     "test_names.py",
     "test_plots*.py",
+    "test_predictions.py",
     "test_records.py",
     "test_script.py",
     "test_tracking.py",
