@@ -155,7 +155,15 @@ def record_stem(experiment, seed, source, weights_sha256, backend, precision, co
 
 
 def write_record(record, out):
-    """Writes the record under the folder `out`, atomically, and returns its path."""
+    """Writes a record atomically, and returns its path, `<out>/<record.stem>.json`.
+
+    Args:
+        record: a Record.
+        out: the results folder.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     content = {**asdict(record), "epochs_run": record.epochs_run}
     return write_atomically(Path(out) / f"{record.stem}.json", json.dumps(content, indent=1) + "\n")
 

@@ -159,58 +159,64 @@ def choose(title, given, pretrained, on_cpu):
     """
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     several = {name: values for name, values in given.items() if len(values) > 1}
-    first = []
-    model = fixed.get("model", None if "model" in given else "efficientnet_lite0")
-    starts = "model" not in given or is_application(model)
-    options = {"weights": "imagenet", **fixed.get("model_options", {})}
-    if pretrained and starts and options["weights"] and not {"init_from", "head"} & set(given):
-        prefix = f"{_word(model)}-" if "model" in given else ""
-        network = {"dataset": "folder", "image_size": 224, "model": model}
-        data = {name: value for name, value in fixed.items() if name in OF_DATA}
-        fixed.pop("model_options", None)
-        probe = Experiment(
-            name=f"{title}/{prefix}probe",
-            description="logistic regression on the features of ImageNet weights",
-            **{**network, **data},
-            model_options=options,
-            head="logistic",
-        )
-        first = [probe]
-        options.pop("weights")
-        base = {
-            "name": f"{title}/{prefix}finetuned",
-            "description": "all layers, starting from the probe",
-            **network,
-            "model_options": options,
-            "init_from": probe.name,
-            "frozen_batch_norm": True,
-            "augmentation": "rotate_flip",
-            "learning_rate": 1e-4,
-            "schedule": None if "plateau_patience" in given else "cosine",
-            "batch_size": 16,
-            "epochs": 3 if on_cpu else 20,
-            "patience": None,
-        }
+    starts = "model" not in given or is_application(fixed.get("model"))
+    weights = fixed.get("model_options", {}).get("weights", "imagenet")
+    if pretrained and starts and weights and not {"init_from", "head"} & set(given):
+        first, base = _from_weights(title, given, fixed, on_cpu)
     else:
-        # Some of what is given goes with no plateaus; and those must come before patience ends training.
-        patience = min([5, *(value for value in given.get("patience", ()) if value is not None)])
-        plateaus = not {"schedule", "warmup_epochs", "head"} & set(given)
-        base = {
-            "name": f"{title}/{_word(fixed.get('model', 'mobilenet'))}",
-            "dataset": "folder",
-            "image_size": 96,
-            "model": "mobilenet",
-            "augmentation": "none" if "head" in given else "rotate_flip",
-            "batch_size": 32,
-            "epochs": 30 if on_cpu else 100,
-            "plateau_patience": (max(patience - 1, 0) or None) if plateaus else None,
-        }
-        if {"cosine", "linear"} & set(given.get("schedule", ())):
-            # What they gain comes at their end.
-            base["patience"] = None
-    base = Experiment(**{**base, **fixed})
+        first, base = [], _from_nothing(title, given, fixed, on_cpu)
     variants = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
     return [*first, *(_variant(base, changes) for changes in variants)]
+
+
+def _from_weights(title, given, fixed, on_cpu):
+    """A list with the linear probe of ImageNet weights, and the training of all layers that starts from it."""
+    model = fixed.get("model", "efficientnet_lite0")
+    prefix = f"{_word(model)}-" if "model" in given else ""
+    network = {"dataset": "folder", "image_size": 224, "model": model}
+    options = {"weights": "imagenet", **fixed.get("model_options", {})}
+    probe = Experiment(
+        name=f"{title}/{prefix}probe",
+        description="logistic regression on the features of ImageNet weights",
+        **{**network, **{name: value for name, value in fixed.items() if name in OF_DATA}},
+        model_options=options,
+        head="logistic",
+    )
+    usual = {
+        **network,
+        "init_from": probe.name,
+        "frozen_batch_norm": True,
+        "augmentation": "rotate_flip",
+        "learning_rate": 1e-4,
+        "schedule": None if "plateau_patience" in given else "cosine",
+        "batch_size": 16,
+        "epochs": 3 if on_cpu else 20,
+        "patience": None,
+        **fixed,
+        "model_options": {name: value for name, value in options.items() if name != "weights"},
+    }
+    description = "all layers, starting from the probe"
+    return [probe], Experiment(name=f"{title}/{prefix}finetuned", description=description, **usual)
+
+
+def _from_nothing(title, given, fixed, on_cpu):
+    """The training of a network with random weights, by default a small one."""
+    # Some of what is given goes with no plateaus; and those must come before patience ends training.
+    patience = min([5, *(value for value in given.get("patience", ()) if value is not None)])
+    plateaus = not {"schedule", "warmup_epochs", "head"} & set(given)
+    usual = {
+        "dataset": "folder",
+        "image_size": 96,
+        "model": "mobilenet",
+        "augmentation": "none" if "head" in given else "rotate_flip",
+        "batch_size": 32,
+        "epochs": 30 if on_cpu else 100,
+        "plateau_patience": (max(patience - 1, 0) or None) if plateaus else None,
+    }
+    if {"cosine", "linear"} & set(given.get("schedule", ())):
+        # What they gain comes at their end.
+        usual["patience"] = None
+    return Experiment(name=f"{title}/{_word(fixed.get('model', 'mobilenet'))}", **{**usual, **fixed})
 
 
 def _variant(base, changes):

@@ -128,7 +128,14 @@ def cam_layers(model, at_most=5):
     """Names of up to `at_most` layers to look at with Grad-CAM, evenly from the first to the last.
 
     They are activations whose 4-D output has more than one row and column; in a model that has none as layers, its
-    convolutions. An empty list for a model without convolutions, and for one without a graph.
+    convolutions.
+
+    Args:
+        model: a keras.Model.
+        at_most: how many names.
+
+    Returns:
+        A list of names, empty for a model without convolutions and for one without a graph.
     """
     spatial = [layer for layer in all_layers(model) if _is_spatial(_output_shape(layer))]
     activations = [layer for layer in spatial if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]

@@ -46,7 +46,12 @@ class Split:
 
 
 def image_name(part, i):
-    """What to call image i of a part of a dataset, which has `index` and `files`: its file, or its index."""
+    """What to call an image: its file, or its index in the source.
+
+    Args:
+        part: a Split, or what else has `index` and `files`, as Predictions.
+        i: of the image in that part, from 0.
+    """
     return f"image {part.index[i]}" if part.files is None else os.fsdecode(part.files[i])
 
 

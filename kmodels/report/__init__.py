@@ -34,10 +34,8 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     """
     from kmodels.report.claim_tables import write_claims
     from kmodels.report.figures import Material
-    from kmodels.report.mistakes import write_mistakes
-    from kmodels.report.network_pictures import write_network_pictures
     from kmodels.report.page import write_page
-    from kmodels.report.pictures import save_titled, write_pictures
+    from kmodels.report.pictures import save_titled
 
     names = [experiment.name for experiment in experiments]
     report = names[0].split("/")[0]
@@ -53,23 +51,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     as_listed = [r for r in records if r.experiment.fingerprint == listed[r.experiment.name].fingerprint]
     found = {record.experiment.name for record in as_listed}
     records = [record for record in records if record in as_listed or record.experiment.name not in found]
-    paths, checked = [], set()
-    for record in records:
-        paths += write_pictures(record, out)
-        try:
-            paths += write_network_pictures(record, out, data_dir)
-        except InputError as error:
-            print(f"no pictures of the network of {record.stem}: {error}")
-            continue
-        if predictions_path(Path(out) / f"{record.stem}.json").is_file():
-            # Labels and duplicates are of the images: once for all runs on them, and only for images of the user's.
-            check_data = record.experiment.dataset == "folder" and record.source["sha256"] not in checked
-            checked.add(record.source["sha256"])
-            try:
-                paths += write_mistakes(record, out, data_dir, check_data=check_data).paths
-            except Exception as error:
-                # As above, a network of the user's own.
-                print(f"no mistakes of {record.stem}: {describe_error(error)}")
+    paths = _write_pictures_of_runs(records, out, data_dir)
     folder, material, pictures = Path(out) / report, Material(records, listed, data_dir), {}
     for figure in figures:
         if {experiment.name for experiment in figure.experiments} <= set(listed):
@@ -80,3 +62,30 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     of_report = [claim for claim in claims if claim.report == report]
     judged = write_claims(of_report, everything, out).get(report, ())
     return [*paths, *pictures.values(), write_page(everything, out, folder / "index.html", pictures, judged)]
+
+
+def _write_pictures_of_runs(records, out, data_dir):
+    """Writes the pictures beside every record, and which images are wrong; returns the paths."""
+    from kmodels.report.mistakes import write_mistakes
+    from kmodels.report.network_pictures import write_network_pictures
+    from kmodels.report.pictures import write_pictures
+
+    paths, checked = [], set()
+    for record in records:
+        paths += write_pictures(record, out)
+        try:
+            paths += write_network_pictures(record, out, data_dir)
+        except InputError as error:
+            print(f"no pictures of the network of {record.stem}: {error}")
+            continue
+        if not predictions_path(Path(out) / f"{record.stem}.json").is_file():
+            continue
+        # Labels and duplicates are of the images: once for all runs on them, and only for images of the user's.
+        check_data = record.experiment.dataset == "folder" and record.source["sha256"] not in checked
+        checked.add(record.source["sha256"])
+        try:
+            paths += write_mistakes(record, out, data_dir, check_data=check_data).paths
+        except Exception as error:
+            # A network of the user's own may fail in any way.
+            print(f"no mistakes of {record.stem}: {describe_error(error)}")
+    return paths

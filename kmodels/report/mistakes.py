@@ -87,7 +87,12 @@ def write_mistakes(record, out, data_dir=None, split="test", number=20, check_da
 
 
 def tables_path(record, out):
-    """The file in which `write_mistakes` leaves its tables."""
+    """The file in which `write_mistakes` leaves its tables.
+
+    Args:
+        record: a Record.
+        out: the results folder.
+    """
     return Path(out) / f"{record.stem}_mistakes.txt"
 
 
@@ -109,8 +114,8 @@ def _picture(record, predictions, split, wrong, trained):
         guess, truth = (
             shown(record.class_names[label], 18) for label in (predictions.predicted[i], predictions.labels[i])
         )
-        sure = "" if predictions.probabilities is None else f" {100 * predictions.probabilities[i].max():.0f} %"
-        titles.append(f"{guess}{sure}, is {truth}\n{image_name(split, i)}")
+        sure = "" if predictions.probabilities is None else f" ({100 * predictions.probabilities[i].max():.0f} %)"
+        titles.append(f"taken for {guess}{sure}, is {truth}\n{image_name(split, i)}")
     return plots.mistakes(images, maps, titles)
 
 
