@@ -148,3 +148,10 @@ def test_a_record_whose_source_cannot_be_is_refused(tmp_path, change):
 def test_other_first_weights_are_another_file():
     stems = {make(weights_sha256=digest).stem for digest in (None, "ab" * 32, "cd" * 32)}
     assert len(stems) == 3
+
+
+def test_a_network_given_as_a_record_is_told_apart(tmp_path):
+    path = tmp_path / "network.keras"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(InputError, match=r"no text.*\.json file"):
+        read_record(path)
