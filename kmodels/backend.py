@@ -15,6 +15,8 @@ XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # validation is wrong from the second epoch on, in stock Keras too. Without XNNPACK it is right.
 STALE_JAXLIB = ("0.7.2", "0.8.0", "0.8.1")
 WITHOUT_XNNPACK = "--xla_cpu_use_xnnpack=false"
+# Of programs that JAX keeps, the least recently used go first; one of a large network takes a few megabytes.
+CACHE_BYTES = 2**32
 
 
 def check_backend():
@@ -139,6 +141,31 @@ def deterministic():
     from tensorflow.python.framework import config
 
     return config.is_op_determinism_enabled()
+
+
+def keep_compiled():
+    """Makes JAX keep what it compiles under the cache folder, unless the user chose one (JAX_COMPILATION_CACHE_DIR)."""
+    if _backend() != "jax":
+        return
+    import jax
+
+    from kmodels.data.cache import writable_cache
+
+    if deterministic():
+        # JAX would also keep which algorithms were the fastest when tried, and use them whatever flags say.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        folder = writable_cache("compiled")
+    except InputError as error:
+        print(f"{error}; what is compiled here is not kept for the next time", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # Everything: a step of a small network compiles in less than the second from which JAX keeps programs by itself.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def device_name():

@@ -12,6 +12,7 @@ import numpy as np
 
 from kmodels.analysis.metrics import log_softmax
 from kmodels.analysis.predict import logits_model, predict_logits, usual_batch
+from kmodels.backend import keep_compiled
 from kmodels.data.file_sources import Folder
 from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
 from kmodels.data.resizing import resize_and_crop
@@ -91,6 +92,7 @@ class Classifier:
     """
 
     def __init__(self, file, class_names=None):
+        keep_compiled()
         self.network = load_network(file)
         about = read_about(file)
         shapes = [tuple(tensor.shape)[1:] for tensor in getattr(self.network, "inputs", None) or ()]

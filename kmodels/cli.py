@@ -1,5 +1,6 @@
 """The `kmodels` command. Experiments are run by the scripts in experiments/; this is for all that is around them."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -50,6 +51,8 @@ def main():
         )
         return done.run() if isinstance(done, TrainCommand | RateCommand) else done
 
+    # Importing Keras makes half a million objects that stay: to look through them again and again takes half a second.
+    gc.set_threshold(50_000)
     leave(run_command(command))
 
 

@@ -1,15 +1,19 @@
 """Networks as .keras files: written completely or not at all, and readable by every supported version of Keras."""
 
+import contextlib
 import copy
 import hashlib
 import importlib.util
 import json
 import os
 import shutil
+import sys
+import threading
 import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
@@ -32,6 +36,7 @@ NEWER_ARGUMENTS = {
 }
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+_ONE_AT_A_TIME = threading.RLock()
 REGISTER = "@keras.saving.register_keras_serializable()"
 
 
@@ -158,11 +163,42 @@ def load_network(path):
     path = Path(path)
     require(path.is_file() and path.suffix == ".keras", "the network must be a .keras file that exists", str(path))
     config = _config(path)
-    _hide_gpu_from_tensorflow()
+    # Keras does not import TensorFlow to load, which takes seconds; where something has, as below.
+    if "tensorflow" in sys.modules:
+        _hide_gpu_from_tensorflow()
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with _initialized_by_numpy():
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         raise InputError(f"cannot load the network {path}: {_reason(config, error)}") from error
+
+
+@contextlib.contextmanager
+def _initialized_by_numpy():
+    """On JAX, layers that this thread builds get their first weights from NumPy, zeros where they would be drawn.
+
+    The file has others; and JAX compiles a program for each shape, ten seconds of them for EfficientNet-Lite0.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    known, thread = keras.initializers, threading.get_ident()
+    zeros = (known.Zeros, known.VarianceScaling, known.RandomNormal, known.RandomUniform, known.TruncatedNormal)
+
+    def numpys(layer, shape=None, initializer=None, *arguments, **options):
+        if threading.get_ident() == thread:
+            chosen = known.get(initializer or "glorot_uniform")
+            if isinstance(chosen, (*zeros, known.Ones)):
+                initializer = np.ones if isinstance(chosen, known.Ones) else np.zeros
+        return add_weight(layer, shape, initializer, *arguments, **options)
+
+    with _ONE_AT_A_TIME:
+        add_weight = keras.Layer.add_weight
+        keras.Layer.add_weight = numpys
+        try:
+            yield
+        finally:
+            keras.Layer.add_weight = add_weight
 
 
 def _config(path):
@@ -215,6 +251,6 @@ def _objects(value):
 
 
 def _hide_gpu_from_tensorflow():
-    # Keras imports TensorFlow to save and to load, on every backend; it must not take the GPU.
+    # Keras imports TensorFlow to save, on every backend; it must not take the GPU.
     if importlib.util.find_spec("tensorflow"):
         import_tensorflow()

@@ -17,6 +17,7 @@ import numpy as np
 
 from kmodels.analysis.evaluation import evaluate_logits
 from kmodels.analysis.predict import predict_logits, usual_batch
+from kmodels.backend import keep_compiled
 from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import SAMPLERS
@@ -24,7 +25,6 @@ from kmodels.errors import InputError, require, require_whole, unknown
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
-from kmodels.training.compilation import keep_compiled
 from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule

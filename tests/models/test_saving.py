@@ -3,6 +3,8 @@
 import inspect
 import json
 import os
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -155,3 +157,47 @@ def test_a_network_with_operations_between_its_layers_is_saved_from_half_precisi
     assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
     for a, b in zip(loaded.get_weights(), half.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Thirds(layers.Layer):
+    """Its one weight is in no file: each network that is built sets it anew."""
+
+    def build(self, shape):
+        self.share = self.add_weight(shape=(), initializer=keras.initializers.Constant(1 / 3), trainable=False)
+
+    def call(self, inputs):
+        return inputs * self.share
+
+    def save_own_variables(self, store):
+        store["nothing"] = np.zeros(1)
+
+    def load_own_variables(self, store):
+        """There is nothing to load."""
+
+
+def test_a_loaded_network_is_the_saved_one_to_the_last_bit(tmp_path):
+    inputs = keras.Input((8, 8, 3), name="pixels")
+    x = layers.Conv2D(4, 3, kernel_initializer="he_normal")(inputs)
+    x = layers.BatchNormalization(gamma_initializer="random_uniform")(x)
+    x = layers.Conv2D(4, 3, kernel_initializer=keras.initializers.Orthogonal(), bias_initializer="ones")(x)
+    x = layers.Dropout(0.5, seed=3)(Thirds()(layers.Flatten()(x)))
+    saved = keras.Model(inputs, layers.Dense(3)(x))
+    path = save_network(saved, tmp_path / "network.keras")
+    loaded = load_network(path)
+    assert [tuple(weight.shape) for weight in loaded.weights] == [tuple(weight.shape) for weight in saved.weights]
+    for old, new in zip(saved.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new))
+    # And what is built afterwards, or meanwhile in another thread, has random weights.
+    assert len(np.unique(keras.ops.convert_to_numpy(network().weights[0]))) > 1
+
+
+def test_a_network_is_loaded_without_importing_tensorflow(tmp_path, backend):
+    if backend == "tensorflow":
+        pytest.skip("TensorFlow is the backend")
+    path = save_network(network(), tmp_path / "network.keras")
+    code = (
+        "import sys; from kmodels.models.saving import load_network; "
+        "load_network(sys.argv[1]); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)

@@ -20,7 +20,7 @@ print(run(experiment, 0, sys.argv[1], verbose=0, again=True).compile_seconds)
 
 KEPT = """
 import jax
-from kmodels.training.compilation import keep_compiled
+from kmodels.backend import keep_compiled
 keep_compiled()
 print(jax.config.jax_persistent_cache_enable_xla_caches)
 """
