@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kmodels.errors import InputError, require, unknown
+from kmodels.models.faster_layers import use_fast_layers
 from kmodels.models.logits import (
     has_graph,
     inputs_of,
@@ -107,7 +108,8 @@ def _to_logits(model, output):
     )
     one = model if len(model.outputs) == 1 and not nested(model) else keras.Model(inputs_of(model), tensor)
     logits = without_activation(one, strict=False)
-    return two_logits(logits) if tensor.shape[-1] == 1 else logits
+    logits = two_logits(logits) if tensor.shape[-1] == 1 else logits
+    return use_fast_layers(logits, training=False)
 
 
 def features(model, images, layer, batch_size=None):
@@ -285,7 +287,7 @@ def _derived(model, key, build):
 
 def _cut(model, outputs):
     try:
-        return keras.Model(inputs_of(model), outputs)
+        return use_fast_layers(keras.Model(inputs_of(model), outputs), training=False)
     except ValueError as error:
         raise InputError(
             f"the network cannot be cut at {', '.join(outputs)}: no path leads there from its input"

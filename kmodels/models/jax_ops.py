@@ -33,7 +33,7 @@ def _pool(images, size, strides, padding):
     # The shape of the images, but for their number, goes to the gradient as that of an empty array.
     shape = jnp.zeros((0, *images.shape[1:]), images.dtype)
     largest, index = None, None
-    for number, pixels in enumerate(_pixels(images, size, strides, padding)):
+    for number, pixels in enumerate(_pixels(images, size, strides, padding, _lowest(images))):
         if number == 0:
             largest, index = pixels, jnp.zeros(pixels.shape, jnp.uint8 if math.prod(size) <= 256 else jnp.int32)
         else:
@@ -60,9 +60,9 @@ def _pool_back(size, strides, padding, saved, gradient):
 max_pool.defvjp(_pool, _pool_back)
 
 
-def _pixels(images, size, strides, padding):
-    """The first pixel of all windows, the second, and so on, row by row."""
-    padded = lax.pad(images, _lowest(images), [(0, 0, 0), (*padding[0], 0), (*padding[1], 0), (0, 0, 0)])
+def _pixels(images, size, strides, padding, around):
+    """The first pixel of all windows, the second, and so on, row by row; `around` is the value of the padding."""
+    padded = lax.pad(images, around, [(0, 0, 0), (*padding[0], 0), (*padding[1], 0), (0, 0, 0)])
     count, height, width, channels = padded.shape
     ends = (height - size[0], width - size[1])
     for row, column in _starts(size):
@@ -72,6 +72,24 @@ def _pixels(images, size, strides, padding):
 
 def _starts(size):
     return [(row, column) for row in range(size[0]) for column in range(size[1])]
+
+
+def depthwise_conv(images, kernel, strides, padding):
+    """Correlates each channel with a filter of its own: a sum of shifted copies, each times its weights.
+
+    Args:
+        images: floats (n, height, width, channels).
+        kernel: floats (rows, columns, channels).
+        strides: from one window to the next, (rows, columns).
+        padding: with zeros, ((above, below), (left, right)).
+
+    Returns:
+        An array (n, windows high, windows wide, channels); of half precision, summed in float32.
+    """
+    wide = jnp.promote_types(images.dtype, jnp.float32)
+    copies = _pixels(images, kernel.shape[:2], strides, padding, jnp.zeros((), images.dtype))
+    weights = kernel.reshape(-1, kernel.shape[-1]).astype(wide)
+    return sum(pixels.astype(wide) * weights[i] for i, pixels in enumerate(copies)).astype(images.dtype)
 
 
 def _lowest(images):

@@ -73,6 +73,11 @@ def test_pooling_works_in_half_precision_and_for_several_seeds_at_once():
 @pytest.mark.parametrize(
     "layer",
     [
+        keras.layers.DepthwiseConv2D(3, padding="same"),
+        keras.layers.DepthwiseConv2D((2, 5), 2, padding="same", activation="relu", bias_initializer="ones"),
+        keras.layers.DepthwiseConv2D(3, 2, use_bias=False),
+        keras.layers.Conv2D(4, 1, activation="relu", bias_initializer="ones"),
+        keras.layers.Conv2D(4, 1, (2, 3), padding="same", use_bias=False),
         keras.layers.MaxPooling2D(3, 2, padding="valid"),
         keras.layers.MaxPooling2D(3, 2, padding="same"),
         keras.layers.AdaptiveAveragePooling2D(3),
