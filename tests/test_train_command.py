@@ -32,6 +32,15 @@ def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys,
     assert (out / record.experiment.name.split("/")[0] / "index.html").is_file()
 
 
+def test_of_few_images_batches_are_smaller_unless_their_size_is_given(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--epochs", "1", "--class-counts", "3", "2", "4", "--out", tmp_path)
+    assert kmodels(monkeypatch, "train", colours, *flags) == 0
+    (record,) = read_records(tmp_path).values()
+    assert record.experiment.batch_size == record.source["counts"]["train"] == 9
+    assert kmodels(monkeypatch, "train", colours, *flags, "--batch-size", "10") != 0
+    assert "batch_size must be at most 9" in capsys.readouterr().err
+
+
 def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatch, capsys, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2")
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, *flags, "--learning-rate", "0.01", "1e-6") == 0
@@ -100,6 +109,20 @@ def test_a_network_of_keras_applications_starts_from_its_weights_where_they_can_
     assert train_command.missing_weights(chosen) is None
     with pytest.raises(InputError, match="did you mean MobileNet"):
         train_command.missing_weights({"model": ["applications:MobileNt"]})
+
+
+def test_each_of_several_networks_starts_as_it_would_alone(colours, monkeypatch, capsys, tmp_path):
+    chosen = []
+    monkeypatch.setattr(train_command, "run_experiments", lambda experiments, *_: chosen.extend(experiments) or (0, []))
+    monkeypatch.setattr(train_command, "PRETRAINED", ())
+    flags = ("--model", "efficientnet_lite0", "conv_net", "--epochs", "2", "4", "--image-size", "32")
+    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, *flags) == 0
+    probe, *others = [experiment.name.split("/")[1] for experiment in chosen]
+    assert probe == "efficientnet_lite0-probe"
+    assert others == [
+        f"{name}-epochs_{epochs}" for name in ("efficientnet_lite0-finetuned", "conv_net") for epochs in (2, 4)
+    ]
+    assert [experiment.init_from for experiment in chosen] == [None, *2 * [chosen[0].name], None, None]
 
 
 def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_second():

@@ -29,6 +29,16 @@ from kmodels.training.precision import resolve
 INCOMPLETE = ("interrupted", "failed")
 
 
+def reduced(dataset, experiment, seed):
+    """The Dataset with its train split reduced as an Experiment says."""
+    if experiment.subset is not None:
+        dataset = dataset.subset(experiment.subset)
+    if experiment.imbalance:
+        kind, value = experiment.imbalance
+        dataset = getattr(dataset, f"with_{kind}")(value, seed)
+    return dataset
+
+
 class Job:
     """One experiment with one seed: its data, what it starts from, and the files that it leaves.
 
@@ -77,12 +87,7 @@ class Job:
         dataset = opened[key]
         if isinstance(dataset, InputError):
             raise dataset
-        if experiment.subset is not None:
-            dataset = dataset.subset(experiment.subset)
-        if experiment.imbalance:
-            kind, value = experiment.imbalance
-            dataset = getattr(dataset, f"with_{kind}")(value, self.seed)
-        return dataset
+        return reduced(dataset, experiment, self.seed)
 
     def _load(self, data_dir, skip_unreadable):
         experiment = self.experiment
