@@ -1,14 +1,14 @@
 """The `kmodels` command. Experiments are run by the scripts in experiments/; this is for all that is around them."""
 
 import gc
-import os
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from kmodels.backend import BACKENDS, check_backend
+from kmodels.backend import check_backend
+from kmodels.data_commands import data
+from kmodels.doctor import doctor
 from kmodels.errors import InputError, unknown
 from kmodels.photographs import evaluate, export, predict
 from kmodels.rate_command import RateCommand
@@ -54,101 +54,6 @@ def main():
     # Importing Keras makes half a million objects that stay: to look through them again and again takes half a second.
     gc.set_threshold(50_000)
     leave(run_command(command))
-
-
-def doctor() -> int:
-    """Show what kmodels would run on here: backend, device, versions, folders; says what is wrong."""
-    import importlib.metadata
-    import platform
-
-    from kmodels.data.cache import writable_cache
-
-    def version(package):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    print(f"python        {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for package in ("kmodels", "keras", "jax", "tensorflow", "torch", "numpy", "scikit-learn", "tensorflow-datasets"):
-        found = version(package) or (version("tensorflow-cpu") if package == "tensorflow" else None)
-        print(f"{package:<13} {found or 'not installed'}")
-    print(f"KERAS_BACKEND {os.environ.get('KERAS_BACKEND')} (one of {', '.join(BACKENDS)})")
-    check_backend()
-    from kmodels.backend import WITHOUT_XNNPACK, device_name, needs_xnnpack_off
-    from kmodels.report.architecture import can_draw
-
-    try:
-        device = device_name()
-    except Exception as error:
-        raise InputError(f"the device cannot be used: {type(error).__name__}: {error}") from error
-    print(f"device        {device}")
-    if os.environ["KERAS_BACKEND"] == "jax" and needs_xnnpack_off():
-        cured = WITHOUT_XNNPACK in os.environ.get("XLA_FLAGS", "")
-        what = f"XLA_FLAGS has {WITHOUT_XNNPACK}, which cures it" if cured else f"set XLA_FLAGS={WITHOUT_XNNPACK}"
-        print(f"validation    this version of jaxlib computes it wrongly on a CPU; {what}")
-    cache = writable_cache()
-    print(f"data cache    {cache} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)")
-    drawing = "graphviz and pydot found" if can_draw() else "not possible: needs graphviz (its command dot) and pydot"
-    print(f"drawing       {drawing}")
-    return 0
-
-
-def data(
-    name: Name[str] = "",
-    /,
-    image_size: int | None = None,
-    data_dir: Path | None = None,
-    skip_unreadable: bool = False,
-    group_by: str | None = None,
-    verify: bool = False,
-) -> int:
-    """Prepare a dataset and say what is in it; without a name, list the datasets.
-
-    Args:
-        name: of the dataset.
-        image_size: height and width in pixels; left out: as stored.
-        data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
-        skip_unreadable: leave out image files that cannot be read, instead of refusing all.
-        group_by: of a folder: a regular expression; images in whose paths it finds the same stay in one split.
-        verify: read all that was prepared and compare it with its checksum; prepare it again where it is damaged.
-    """
-    from kmodels.data import DATASETS, load_dataset, summary
-
-    check_backend()
-    if not name:
-        width = max(map(len, DATASETS))
-        for known in DATASETS:
-            print(f"{known:<{width}}  {summary(known)}")
-        return 0
-    dataset = load_dataset(name, image_size, data_dir, skip_unreadable, group_by)
-    if verify:
-        from kmodels.data.cache import is_whole
-
-        if not is_whole(dataset):
-            print("the prepared dataset is damaged (its checksum differs); preparing it again")
-            dataset = load_dataset(name, image_size, data_dir, skip_unreadable, group_by)
-    print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
-    if "copy" in dataset.source:
-        print(dataset.source["copy"])
-    for note in dataset.source["notes"]:
-        print(f"note: {note}")
-    import numpy as np
-
-    from kmodels.report.tables import aligned
-
-    rows = [("class", "train", "val", "test")]
-    counts = [
-        np.bincount(split.labels, minlength=len(dataset.class_names))
-        for split in (dataset.train, dataset.val, dataset.test)
-    ]
-    rows += [(label, *(f"{count[i]:,}" for count in counts)) for i, label in enumerate(dataset.class_names)]
-    rows.append(("all", *(f"{count.sum():,}" for count in counts)))
-    print(aligned(rows, right=(1, 2, 3)))
-    print(f"sha256 {dataset.source['sha256']}{', verified' if verify else ''}")
-    if "pixels_sha256" in dataset.source:
-        print(f"pixels_sha256 {dataset.source['pixels_sha256']} (whatever the order of images and the files' format)")
-    return 0
 
 
 def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10, draw: Path | None = None) -> int:
