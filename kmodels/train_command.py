@@ -210,8 +210,9 @@ def _from_weights(title, given, fixed, on_cpu):
         **network,
         "init_from": probe.name,
         "frozen_batch_norm": True,
-        "augmentation": "rotate_flip",
-        "learning_rate": 1e-4,
+        "augmentation": "flip",
+        # Of 192 photographs, 1e-4 undid what the weights know; of 1,600 it gained half a point more than this.
+        "learning_rate": 1e-5,
         "schedule": None if "plateau_patience" in given else "cosine",
         "batch_size": 16,
         "epochs": 3 if on_cpu else 20,
