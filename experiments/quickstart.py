@@ -21,6 +21,8 @@ DIGITS = Experiment(
     patience=8,
 )
 
+EXPERIMENTS, FIGURES, CLAIMS = [DIGITS], (), ()
+
 NEXT = """What to try next:
   python experiments/quickstart.py --learning-rate 0.02 --seeds 1 2      another rate, two seeds
   kmodels train DIR                                                      your own photographs, DIR/<class>/<file>

@@ -1,4 +1,4 @@
-"""The `kmodels` command. Experiments are run by the scripts in experiments/; this is for all that is around them."""
+"""The `kmodels` command: what each of its commands is, and those that have no file of their own."""
 
 import gc
 from pathlib import Path
@@ -13,6 +13,7 @@ from kmodels.errors import InputError, unknown
 from kmodels.photographs import evaluate, export, predict
 from kmodels.rate_command import RateCommand
 from kmodels.record_commands import compare, features, gradcam, mistakes, show, tsne
+from kmodels.run_command import RunCommand
 from kmodels.script import leave, parse_options, run_command
 from kmodels.train_command import TrainCommand
 
@@ -24,6 +25,7 @@ def main():
     commands = {
         "train": TrainCommand,
         "rate": RateCommand,
+        "run": RunCommand,
         "doctor": doctor,
         "data": data,
         "models": models,
@@ -49,7 +51,7 @@ def main():
             description="Train, compare and explain image classifiers in Keras 3.",
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        return done.run() if isinstance(done, TrainCommand | RateCommand) else done
+        return done.run() if isinstance(done, TrainCommand | RateCommand | RunCommand) else done
 
     # Importing Keras makes half a million objects that stay: to look through them again and again takes half a second.
     gc.set_threshold(50_000)

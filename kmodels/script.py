@@ -115,7 +115,23 @@ class _Output:
 
 
 def _main(experiments, doc, figures, claims, draw, closing):
-    arguments = tyro.cli(_arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
+    arguments = tyro.cli(arguments_class(), description=doc, config=(tyro.conf.FlagCreatePairsOff,))
+    return run_arguments(arguments, experiments, figures, claims, draw, closing)
+
+
+def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, closing=""):
+    """Does what the arguments of an experiment file ask for.
+
+    Args:
+        arguments: of the class that `arguments_class` returns.
+        experiments, figures, claims, draw, closing: as in `main`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: for what the user can mend.
+    """
     selected = _select(experiments, arguments.names)
     if arguments.list:
         print(tables.experiment_list(selected))
@@ -359,7 +375,8 @@ def _select(experiments, names):
         report = [item for item in experiments if item.name.startswith(f"{name}/")]
         exact = [item for item in experiments if name in (item.name, item.name.split("/")[-1])]
         if not report and not exact:
-            raise unknown("experiment", name, [item.name.split("/")[-1] for item in experiments])
+            parts = zip(*(item.name.split("/", 1) for item in experiments), strict=True)
+            raise unknown("experiment", name, dict.fromkeys(name for names in parts for name in names))
         if not report and len(exact) > 1:
             raise InputError(f"{name!r} is in several reports; choose {' or '.join(item.name for item in exact)}")
         chosen += report or exact
@@ -460,5 +477,6 @@ def setting_flags(several=False, without=()):
     return flags
 
 
-def _arguments_class():
-    return make_dataclass("Arguments", setting_flags(), bases=(_Common,), frozen=True, kw_only=True)
+def arguments_class(*bases):
+    """The class of the arguments of an experiment file, for tyro; `bases` are further ones before the usual."""
+    return make_dataclass("Arguments", setting_flags(), bases=(*bases, _Common), frozen=True, kw_only=True)

@@ -52,9 +52,8 @@ def _same_images(record, experiment, source):
 
 def _missing(experiment, seed, out, found):
     """What is lacking, and the command that makes it."""
-    report, _, name = experiment.init_from.partition("/")
     elsewhere = "" if Path(out) == Path("results") else f" --out {out}"
-    command = f"python experiments/{report}.py {name} --seeds {seed}{elsewhere}"
+    command = f"kmodels run {experiment.init_from} --seeds {seed}{elsewhere}"
     if any(record.experiment.head in ("svm", "nearest_mean") for record in found.values()):
         return f"init_from: {experiment.init_from!r} is a head without a network of its own"
     what = f"init_from: there is no network of {experiment.init_from!r} with seed {seed} under {out}"

@@ -57,7 +57,7 @@ def test_frozen_is_what_was_transferred_except_for_the_classifier(parent, child,
 def test_a_name_stands_for_one_network_of_the_seed_or_it_is_said_which_there_are(parent, child, tmp_path):
     with pytest.raises(
         InputError,
-        match=r"no network of 'tests/parent' with seed 1 under .*: python experiments/tests.py parent --seeds 1",
+        match=r"no network of 'tests/parent' with seed 1 under .*: kmodels run tests/parent --seeds 1",
     ):
         parent_network(child, 1, tmp_path)
     first = run(parent, 0, tmp_path, verbose=0)
@@ -122,7 +122,7 @@ def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, 
         return ended.value.code
 
     assert command("child") == 2
-    assert f"python experiments/tests.py parent --seeds 0 --out {tmp_path}" in capsys.readouterr().err
+    assert f"kmodels run tests/parent --seeds 0 --out {tmp_path}" in capsys.readouterr().err
     assert command("child", "parent", "--split", "runs") == 2
     assert "--split runs cannot do tests/parent and tests/child" in capsys.readouterr().err
     assert command("child", "parent") == 0
