@@ -150,7 +150,7 @@ def _builder(name, folder):
 
 def _prepare(builder, archive, is_for_python, root):
     """Lets tfds write its data in the folder `root`, from an archive that it reads or one for Python."""
-    from filelock import FileLock
+    from kmodels.locks import FileLock
 
     # Always the same folder, which is empty or left by a process that was killed; so are those of tfds.
     unpacked = root / f"{builder.name}.partial"
