@@ -9,7 +9,7 @@ try:
     from filelock import FileLock, Timeout
 except ModuleNotFoundError:
 
-    class Timeout(TimeoutError):
+    class Timeout(TimeoutError):  # noqa: N818 (filelock's name)
         """Another process has the lock."""
 
     class FileLock:

@@ -1,4 +1,4 @@
-"""Packages that a machine may lack: what needs one ends in a sentence that names it and the command that installs it."""
+"""Packages that a machine may lack: what needs one ends in a sentence that names it and how to install it."""
 
 import contextlib
 import importlib
