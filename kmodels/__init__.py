@@ -15,6 +15,7 @@ import sys
 from importlib import import_module
 
 from kmodels.backend import avoid_stale_weights
+from kmodels.packages import public
 
 if "keras" not in sys.modules:
     os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -52,9 +53,7 @@ __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 def __getattr__(name):
     if name in _MODULES:
         return import_module(f"kmodels.{name}")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'kmodels' has no attribute {name!r}")
+    return public("kmodels", _HOME, name)
 
 
 def __dir__():

@@ -8,8 +8,8 @@ import os
 import sys
 
 from kmodels.errors import InputError, unknown
+from kmodels.packages import BACKENDS, explained, missing
 
-BACKENDS = ("jax", "tensorflow", "torch")
 XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # These versions of jaxlib keep the weights of a dense layer after a flatten as they were at its first call, on a CPU:
 # validation is wrong from the second epoch on, in stock Keras too. Without XNNPACK it is right.
@@ -34,10 +34,7 @@ def check_backend():
             "set it before the first import of Keras"
         )
     if importlib.util.find_spec(name) is None:
-        raise InputError(
-            f"KERAS_BACKEND={name}, but {name} is not installed here; "
-            f"install it (pip install {name}) or choose another of {', '.join(BACKENDS)}"
-        )
+        raise missing(name, f"KERAS_BACKEND={name}")
     _quiet_tensorflow(name)
 
 
@@ -71,13 +68,8 @@ def import_tensorflow():
     import keras
 
     _quiet_tensorflow(keras.backend.backend())
-    try:
+    with explained("reading or preparing data of tensorflow-datasets"):
         import tensorflow as tf
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"this needs {error.name}, which is not installed here: pip install tensorflow-cpu tensorflow-datasets"
-        ) from error
-
     if keras.backend.backend() != "tensorflow":
         # Where the user's own code has used TensorFlow before, its devices are chosen.
         with contextlib.suppress(RuntimeError):

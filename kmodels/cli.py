@@ -4,9 +4,8 @@ import gc
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from kmodels.backend import check_backend
+from kmodels.command_line import tyro
 from kmodels.data_commands import data
 from kmodels.doctor import doctor
 from kmodels.errors import InputError, unknown

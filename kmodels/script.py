@@ -11,14 +11,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal
 
-import tyro
-
 from kmodels.backend import check_backend, make_deterministic
+from kmodels.command_line import tyro
 from kmodels.components import load_component
 from kmodels.errors import InputError, require, unknown
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder, is_application
+from kmodels.packages import explained
 from kmodels.records import read_records
 from kmodels.report import tables, write_report
 
@@ -57,7 +57,8 @@ def run_command(command, *arguments, **options):
     """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
     sys.stdout = output = _Output(sys.stdout)
     try:
-        status = command(*arguments, **options)
+        with explained("this command"):
+            status = command(*arguments, **options)
         sys.stdout.flush()
         return status or int(output.failed)
     except InputError as error:

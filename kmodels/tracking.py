@@ -20,10 +20,10 @@ import os
 import time
 
 import keras
-from filelock import FileLock
 
 from kmodels.errors import InputError, describe_error, unknown
 from kmodels.experiment import deciding_fields
+from kmodels.locks import FileLock
 
 # Under the results folder.
 FOLDER = "tracking"

@@ -184,7 +184,7 @@ def _take_gpu(common):
     """Makes one GPU, which no other worker has, the only one that this process sees, until it ends."""
     if not common["gpus"] or "KMODELS_WORKER_GPU" in os.environ:
         return
-    from filelock import FileLock, Timeout
+    from kmodels.locks import FileLock, Timeout
 
     for name in common["gpus"]:
         # Workers are reused from one sweep of a process to the next, and keep their GPU.

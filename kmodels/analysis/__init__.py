@@ -1,6 +1,6 @@
 """Analysis of trained networks: takes a model and images, or arrays, and knows nothing of experiments."""
 
-from importlib import import_module
+from kmodels.packages import public
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
@@ -35,6 +35,4 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"kmodels.analysis.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'kmodels.analysis' has no attribute {name!r}")
+    return public("kmodels.analysis", {name: f"kmodels.analysis.{file}" for name, file in _HOME.items()}, name)

@@ -2,8 +2,8 @@
 
 Your own data: `Dataset.from_arrays`, `Dataset.from_batches`, or `load_dataset("folder", data_dir=...)`. Any dataset of
 tensorflow-datasets: `load_dataset("tfds:NAME")`. To add another source under a name of its own: a file with
-`load(name, image_size, data_dir) -> Dataset`, and an entry in DATASETS; if it also takes `skip_unreadable`, an entry in
-OF_IMAGE_FILES too.
+`load(name, image_size, data_dir) -> Dataset`, an entry in DATASETS and one in ABOUT (kmodels/data/about.py); if it also
+takes `skip_unreadable`, an entry in OF_IMAGE_FILES too.
 """
 
 import re
@@ -12,7 +12,7 @@ from importlib import import_module
 from kmodels.data.dataset import Dataset, Split
 from kmodels.errors import InputError, require, unknown
 
-__all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "summary"]
+__all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
 
 # {name: the file that loads it}.
 DATASETS = {
@@ -35,18 +35,19 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False, gr
 
     Args:
         name: one of DATASETS: "cifar10", "cifar100", "stl10_5" (five classes of STL-10), "eurosat" and "eurosat_small"
-            (a fixed part of it), all five downloaded by tensorflow-datasets; "digits" (bundled with scikit-learn),
+            (a fixed part of it), all five downloaded; "digits" (bundled with scikit-learn),
             "intel_scenes" (Intel Image Classification, from Kaggle), "folder" (your own images) or "synthetic" (random
             pixels, to try things). Or "tfds:NAME", "tfds:NAME/CONFIG:VERSION" for any set of TensorFlow Datasets.
         image_size: height and width to resize to, in pixels; None keeps the stored size (150 for "intel_scenes").
         data_dir: where your files are. For "folder": the folder itself, with `<split>/<class>/<file>` or
             `<class>/<file>`; images in folders inside class folders are read too. For "intel_scenes": the zip file from
             Kaggle, its folder, or the unpacked folder; None looks where Kaggle mounts it. For "tfds:NAME": a data_dir
-            of tfds that has the set prepared. For the others: a folder with the archive that you already have:
+            of tfds that has the set prepared. For the others: the archive that you already have, or its folder:
             cifar-10-binary.tar.gz or cifar-10-python.tar.gz (or a data_dir of tfds that has the set prepared), the same
             for cifar-100, stl10_binary.tar.gz, EuroSAT.zip (or the unpacked folder). For "cifar10" and "cifar100" also
             a folder with an exact copy in lossless image files, `{train,test}/<class>/<file>.png`, whose pixels are
-            compared with the published ones. None downloads it.
+            compared with the published ones. None takes what is attached to a Kaggle kernel (under /kaggle/input, or
+            KAGGLE_INPUT), else downloads it.
         skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
             other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
             which.
@@ -90,9 +91,3 @@ def check_pattern(group_by):
         re.compile(group_by or "")
     except (re.error, TypeError) as error:
         raise InputError(f"group_by must be a regular expression ({error}). Received: {group_by!r}") from error
-
-
-def summary(name):
-    """One line on a dataset of DATASETS: from SUMMARIES of its file if there is one, else from its docstring."""
-    file = import_module(f"kmodels.data.{DATASETS[name]}")
-    return file.SUMMARIES[name] if hasattr(file, "SUMMARIES") else file.__doc__.splitlines()[0]

@@ -159,7 +159,7 @@ def prepared(name, key, prepare, stream=None):
 
 
 def _prepare(folder, prepare):
-    from filelock import FileLock
+    from kmodels.locks import FileLock
 
     writable_cache()
     _remove_leftovers(folder.parent)
@@ -203,7 +203,7 @@ def _prepare(folder, prepare):
 
 def _remove_leftovers(cache):
     """Removes what killed preparations left. One that is alive has its lock."""
-    from filelock import FileLock
+    from kmodels.locks import FileLock
 
     for partial in cache.glob("*.partial"):
         with contextlib.suppress(OSError), FileLock(partial.with_suffix(".lock"), timeout=0):

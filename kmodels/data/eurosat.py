@@ -4,8 +4,7 @@ It was published without splits. Ours, of `eurosat`: 60/20/20, stratified, with 
 alphabetical order and the file names of each class in text order: 16,200 images to train, 5,400 val and 5,400 test.
 `eurosat_small` is a stratified sample of these, with the same seed: 2,000 of train, 500 of val and 1,000 of test.
 
-Read from EuroSAT.zip, which tfds downloads, or from the unpacked folder. If the server that tfds uses is down,
-https://huggingface.co/datasets/torchgeo/eurosat has the same zip file, with the same hash.
+Read from EuroSAT.zip, which is downloaded, or from the unpacked folder.
 
 Source: Helber, Bischke, Dengel and Borth, EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land
 Cover Classification, IEEE JSTARS 2019, https://github.com/phelber/EuroSAT
@@ -17,11 +16,13 @@ from zipfile import is_zipfile
 
 import numpy as np
 
-from kmodels.data.archives import Archive, download
+from kmodels.data.archives import Archive
 from kmodels.data.cache import SPLITS, prepared
+from kmodels.data.downloads import download
 from kmodels.data.file_sources import Zip, innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
+from kmodels.data.kaggle import find_attached
 from kmodels.data.splits import SPLIT_SEED, stratified_sample
 from kmodels.errors import require
 
@@ -30,6 +31,7 @@ ARCHIVE = Archive(
     size=94_280_567,
     sha256="8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd",
     url="http://madm.dfki.de/files/sentinel/EuroSAT.zip",
+    mirrors=("https://huggingface.co/datasets/torchgeo/eurosat/resolve/main/EuroSAT.zip",),
 )
 CLASSES = (
     "AnnualCrop",
@@ -48,10 +50,6 @@ TOP = "2750"
 IMAGES = 27_000
 SIDE = 64
 SMALL = {"train": 2000, "val": 500, "test": 1000}
-SUMMARIES = {
-    "eurosat": "EuroSAT: 27,000 satellite images of 10 kinds of land use, 64x64 pixels, from tfds, your zip or folder.",
-    "eurosat_small": "A fixed part of eurosat: 2,000 images to train, 500 val and 1,000 test.",
-}
 
 
 def load(name, image_size, data_dir, skip_unreadable=False):
@@ -60,7 +58,8 @@ def load(name, image_size, data_dir, skip_unreadable=False):
     Args:
         name: "eurosat" or "eurosat_small".
         image_size: height and width to resize to, in pixels; None means 64.
-        data_dir: EuroSAT.zip, its folder, or the unpacked folder; None downloads it.
+        data_dir: EuroSAT.zip, its folder, or the unpacked folder; None looks among the attached data of Kaggle, and
+            downloads it.
         skip_unreadable: leave out images that cannot be read, see `load_dataset`.
 
     Returns:
@@ -71,10 +70,11 @@ def load(name, image_size, data_dir, skip_unreadable=False):
     """
     image_size = image_size or SIDE
     key = {"image_size": image_size, **({"skip_unreadable": True} if skip_unreadable else {})}
+    data_dir = find_attached(name) if data_dir is None else data_dir
     if data_dir is None:
 
         def prepare(writer):
-            with closing(Zip(download("eurosat", ARCHIVE))) as files:
+            with closing(Zip(download([ARCHIVE])[1])) as files:
                 return _prepare(name, files, image_size, writer, skip_unreadable)
 
         return prepared(name, key, prepare)

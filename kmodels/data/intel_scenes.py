@@ -9,12 +9,12 @@ Source: https://www.kaggle.com/datasets/puneet6060/intel-image-classification
 import posixpath
 from contextlib import closing
 from functools import cache
-from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.file_sources import innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
+from kmodels.data.kaggle import find_attached, input_folder
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError
 
@@ -24,11 +24,8 @@ PARTS = {"seg_train": "train", "train": "train", "seg_test": "test", "test": "te
 UNLABELLED = ("seg_pred", "pred")
 IMAGES = 14_034 + 3_000
 SIDE = 150
-# Where Kaggle mounts the set, now and formerly.
-KAGGLE = (
-    "/kaggle/input/datasets/puneet6060/intel-image-classification",
-    "/kaggle/input/intel-image-classification",
-)
+# Where Kaggle has it.
+PAGE = "https://www.kaggle.com/datasets/puneet6060/intel-image-classification"
 
 
 def load(name, image_size, data_dir, skip_unreadable=False):
@@ -78,12 +75,11 @@ def load(name, image_size, data_dir, skip_unreadable=False):
 def _open(data_dir):
     """The Folder or Zip that contains the set."""
     if data_dir is None:
-        data_dir = next((folder for folder in KAGGLE if Path(folder).is_dir()), None)
+        data_dir = find_attached("intel_scenes")
         if data_dir is None:
             raise InputError(
-                f"dataset 'intel_scenes' is not at {KAGGLE[0]}; download it from "
-                "https://www.kaggle.com/datasets/puneet6060/intel-image-classification and give the zip file, or the "
-                "folder that it is in, as data_dir"
+                f"dataset 'intel_scenes' is not among the attached data of Kaggle in {input_folder()}; download it "
+                f"from {PAGE} and give the zip file, or the folder that it is in, as data_dir (--data-dir)"
             )
     return open_files(data_dir, (*PARTS, *CLASSES))
 

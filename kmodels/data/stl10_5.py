@@ -1,8 +1,8 @@
-"""STL-10, five of its ten classes: 6,500 labelled photographs, 96x96 pixels, from tfds or your archive.
+"""STL-10, five of its ten classes: 6,500 labelled photographs, 96x96 pixels, downloaded or your archive.
 
 The classes are relabelled 0 to 4: car, deer, horse, monkey, truck; 500 images of each to train and 800 to test. Test is
-as published; val is a fifth of train. tfds downloads the archive, but would also prepare its 100,000 unlabelled images,
-so the archive is read here: without unpacking, and no further than the labelled images.
+as published; val is a fifth of train. tfds would also prepare the 100,000 unlabelled images, so the archive is read
+here: without unpacking, and no further than the labelled images.
 
 Source: Coates, Lee and Ng, An Analysis of Single Layer Networks in Unsupervised Feature Learning, AISTATS 2011,
 https://cs.stanford.edu/~acoates/stl10/
@@ -13,8 +13,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from kmodels.data.archives import Archive, archive_folder, download, find
+from kmodels.data.archives import Archive, existing, find
 from kmodels.data.cache import prepared
+from kmodels.data.downloads import download
+from kmodels.data.kaggle import find_attached
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_arrays
 from kmodels.data.splits import SPLIT_SEED, stratified_split
@@ -40,7 +42,7 @@ def load(name, image_size, data_dir):
     Args:
         name: "stl10_5".
         image_size: height and width to resize to, in pixels; None means 96.
-        data_dir: the folder of stl10_binary.tar.gz; None downloads it.
+        data_dir: stl10_binary.tar.gz or its folder; None looks among the attached data of Kaggle, and downloads it.
 
     Returns:
         A Dataset.
@@ -48,10 +50,10 @@ def load(name, image_size, data_dir):
     Raises:
         InputError: if the archive is missing, damaged or cannot be downloaded.
     """
-    folder = None if data_dir is None else archive_folder(data_dir)
+    place = find_attached(name) if data_dir is None else existing(data_dir)
 
     def prepare(writer):
-        path = download("stl10", ARCHIVE) if folder is None else find(folder, [ARCHIVE], OTHER_ARCHIVES)[1]
+        _, path = download([ARCHIVE]) if place is None else find(place, [ARCHIVE], OTHER_ARCHIVES)
         files = _read(path)
         train, train_labels, train_index = _of_classes(files, "train")
         test, test_labels, test_index = _of_classes(files, "test")

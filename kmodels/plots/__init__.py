@@ -8,7 +8,7 @@ how sure it is; classes.py: single classes and groups of them; images.py: pictur
 grids.py: pictures side by side; features.py: embeddings and feature maps.
 """
 
-from importlib import import_module
+from kmodels.packages import public
 
 # Name -> the file it is in; imported when first used.
 _HOME = {
@@ -34,6 +34,4 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"kmodels.plots.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'kmodels.plots' has no attribute {name!r}")
+    return public("kmodels.plots", {name: f"kmodels.plots.{file}" for name, file in _HOME.items()}, name)

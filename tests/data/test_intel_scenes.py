@@ -135,14 +135,6 @@ def test_images_of_another_size_are_resized_and_make_it_another_set(kaggle, monk
     assert "resized to cover 150x150 pixels and center-cropped: 2" in dataset.source["notes"]
 
 
-def test_without_data_dir_it_is_found_where_kaggle_mounts_it(kaggle, monkeypatch, tmp_path):
-    monkeypatch.setattr(intel_scenes, "KAGGLE", (str(tmp_path / "none"), str(kaggle)))
-    assert load(None).source == load(kaggle).source
-    monkeypatch.setattr(intel_scenes, "KAGGLE", (str(tmp_path / "none"),))
-    with pytest.raises(InputError, match=r"is not at .*none; .*kaggle\.com/.* as data_dir"):
-        load(None)
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

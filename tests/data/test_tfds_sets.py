@@ -71,7 +71,8 @@ def binary(tmp_path, monkeypatch):
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
 
     def write(name):
-        path = tmp_path / "mine" / tfds_sets.TFDS_SETS[name].archive
+        known = tfds_sets.TFDS_SETS[name]
+        path = tmp_path / "mine" / known.archive.name
         top = "cifar-10-batches-bin" if name == "cifar10" else "cifar-100-binary"
         files = {}
         for part in BATCHES[name]:
@@ -87,6 +88,7 @@ def binary(tmp_path, monkeypatch):
         (url,) = tfds.builder_cls(name).url_infos
         info = tfds.download.checksums.UrlInfo(size=published["size"], checksum=published["sha256"], filename=path.name)
         monkeypatch.setattr(tfds.builder_cls(name), "url_infos", {url: info})
+        monkeypatch.setitem(tfds_sets.TFDS_SETS, name, replace(known, archive=replace(known.archive, **published)))
         return path
 
     return write
@@ -171,7 +173,7 @@ def test_the_python_archive_gives_the_same_images_order_and_split_and_streams(
     binary, python, name, tmp_path, monkeypatch
 ):
     expected = load_dataset(name, data_dir=binary(name).parent)
-    (tmp_path / "mine" / tfds_sets.TFDS_SETS[name].archive).unlink()
+    (tmp_path / "mine" / tfds_sets.TFDS_SETS[name].archive.name).unlink()
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "another cache"))
     dataset = load_dataset(name, data_dir=python(name).parent)
     assert dataset.source == expected.source
@@ -205,7 +207,7 @@ def test_a_pickle_that_refers_to_more_than_arrays_is_refused_and_nothing_is_call
 
 
 def test_without_data_dir_the_binary_archive_is_downloaded(archive, monkeypatch):
-    monkeypatch.setattr(tfds_sets, "download", lambda name, wanted: archive.with_name(wanted.name))
+    monkeypatch.setattr(tfds_sets, "download", lambda archives: (archives[0], archive))
     assert load_dataset("cifar10").source["counts"] == {"train": 80, "val": 20, "test": 20}
 
 
@@ -242,6 +244,12 @@ def test_a_run_can_train_on_the_stream(archive, tmp_path, tiny):
     assert record.status == "completed"
     assert record.epochs_run == 2
     assert record.source["counts"] == {"train": 40, "val": 10, "test": 20}
+
+
+@pytest.mark.parametrize("kind", ["binary", "python"])
+def test_an_archive_may_have_any_name(request, kind, tmp_path):
+    path = request.getfixturevalue(kind)("cifar10").rename(tmp_path / "cifar (1).gz")
+    assert load_dataset("cifar10", data_dir=path).source["counts"]["train"] == 80
 
 
 def test_an_archive_in_an_unsupported_format_is_named(archive):
