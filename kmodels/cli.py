@@ -9,6 +9,7 @@ from kmodels.command_line import tyro
 from kmodels.data_commands import data
 from kmodels.doctor import doctor
 from kmodels.errors import InputError, unknown
+from kmodels.kaggle_command import KaggleCommand
 from kmodels.photographs import evaluate, export, predict
 from kmodels.rate_command import RateCommand
 from kmodels.record_commands import compare, features, gradcam, mistakes, show, tsne
@@ -41,6 +42,7 @@ def main():
         "features": features,
         "report": report,
         "bench": bench,
+        "kaggle": KaggleCommand,
     }
 
     def command():
@@ -50,7 +52,7 @@ def main():
             description="Train, compare and explain image classifiers in Keras 3.",
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        return done.run() if isinstance(done, TrainCommand | RateCommand | RunCommand) else done
+        return done.run() if isinstance(done, TrainCommand | RateCommand | RunCommand | KaggleCommand) else done
 
     # Importing Keras makes half a million objects that stay: to look through them again and again takes half a second.
     gc.set_threshold(50_000)

@@ -1,15 +1,7 @@
 """`kmodels run REPORT[/NAME]`: the experiments of the reports, wherever kmodels is installed."""
 
-import importlib.util
-import sys
-from importlib import import_module
-from pathlib import Path
-
-from kmodels.errors import InputError
+from kmodels.catalogue import reports
 from kmodels.script import arguments_class, run_arguments
-
-# The folder experiments/ of a checkout, as an installed wheel has it.
-PACKAGE = "kmodels.experiments"
 
 
 class _Run:
@@ -32,26 +24,3 @@ class _Run:
 
 RunCommand = arguments_class(_Run)
 RunCommand.__doc__ = _Run.__doc__
-
-
-def reports():
-    """The modules of the reports, in their order.
-
-    Raises:
-        InputError: if kmodels was copied without them.
-    """
-    # In a checkout, the folder beside kmodels/: it may be used without being installed.
-    root = Path(__file__).parents[1]
-    if PACKAGE not in sys.modules and (root / "pyproject.toml").is_file():
-        folder = root / "experiments"
-        spec = importlib.util.spec_from_file_location(
-            PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[PACKAGE])
-    try:
-        return import_module(PACKAGE).reports()
-    except ModuleNotFoundError as error:
-        if error.name != PACKAGE:
-            raise
-        raise InputError("kmodels was copied here without its experiments: install it, pip install kmodels") from error

@@ -6,18 +6,18 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass, field, make_dataclass, replace
-from itertools import cycle, islice
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal
 
 from kmodels.backend import check_backend, make_deterministic
+from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
-from kmodels.errors import InputError, require, unknown
+from kmodels.errors import InputError, require
 from kmodels.experiment import deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
-from kmodels.models import builder, is_application
+from kmodels.models import builder
 from kmodels.packages import explained
 from kmodels.records import read_records
 from kmodels.report import tables, write_report
@@ -133,7 +133,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     Raises:
         InputError: for what the user can mend.
     """
-    selected = _select(experiments, arguments.names)
+    selected = select(experiments, arguments.names)
     if arguments.list:
         print(tables.experiment_list(selected))
         return 0
@@ -150,7 +150,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     selected = [_changed(experiment, given, arguments.data_dir) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
-    status = 0 if arguments.figures else run_experiments(_parents_first(selected), arguments)[0]
+    status = 0 if arguments.figures else run_experiments(parents_first(selected), arguments)[0]
     if status == 2:
         # What was wrong is the last thing to be read.
         return status
@@ -200,6 +200,7 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
     """
     _check(selected, arguments)
     from kmodels.tracking import how_to_look
+    from kmodels.training.callbacks import time_limit
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)
@@ -208,8 +209,9 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
         for name in ("again", "resume", "data_dir", "skip_unreadable", "devices", "split", "track")
     }
     try:
-        for outcome in sweep(selected, seeds, arguments.out, **options):
-            outcomes.append(outcome)
+        with time_limit(arguments.max_hours):
+            for outcome in sweep(selected, seeds, arguments.out, **options):
+                outcomes.append(outcome)
     finally:
         # Also when a later one is interrupted: what was finished is shown.
         records = [outcome.record for outcome in outcomes if outcome.record]
@@ -224,7 +226,8 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
         print(f"error: {line}", file=sys.stderr)
     if failed and all(isinstance(error, InputError) for error in failed):
         return 2, records
-    return int(bool(failed) or any(record.status != "completed" for record in records)), records
+    unfinished = len(outcomes) < len(selected) * len(seeds)
+    return int(bool(failed) or unfinished or any(record.status != "completed" for record in records)), records
 
 
 def _check(selected, arguments):
@@ -257,21 +260,6 @@ def _check_parents(selected, arguments):
                 f"--split runs cannot do {experiment.init_from} and {experiment.name}, which starts from it, at once; "
                 "do the first alone, then the second"
             )
-
-
-def _parents_first(experiments):
-    """The experiments in the order given, but each after the one that it starts from, if that is among them."""
-    waiting = {experiment.name: experiment for experiment in experiments}
-    ordered = []
-
-    def take(experiment):
-        if experiment.init_from in waiting:
-            take(waiting.pop(experiment.init_from))
-        ordered.append(experiment)
-
-    while waiting:
-        take(waiting.pop(next(iter(waiting))))
-    return ordered
 
 
 def _judge(selected, out, claims):
@@ -321,67 +309,10 @@ def _smoke(selected):
     for experiment in selected:
         # A folder for each: the network of one would be the largest file here, and there may be fifty.
         with tempfile.TemporaryDirectory() as out:
-            record = run(_tiny(experiment, out), 0, out, verbose=0)
+            record = run(tiny(experiment, out), 0, out, verbose=0)
         print(f"{experiment.name}: {record.status}, {record.parameters:,} parameters", flush=True)
         failed += record.status != "completed"
     return 1 if failed else 0
-
-
-def _tiny(experiment, folder):
-    """The experiment on 40 small synthetic images in ten classes; weights to start from are written into the folder."""
-    changes = {
-        "dataset": "synthetic",
-        "data_loader": "arrays",
-        "subset": None,
-        "epochs": 1,
-        "warmup_epochs": 0,
-        "batch_size": 8,
-    }
-    if experiment.image_size is not None:
-        # Some networks of keras.applications take no smaller ones than 75 pixels.
-        changes["image_size"] = min(experiment.image_size, 75 if is_application(experiment.model) else 64)
-    size = changes.get("image_size") or 32
-    for name in ("class_fractions", "class_counts", "class_weight"):
-        if isinstance(getattr(experiment, name), tuple):
-            changes[name] = tuple(islice(cycle(getattr(experiment, name)), 10))
-    if experiment.long_tail is not None:
-        # Of the four images of a class, one is left of the last.
-        changes["long_tail"] = min(experiment.long_tail, 4)
-    if "weights" in experiment.model_options:
-        weights = _other_network(experiment, size, 2, folder)
-        changes["model_options"] = {**experiment.model_options, "weights": weights}
-    if experiment.init_from is not None:
-        # A head needs a network for these images and classes; what else starts from one may have other layers.
-        same = experiment.head or is_application(experiment.model)
-        changes["init_from"] = _other_network(experiment, *((size, 10) if same else (32, 100)), folder)
-    return replace(experiment, description="", **changes)
-
-
-def _other_network(experiment, size, classes, folder):
-    """The path of a network with random weights to start from."""
-    from kmodels.models import build_model
-    from kmodels.models.saving import save_network
-
-    options = {name: value for name, value in experiment.model_options.items() if name != "weights"}
-    network = build_model(experiment.model, (size, size, 3), classes, **options)
-    return str(save_network(network, Path(folder) / "weights.keras"))
-
-
-def _select(experiments, names):
-    """The experiments that are named by report, by report/name or by name alone, in the order given; none: all."""
-    if not names:
-        return list(experiments)
-    chosen = []
-    for name in names:
-        report = [item for item in experiments if item.name.startswith(f"{name}/")]
-        exact = [item for item in experiments if name in (item.name, item.name.split("/")[-1])]
-        if not report and not exact:
-            parts = zip(*(item.name.split("/", 1) for item in experiments), strict=True)
-            raise unknown("experiment", name, dict.fromkeys(name for names in parts for name in names))
-        if not report and len(exact) > 1:
-            raise InputError(f"{name!r} is in several reports; choose {' or '.join(item.name for item in exact)}")
-        chosen += report or exact
-    return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +335,8 @@ class Running:
     """how many GPUs to use: on JAX they divide each batch; see --split"""
     split: Literal["batch", "runs"] = "batch"
     """what several devices divide: the batch of each run, or the runs, one at a time for each device"""
+    max_hours: float | None = None
+    """stop after so many hours, as by Ctrl-C: --resume goes on from there"""
     track: Literal["tensorboard", "mlflow"] | None = None
     """show each run there while it trains; files go to --out/tracking, or MLflow's to MLFLOW_TRACKING_URI"""
 

@@ -10,7 +10,7 @@ import pytest
 from setuptools import find_packages
 
 import kmodels
-from kmodels import run_command
+from kmodels import catalogue
 
 ROOT = Path(kmodels.__file__).parents[1]
 
@@ -68,7 +68,7 @@ def test_a_checkout_has_the_same_experiments_without_being_installed(tmp_path):
 def test_unknown_names_and_missing_experiments_are_said(installed, tmp_path, monkeypatch):
     done = kmodels_command("run", "cifar10_small_cnn", path=installed, cwd=tmp_path)
     assert (done.returncode, "did you mean cifar10_small_cnns" in done.stderr) == (2, True)
-    monkeypatch.setattr(run_command, "PACKAGE", "kmodels.no_such_package")
-    monkeypatch.setattr(run_command, "__file__", str(installed / "kmodels" / "run_command.py"))
+    monkeypatch.setattr(catalogue, "PACKAGE", "kmodels.no_such_package")
+    monkeypatch.setattr(catalogue, "__file__", str(installed / "kmodels" / "catalogue.py"))
     with pytest.raises(kmodels.InputError, match="pip install"):
-        run_command.reports()
+        catalogue.reports()

@@ -18,7 +18,7 @@ from experiments import cifar10_small_cnns as report4
 from experiments import cifar100_to_stl10 as report2
 from experiments import eurosat_long_tail as report5
 from experiments import intel_scenes as report1
-from kmodels import InputError, read_record, read_records, script
+from kmodels import InputError, catalogue, read_record, read_records, script
 from kmodels.report.claims import Bound, Claim
 from kmodels.report.figures import Sweep
 from kmodels.report.tables import settings
@@ -331,7 +331,7 @@ def test_class_fractions_are_given_as_numbers(tiny, tmp_path, capsys):
 
 def test_experiments_are_chosen_by_report_by_full_name_or_by_name(tiny, tmp_path):
     one, other = replace(tiny, name="a/m1", epochs=1), replace(tiny, name="b/m1", epochs=1)
-    pick = script._select
+    pick = catalogue.select
     assert pick([one, other], []) == [one, other]
     assert pick([one, other], ["b"]) == [other]
     assert pick([one, other], ["a/m1", "a"]) == [one]

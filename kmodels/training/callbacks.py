@@ -1,5 +1,6 @@
 """The callbacks of every training: when it stops, which weights are kept, what it took."""
 
+import contextlib
 import gc
 import math
 import signal
@@ -8,6 +9,7 @@ import time
 
 import keras
 
+from kmodels.errors import require
 from kmodels.training.compilation import compile_seconds
 
 
@@ -112,6 +114,38 @@ def _collects_garbage(frame):
     while frame is not None and frame.f_code not in callbacks:
         frame = frame.f_back
     return frame is not None
+
+
+@contextlib.contextmanager
+def time_limit(hours):
+    """A context that ends after so many hours, as by Ctrl-C: what runs in it is recorded and can be resumed.
+
+    Args:
+        hours: above 0; None: never.
+    """
+    require(hours is None or hours > 0, "max_hours must be above 0", hours)
+    over = threading.Event()
+
+    def end():
+        over.set()
+        if hasattr(signal, "pthread_kill"):
+            # Wakes it also where it waits for other processes.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0 if hours is None else 3600 * hours, end)
+    timer.daemon = True
+    if hours is not None:
+        timer.start()
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not over.is_set():
+            raise
+        print(f"{hours:g} hours are over: {interrupt or 'no run was under way'}; resume goes on from there", flush=True)
+    finally:
+        timer.cancel()
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kmodels import InputError, run, script
+from kmodels import InputError, catalogue, run, script
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.training.parents import parent_network
 from kmodels.training.sweeps import sweep
@@ -112,8 +112,8 @@ def test_a_parent_that_was_run_again_to_the_same_end_is_the_same(parent, child, 
 def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, child, tmp_path, capsys):
     grandchild = replace(child, name="tests/grandchild", init_from=child.name)
     family = [grandchild, child, parent]
-    assert script._parents_first(family) == [parent, child, grandchild]
-    assert script._parents_first([grandchild, parent]) == [grandchild, parent]
+    assert catalogue.parents_first(family) == [parent, child, grandchild]
+    assert catalogue.parents_first([grandchild, parent]) == [grandchild, parent]
 
     def command(*arguments):
         sys.argv = ["script.py", *arguments, "--out", str(tmp_path)]
