@@ -154,7 +154,9 @@ def keep_compiled():
         print(f"{error}; what is compiled here is not kept for the next time", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # Without filelock, as on Kaggle, JAX keeps no cache that has a limit.
+    if importlib.util.find_spec("filelock"):
+        jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # Everything: a step of a small network compiles in less than the second from which JAX keeps programs by itself.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
