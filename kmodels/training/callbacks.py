@@ -166,6 +166,41 @@ class StopOnNaN(keras.callbacks.Callback):
             print(f"epoch {epoch + 1}: {' and '.join(bad)} {'are' if bad[1:] else 'is'} not finite; training ends here")
 
 
+class EpochLines(keras.callbacks.Callback):
+    """A line for each epoch in a notebook, which shows the step until the epoch has ended.
+
+    Args:
+        file: to write to; a carriage return overwrites the last line.
+    """
+
+    # Does nothing after batches.
+    async_safe = True
+
+    def __init__(self, file):
+        super().__init__()
+        self._file = file
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._name = f"epoch {epoch + 1}/{self.params['epochs']}"
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._file.write(f"\r{self._name}: step {batch + 1}/{self.params['steps']}")
+
+    def on_test_begin(self, logs=None):
+        self._file.write(f"\r{self._name}: validation")
+
+    def on_epoch_end(self, epoch, logs=None):
+        measured = {name: value for name, value in logs.items() if name not in ("learning_rate", "seconds")}
+        texts = [f"{name} {measured[name]:.4f}" for name in sorted(measured, key=_rank)]
+        texts += [f"learning_rate {logs['learning_rate']:.2g}", f"{logs['seconds']:.1f} s"]
+        self._file.write(f"\r{self._name}: {', '.join(texts)}\n")
+
+
+def _rank(name):
+    """Training before validation, and the loss before what else is measured."""
+    return name.startswith("val_"), name.removeprefix("val_") != "loss"
+
+
 class Clock(keras.callbacks.Callback):
     """Measures compilation and training apart, and writes learning_rate and seconds into the logs.
 

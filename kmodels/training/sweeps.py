@@ -9,7 +9,7 @@ import keras
 from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.experiment import Experiment
-from kmodels.records import Record
+from kmodels.records import Record, RecordList
 from kmodels.tracking import check_tracking
 from kmodels.training.callbacks import Interrupts
 from kmodels.training.job import Job
@@ -59,7 +59,7 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
     for outcome in outcomes.values():
         if outcome.error is not None:
             raise outcome.error
-    return [outcomes[seed].record for seed in seeds]
+    return RecordList(outcomes[seed].record for seed in seeds)
 
 
 def sweep(

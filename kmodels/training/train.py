@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +23,9 @@ from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, strea
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, require_whole, unknown
 from kmodels.models.logits import check_images, logits_network
+from kmodels.notebook import InPlace, in_kernel
 from kmodels.training import checkpoint as checkpoints
-from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
+from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
@@ -130,7 +131,7 @@ DEFAULTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Fitted:
     """What `train` returns.
 
@@ -153,7 +154,17 @@ class Fitted:
     compile_seconds: float | None
     train_seconds: float
     images_per_second: float | None
-    _logits: Any = field(repr=False)
+    _logits: Any
+
+    def __repr__(self):
+        from kmodels.notebook import fitted_text
+
+        return fitted_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import fitted_html
+
+        return fitted_html(self)
 
     def evaluate(self, split):
         """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
@@ -320,7 +331,14 @@ class Training:
             batches = self.train_batches()
             callbacks = [EpochOrder(batches), *callbacks]
         stopped = self.checkpoint is not None and self.checkpoint.stopped
-        with self.interrupts:
+        verbose, lines = s.verbose, nullcontext()
+        if verbose is None:
+            verbose = 1 if sys.stdout.isatty() else 2
+            if in_kernel():
+                # What Keras prints for its bar would all be kept in the notebook.
+                verbose, lines = 0, InPlace()
+                callbacks = [*callbacks, EpochLines(lines)]
+        with self.interrupts, lines:
             try:
                 self.trainer.fit(
                     batches,
@@ -332,7 +350,7 @@ class Training:
                     callbacks=callbacks,
                     # The batches decide the order; Keras would shuffle them once more.
                     shuffle=False,
-                    verbose=(1 if sys.stdout.isatty() else 2) if s.verbose is None else s.verbose,
+                    verbose=verbose,
                 )
             finally:
                 if self.checkpoint:
