@@ -5,6 +5,7 @@ the tables can be read on light and on dark pages. Nothing here needs IPython, u
 """
 
 import base64
+import contextlib
 import functools
 import io
 import sys
@@ -326,6 +327,26 @@ def in_kernel():
     return getattr(shell, "kernel", None) is not None
 
 
+# Whether this is a worker of a kernel's, whose output is shown in the cell.
+in_worker_of_kernel = False
+
+
+def epoch_output():
+    """A context with the file to write a line for each epoch to; None outside notebooks, where Keras prints."""
+    if in_kernel():
+        return InPlace()
+    return _whole_lines() if in_worker_of_kernel else None
+
+
+@contextlib.contextmanager
+def _whole_lines():
+    try:
+        yield sys.stdout
+    finally:
+        # What comes next does not follow the step of an epoch that did not end.
+        sys.stdout.write("\r")
+
+
 class InPlace(io.TextIOBase):
     """A file whose text is shown in the cell and updated in place: a carriage return overwrites its line.
 
@@ -345,8 +366,8 @@ class InPlace(io.TextIOBase):
 
     def write(self, text):
         first, *more = text.split("\n")
-        self._lines[-1] = _overwritten(self._lines[-1], first)
-        self._lines += [_overwritten("", line) for line in more]
+        self._lines[-1] = overwritten(self._lines[-1], first)
+        self._lines += [overwritten("", line) for line in more]
         if time.monotonic() - self._time >= self._interval:
             self._show()
         return len(text)
@@ -371,5 +392,6 @@ class InPlace(io.TextIOBase):
             self._handle = display(content, raw=True, display_id=True)
 
 
-def _overwritten(line, text):
+def overwritten(line, text):
+    """A line of a terminal after more text, in which a carriage return overwrites what is there."""
     return text.rpartition("\r")[2] if "\r" in text else line + text
