@@ -383,7 +383,11 @@ class InPlace(io.TextIOBase):
         text = "\n".join([*earlier, *lines[-self._most :]])
         if text == self._shown:
             return
-        self._shown, self._time, content = text, time.monotonic(), {"text/plain": text}
+        self._shown, self._time = text, time.monotonic()
+        self._display(text)
+
+    def _display(self, text):
+        content = {"text/plain": text}
         if self._handle:
             self._handle.update(content, raw=True)
         else:
