@@ -273,7 +273,8 @@ def fitted_text(fitted):
 def fitted_html(fitted):
     """A Fitted as HTML: the first, the best and the last epoch."""
     epochs = _epochs(fitted)
-    names = [name for name in fitted.history if name != "learning_rate"]
+    # The loss before what else was measured.
+    names = sorted((name for name in fitted.history if name != "learning_rate"), key=lambda name: "loss" not in name)
     shown = sorted({1, epochs, fitted.best_epoch or epochs}) if epochs else []
     rows = [(str(epoch), *(f"{fitted.history[name][epoch - 1]:.4f}" for name in names)) for epoch in shown]
     tables = [Table(rows, ("epoch", *names), range(len(names) + 1))] if rows else []
