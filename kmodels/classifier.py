@@ -19,12 +19,13 @@ from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import require
 from kmodels.models.about import read_about
 from kmodels.models.saving import load_network
+from kmodels.notebook import Listing, listing_of_predictions
 
 # Images decoded at once and handed to the network's thread together; and how many such blocks wait for it.
 BLOCK, AHEAD = 16, 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """What a network says of one image.
 
@@ -40,6 +41,16 @@ class Prediction:
     probabilities: np.ndarray | None = None
     error: str | None = None
 
+    def __repr__(self):
+        from kmodels.notebook import prediction_text
+
+        return prediction_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import prediction_html
+
+        return prediction_html(self)
+
     @property
     def name(self):
         """Of the likeliest class; None of a file that cannot be read."""
@@ -54,6 +65,13 @@ class Prediction:
         """[(name, probability)] of so many classes, the likeliest first."""
         shares = () if self.probabilities is None else map(float, self.probabilities[:number])
         return list(zip(self.names, shares, strict=False))
+
+
+class PredictionList(Listing, list):
+    """A list of Predictions that shows itself as a table."""
+
+    def _listing(self):
+        return listing_of_predictions(self)
 
 
 class _InMemory:
@@ -109,7 +127,7 @@ class Classifier:
         self._lock = threading.Lock()
 
     def predict(self, images):
-        """Classifies images, and returns a Prediction for each, in order.
+        """Classifies images, and returns a list with a Prediction for each, in order.
 
         Args:
             images: paths of image files or their bytes, an array of pixels 0..255 (n, height, width, channels) of the
@@ -123,8 +141,8 @@ class Classifier:
         if hasattr(images, "shape"):
             with self._lock:
                 found = predict_logits(self.network, images)
-            return [self._prediction(None, logits) for logits in found]
-        return list(self.stream(images))
+            return PredictionList(self._prediction(None, logits) for logits in found)
+        return PredictionList(self.stream(images))
 
     def stream(self, files):
         """As `predict`, for any number of image files: yields Predictions in order, with a few images in memory.

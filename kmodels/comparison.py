@@ -12,6 +12,7 @@ import numpy as np
 
 from kmodels.analysis import intervals
 from kmodels.errors import InputError, require, shorten
+from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
 from kmodels.records import Record, Summary, read_record, read_records, summarise
 from kmodels.report.tables import aligned, changed_settings, mean_and_spread
@@ -62,6 +63,10 @@ class Comparison:
 
     def __repr__(self):
         return _text(self)
+
+    def _repr_html_(self):
+        rows, lines = _parts(self)
+        return html("comparison", tables=[Table(rows[1:], rows[0], (3,))], notes=[*lines, *self.notes])
 
 
 def compare(a, b, out="results"):
@@ -316,6 +321,13 @@ def _many_settings(a, b):
 
 
 def _text(comparison):
+    rows, lines = _parts(comparison)
+    notes = [f"- {note}" for note in comparison.notes]
+    return "\n".join([aligned(rows, right=(3,)), "", *map(printable, [*lines, "", *notes])])
+
+
+def _parts(comparison):
+    """The rows of a table and the sentences below it, without the notes."""
     a, b = comparison.a, comparison.b
     rows = [("", "experiment", "seeds", "test %")]
     rows += [(letter, one.experiment.name, _seeds(one), mean_and_spread(one)) for letter, one in (("a", a), ("b", b))]
@@ -323,10 +335,9 @@ def _text(comparison):
     if comparison.low is not None:
         interval = f"{100 * comparison.low:+.2f} to {100 * comparison.high:+.2f}"
         difference += f", 95 % interval {interval} ({comparison.method})"
-    lines = [aligned(rows, right=(3,)), "", difference, *_pairs_text(comparison), _verdict(comparison)]
     changes = _changes(a.experiment, b.experiment)
-    lines += [f"settings that differ, a -> b: {printable(changes)}" if changes else "all settings are the same"]
-    return "\n".join([*lines, "", *(f"- {printable(note)}" for note in comparison.notes)])
+    settings = f"settings that differ, a -> b: {changes}" if changes else "all settings are the same"
+    return rows, [difference, *_pairs_text(comparison), _verdict(comparison), settings]
 
 
 def _pairs_text(comparison):

@@ -68,8 +68,8 @@ class Published:
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     epochs: int | None = None
-    per_class_accuracy: tuple[float, ...] | None = None
-    confusion_matrix: tuple[tuple[int, ...], ...] | None = None
+    per_class_accuracy: tuple[float, ...] | None = field(default=None, repr=False)
+    confusion_matrix: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
 
 
 def option(default, text):
@@ -118,7 +118,7 @@ _RANGES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Experiment:
     """One training run, except for the seed. A variant is a difference:
 
@@ -275,6 +275,16 @@ class Experiment:
             value = getattr(self, name)
             require(value is None or holds(value), f"{name} must be {rule}", value)
         self._check_together()
+
+    def __repr__(self):
+        from kmodels.notebook import experiment_text
+
+        return experiment_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import experiment_html
+
+        return experiment_html(self)
 
     @classmethod
     def from_record(cls, values):

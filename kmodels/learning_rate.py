@@ -15,7 +15,7 @@ suggestion, above it or below. fastai's "valley" was 0.1 to 1.1 decades below th
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -42,9 +42,9 @@ class RangeTest:
         reason: why nothing can be suggested; None where there is a suggestion.
     """
 
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    smoothed: tuple[float, ...]
+    rates: tuple[float, ...] = field(repr=False)
+    losses: tuple[float, ...] = field(repr=False)
+    smoothed: tuple[float, ...] = field(repr=False)
     suggestion: float | None
     reason: str | None
 

@@ -8,7 +8,7 @@ import re
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -21,6 +21,7 @@ from kmodels.data.cache import SPLITS
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
+from kmodels.notebook import Listing, listing_of_records
 from kmodels.text import clip, printable
 
 SCHEMA = 1
@@ -29,7 +30,7 @@ STATUSES = ("completed", "diverged", "interrupted", "failed")
 MOST_BYTES = 2**28
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Record:
     """The outcome of one run.
 
@@ -108,6 +109,16 @@ class Record:
         if self.status == "completed":
             evaluated = all((self.train, self.val, self.test))
             require(evaluated, "a completed run must have train, val and test evaluated", self.status)
+
+    def __repr__(self):
+        from kmodels.notebook import record_text
+
+        return record_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import record_html
+
+        return record_html(self)
 
     @property
     def epochs_run(self):
@@ -297,6 +308,20 @@ def _check_ranges(record):
             require(len(lengths) == 1, "the columns of calibration must be equally long", lengths)
 
 
+class RecordList(Listing, list):
+    """A list of Records that shows itself as a table."""
+
+    def _listing(self):
+        return listing_of_records(self)
+
+
+class RecordsByPath(Listing, dict):
+    """A dict {path: Record} that shows itself as a table."""
+
+    def _listing(self):
+        return listing_of_records(self.values())
+
+
 def _as_tuples(value):
     """The value with every list in it, at any depth, as a tuple."""
     if isinstance(value, dict):
@@ -305,7 +330,7 @@ def _as_tuples(value):
 
 
 def read_records(out):
-    """All records under a folder, sorted by path, as {path: Record}.
+    """All records under a folder, sorted by path, as a dict {path: Record} that shows itself as a table.
 
     Those that cannot be read are left out, and a line names them.
 
@@ -316,7 +341,7 @@ def read_records(out):
         InputError: if there is no such folder.
     """
     require(Path(out).is_dir(), "the results folder must exist", str(out))
-    records, errors = {}, []
+    records, errors = RecordsByPath(), []
     for path in sorted(Path(out).rglob("*-seed*.json")):
         try:
             records[path] = read_record(path)
@@ -345,7 +370,7 @@ class Summary:
     """
 
     experiment: Experiment
-    source: Mapping[str, Any]
+    source: Mapping[str, Any] = field(repr=False)
     records: tuple[Record, ...]
     mean: float | None
     spread: float | None

@@ -32,6 +32,7 @@ ONE_BACKEND = (
     "test_experiment.py",
     "test_files.py",
     "test_names.py",
+    "test_notebook.py",
     "test_plots*.py",
     "test_predictions.py",
     "test_records.py",

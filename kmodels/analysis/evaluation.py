@@ -1,7 +1,7 @@
 """How good a classifier is on a split: one Evaluation from labels and logits, or from predicted classes."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,9 +31,9 @@ class Evaluation:
     examples: int
     loss: float | None
     accuracy: float
-    per_class_accuracy: tuple[float | None, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-    calibration: Calibration | None = None
+    per_class_accuracy: tuple[float | None, ...] = field(repr=False)
+    confusion_matrix: tuple[tuple[int, ...], ...] = field(repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
 
 
 def evaluate_logits(labels, logits):

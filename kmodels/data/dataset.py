@@ -12,7 +12,7 @@ from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratifi
 from kmodels.errors import require
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Images and labels of one split.
 
@@ -38,6 +38,11 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
+    def __repr__(self):
+        from kmodels.notebook import images_text
+
+        return f"<Split: {len(self):,} images, {images_text(self.images)}>"
+
     def take(self, indices):
         """Copies the images at these indices into a new Split."""
         indices = np.asarray(indices)
@@ -55,7 +60,7 @@ def image_name(part, i):
     return f"image {part.index[i]}" if part.files is None else os.fsdecode(part.files[i])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Three splits with their class names.
 
@@ -140,6 +145,16 @@ class Dataset:
         parts = {"train": train, "val": val, "test": test}
         arrays = {split: None if part is None else read_batches(split, part) for split, part in parts.items()}
         return cls(**dataset_fields("batches", **arrays, class_names=class_names, name=name))
+
+    def __repr__(self):
+        from kmodels.notebook import dataset_text
+
+        return dataset_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import dataset_html
+
+        return dataset_html(self)
 
     @property
     def image_shape(self):

@@ -1,8 +1,10 @@
-"""Progress of a preparation or a download: a bar on a terminal, a line every ten seconds in a log."""
+"""Progress of a preparation or a download: a bar on a terminal or in a notebook, a line every ten seconds in a log."""
 
 import sys
 
 from tqdm import tqdm
+
+from kmodels.notebook import InPlace, in_kernel
 
 
 def progress(what, total, unit=" images", initial=0):
@@ -14,12 +16,8 @@ def progress(what, total, unit=" images", initial=0):
         unit: what is counted: images, or "B" for bytes.
         initial: how much was done before.
     """
-    return tqdm(
-        total=total,
-        unit=unit,
-        unit_scale=unit == "B",
-        initial=initial,
-        desc=what,
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-        dynamic_ncols=True,
-    )
+    where = {"mininterval": 0.1 if sys.stderr.isatty() else 10, "dynamic_ncols": True}
+    if in_kernel():
+        # The bar limits its updates itself.
+        where = {"file": InPlace(interval=0), "ncols": 90, "ascii": False}
+    return tqdm(total=total, unit=unit, unit_scale=unit == "B", initial=initial, desc=what, **where)

@@ -1,11 +1,14 @@
 """Losses and accuracies over the epochs, the loss over learning rates, and accuracy over the values of a setting."""
 
+from collections.abc import Mapping
+
 import matplotlib
 import numpy as np
 from matplotlib.ticker import LogFormatter
 
 from kmodels.errors import require
 from kmodels.plots.style import COLOURS, SOFT, Figure, entry, label, plain
+from kmodels.records import Record
 
 # More runs than this would be a tangle of lines in one panel: training and validation get panels of their own.
 TOGETHER = 3
@@ -18,13 +21,15 @@ def training_curves(records, labels=None):
     more, training and validation have panels of their own.
 
     Args:
-        records: Records with at least one finished epoch.
+        records: Records, of which at least one has a finished epoch, also as the values of a dict; or one Record.
         labels: one for each record; None: the last part of the experiment's name.
 
     Raises:
         InputError: if no record has a finished epoch.
     """
-    records = list(records)
+    if isinstance(records, Record):
+        records = [records]
+    records = list(records.values() if isinstance(records, Mapping) else records)
     labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
     require(any(record.epochs_run for record in records), "curves need a record with a finished epoch", len(records))
     apart = len(records) > TOGETHER

@@ -1,6 +1,7 @@
 """What all figures share: colours, and how they treat text of users."""
 
 import functools
+import io
 import sys
 import unicodedata
 import warnings
@@ -25,6 +26,12 @@ class Figure(matplotlib.figure.Figure):
 
     >>> figure = Figure(figsize=(4, 3), layout="constrained")
     """
+
+    def _repr_png_(self):
+        """The picture that a notebook shows where a cell ends in the figure."""
+        file = io.BytesIO()
+        self.savefig(file, format="png", bbox_inches="tight")
+        return file.getvalue()
 
     def draw(self, renderer):
         texts = self.findobj(Text)

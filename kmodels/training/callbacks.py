@@ -1,6 +1,7 @@
 """The callbacks of every training: when it stops, which weights are kept, what it took."""
 
 import contextlib
+import functools
 import gc
 import math
 import signal
@@ -11,6 +12,10 @@ import keras
 
 from kmodels.errors import require
 from kmodels.training.compilation import compile_seconds
+
+# Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
+# it on to its workers, and the second one would end the writing of the record that the first one began.
+SAME_INTERRUPT = 1.0
 
 
 def best_mode(monitor):
@@ -59,7 +64,7 @@ class Interrupts(keras.callbacks.Callback):
     # Does nothing between batches.
     async_safe = True
     # Of all contexts that are open: the outermost one handles the signals.
-    _depth, _received, _before, _first = 0, None, {}, None
+    _depth, _received, _time, _before, _first = 0, None, 0.0, {}, None
 
     def __init__(self, first=None):
         super().__init__()
@@ -90,10 +95,13 @@ class Interrupts(keras.callbacks.Callback):
 
     @staticmethod
     def _receive(number, frame):
+        again = number == Interrupts._received and time.monotonic() - Interrupts._time < SAME_INTERRUPT
+        if number == signal.SIGINT and again:
+            return
         if number == signal.SIGTERM and Interrupts._received == number:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        Interrupts._received = number
+        Interrupts._received, Interrupts._time = number, time.monotonic()
         if Interrupts._first:
             Interrupts._first()
         if not _collects_garbage(frame):
@@ -106,6 +114,32 @@ class Interrupts(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._raise()
+
+
+def interruptible(function):
+    """Decorates a function that trains: an interrupt leaves it with a sentence, and leaves nothing behind.
+
+    A notebook keeps the last exception, and with it whatever its traceback refers to: the network, the optimizer and
+    the images on the device, and the threads of Keras' callbacks.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt as error:
+            stopped = error
+        stopped.args = stopped.args or (
+            "interrupted; the same call with resume=True (--resume) continues from the checkpoint, if there is one",
+        )
+        # Not within the handler, which would make it refer to itself with its whole traceback.
+        stopped.__context__ = None
+        stopped = stopped.with_traceback(None)
+        # Networks and optimizers refer to each other.
+        gc.collect()
+        raise stopped
+
+    return call
 
 
 def _collects_garbage(frame):
@@ -164,6 +198,41 @@ class StopOnNaN(keras.callbacks.Callback):
             self.diverged = True
             self.model.stop_training = True
             print(f"epoch {epoch + 1}: {' and '.join(bad)} {'are' if bad[1:] else 'is'} not finite; training ends here")
+
+
+class EpochLines(keras.callbacks.Callback):
+    """A line for each epoch in a notebook, which shows the step until the epoch has ended.
+
+    Args:
+        file: to write to; a carriage return overwrites the last line.
+    """
+
+    # Does nothing after batches.
+    async_safe = True
+
+    def __init__(self, file):
+        super().__init__()
+        self._file = file
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._name = f"epoch {epoch + 1}/{self.params['epochs']}"
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._file.write(f"\r{self._name}: step {batch + 1}/{self.params['steps']}")
+
+    def on_test_begin(self, logs=None):
+        self._file.write(f"\r{self._name}: validation")
+
+    def on_epoch_end(self, epoch, logs=None):
+        measured = {name: value for name, value in logs.items() if name not in ("learning_rate", "seconds")}
+        texts = [f"{name} {measured[name]:.4f}" for name in sorted(measured, key=_rank)]
+        texts += [f"learning_rate {logs['learning_rate']:.2g}", f"{logs['seconds']:.1f} s"]
+        self._file.write(f"\r{self._name}: {', '.join(texts)}\n")
+
+
+def _rank(name):
+    """Training before validation, and the loss before what else is measured."""
+    return name.startswith("val_"), name.removeprefix("val_") != "loss"
 
 
 class Clock(keras.callbacks.Callback):

@@ -283,7 +283,7 @@ class Job:
             _, path = self.write(status, training, message)
             where = f"the {epochs} finished epochs are in {path}"
             if saved := training.checkpoint.epochs_saved:
-                where += f"; resume continues from epoch {saved + 1}"
+                where += f"; resume=True (--resume) continues from epoch {saved + 1}"
         if isinstance(error, KeyboardInterrupt):
             error.args = (where,)
         elif isinstance(error, SystemExit):

@@ -12,7 +12,7 @@ from kmodels.models.saving import load_network
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
-from kmodels.training.callbacks import Interrupts
+from kmodels.training.callbacks import Interrupts, interruptible
 from kmodels.training.job import Job
 from kmodels.training.precision import computing_in
 from kmodels.training.train import Training, check_on_device
@@ -31,6 +31,7 @@ ROUNDING = {
 OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
 
 
+@interruptible
 def run(
     experiment,
     seed=0,
@@ -73,8 +74,9 @@ def run(
         InputError: for bad data, a batch larger than the train split or not divisible by `devices`, more devices than
             there are, an `out` that cannot be written, or a `track` whose package is missing or whose store cannot be
             written.
-        KeyboardInterrupt: on Ctrl-C, after the finished epochs were written to a record marked "interrupted". SIGTERM
-            does the same, and ends the process with status 143.
+        KeyboardInterrupt: on Ctrl-C or a notebook's stop button, after the finished epochs were written to a record
+            marked "interrupted"; the message says how to resume. SIGTERM does the same, and ends the process with
+            status 143.
         Exception: whatever else ended the training (memory, for example), after a record marked "failed".
     """
     # Before data are opened, which may take long.
@@ -83,7 +85,7 @@ def run(
     job = Job(experiment, seed, out, data_dir, skip_unreadable)
     if not again and (record := job.recorded()):
         if verbose != 0:
-            print(f"{experiment.name}, seed {job.seed} is recorded already: {job.path('.json')}; again repeats it")
+            print(f"{experiment.name}, seed {job.seed} is recorded already: {job.path('.json')}; again=True repeats it")
         return record
     options = {"on_device": on_device, "devices": devices, "callbacks": callbacks, "track": track}
     return execute(job, resume=resume, verbose=verbose, **options)
@@ -105,7 +107,7 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
     """The Training of a Job, ready to be fitted; options as in `run`."""
     path = job.path(".checkpoint")
     if path.exists() and not resume and verbose != 0:
-        print("ignoring the checkpoint of an earlier run; pass resume to continue it", flush=True)
+        print("ignoring the checkpoint of an earlier run; resume=True (--resume) continues it", flush=True)
     network, dataset, settings = arguments(job, verbose)
     if track:
         job.tracker = make_tracker(track, job)

@@ -9,9 +9,9 @@ import keras
 from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.experiment import Experiment
-from kmodels.records import Record
+from kmodels.records import Record, RecordList
 from kmodels.tracking import check_tracking
-from kmodels.training.callbacks import Interrupts
+from kmodels.training.callbacks import Interrupts, interruptible
 from kmodels.training.job import Job
 from kmodels.training.run import execute, finish, prepare
 
@@ -35,6 +35,7 @@ class Outcome:
     recorded: bool = False
 
 
+@interruptible
 def run_seeds(experiment, seeds, out="results", *, again=False, together=None, **options):
     """Runs an experiment once for each seed and returns the list of records, in the order of the seeds.
 
@@ -50,6 +51,7 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
 
     Raises:
         InputError: if a seed is given twice, which would count one run as two.
+        KeyboardInterrupt: on Ctrl-C or a notebook's stop button, as in `run`; the message says how to resume.
         Exception: what the first failed run failed on, after the others were done.
     """
     seeds = list(seeds)
@@ -59,7 +61,7 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
     for outcome in outcomes.values():
         if outcome.error is not None:
             raise outcome.error
-    return [outcomes[seed].record for seed in seeds]
+    return RecordList(outcomes[seed].record for seed in seeds)
 
 
 def sweep(

@@ -8,13 +8,14 @@ import inspect
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
+from kmodels import notebook
 from kmodels.analysis.evaluation import evaluate_logits
 from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.backend import keep_compiled
@@ -24,7 +25,7 @@ from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, require_whole, unknown
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
-from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN, best_mode
+from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode, interruptible
 from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
@@ -32,6 +33,7 @@ from kmodels.training.precision import LOSS_SCALE
 from kmodels.training.trainer import build_state, build_trainer
 
 
+@interruptible
 def train(
     network,
     dataset,
@@ -113,10 +115,15 @@ def train(
 
     Raises:
         InputError: for a network, dataset or setting that does not fit; says what is allowed.
-        KeyboardInterrupt: on Ctrl-C. The network has the weights of the moment, the checkpoint those of an epoch.
+        KeyboardInterrupt: on Ctrl-C or a notebook's stop button. The network has the weights of the moment, the
+            checkpoint those of an epoch; the message says how to resume.
     """
     training = Training(**locals())
-    fitted = training.fit()
+    try:
+        fitted = training.fit()
+    except KeyboardInterrupt as error:
+        error.args = (training.how_to_resume(),)
+        raise
     if training.checkpoint:
         training.checkpoint.save(len(fitted.history.get("loss", ())))
     return fitted
@@ -130,7 +137,7 @@ DEFAULTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Fitted:
     """What `train` returns.
 
@@ -153,7 +160,17 @@ class Fitted:
     compile_seconds: float | None
     train_seconds: float
     images_per_second: float | None
-    _logits: Any = field(repr=False)
+    _logits: Any
+
+    def __repr__(self):
+        from kmodels.notebook import fitted_text
+
+        return fitted_text(self)
+
+    def _repr_html_(self):
+        from kmodels.notebook import fitted_html
+
+        return fitted_html(self)
 
     def evaluate(self, split):
         """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
@@ -285,6 +302,14 @@ class Training:
         """How many epochs are finished, those before a resume included."""
         return min(map(len, self._history.history.values()), default=0)
 
+    def how_to_resume(self):
+        """A sentence on an interrupted training."""
+        done = f"interrupted after {self.epochs_run} epochs; the network has the weights of the moment"
+        if not self.checkpoint:
+            return f"{done}; with checkpoint=FILE, a training can be resumed by resume=True"
+        saved = self.checkpoint.epochs_saved
+        return f"{done}; {f'resume=True continues from epoch {saved + 1}' if saved else 'no checkpoint is written yet'}"
+
     def batches(self, split, batch_size=None, seed=None, sampler="shuffle"):
         """Batches of a split for `fit`, `evaluate` and `predict`; or chunks of steps, where images are on the device.
 
@@ -320,7 +345,14 @@ class Training:
             batches = self.train_batches()
             callbacks = [EpochOrder(batches), *callbacks]
         stopped = self.checkpoint is not None and self.checkpoint.stopped
-        with self.interrupts:
+        verbose, lines = s.verbose, nullcontext()
+        if verbose is None:
+            verbose = 1 if sys.stdout.isatty() else 2
+            if opened := notebook.epoch_output():
+                # What Keras prints for its bar would all be kept in the notebook.
+                verbose, lines = 0, opened
+        with self.interrupts, lines as file:
+            callbacks = [*callbacks, EpochLines(file)] if file else callbacks
             try:
                 self.trainer.fit(
                     batches,
@@ -332,7 +364,7 @@ class Training:
                     callbacks=callbacks,
                     # The batches decide the order; Keras would shuffle them once more.
                     shuffle=False,
-                    verbose=(1 if sys.stdout.isatty() else 2) if s.verbose is None else s.verbose,
+                    verbose=verbose,
                 )
             finally:
                 if self.checkpoint:

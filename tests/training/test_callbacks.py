@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +89,43 @@ def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
 
     with pytest.raises(KeyboardInterrupt):
         train()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_sent_twice_does_not_end_the_writing_of_the_record(monkeypatch):
+    recorded = []
+
+    def train(seconds):
+        with Interrupts():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                monkeypatch.setattr(callbacks, "SAME_INTERRUPT", seconds)
+                os.kill(os.getpid(), signal.SIGINT)
+                recorded.append(seconds)
+                raise
+
+    for seconds in (60, 0):
+        with pytest.raises(KeyboardInterrupt):
+            train(seconds)
+        monkeypatch.undo()
+    # One that comes later is another one.
+    assert recorded == [60]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_leaves_no_frame_of_the_training_behind():
+    @callbacks.interruptible
+    def train():
+        network = np.zeros(1)
+        kept.append(weakref.ref(network))
+        raise KeyboardInterrupt("resume=True continues")
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt, match="resume=True") as caught:
+        train()
+    assert kept[0]() is None
+    assert caught.value.__context__ is None
 
 
 def test_an_interrupt_handler_of_the_users_own_stays():

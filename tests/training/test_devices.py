@@ -60,7 +60,7 @@ for first, then in ((8, 1), (1, 8)):
     try:
         go(f"from_{first}", DIGITS, devices=first)
     except KeyboardInterrupt as error:
-        assert "resume continues from epoch 2" in str(error), error
+        assert "resume=True (--resume) continues from epoch 2" in str(error), error
     assert keras.distribution.distribution() is None
     EpochOrder.on_epoch_begin = begin
     go(f"from_{first}", DIGITS, devices=then, resume=True)

@@ -77,7 +77,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     for stop in (2, 5):
         stop_at(stop)
         with pytest.raises(
-            KeyboardInterrupt, match=f"the {stop} finished epochs are in .*; resume continues from epoch {stop + 1}"
+            KeyboardInterrupt,
+            match=rf"the {stop} finished epochs are in .*; resume=True \(--resume\) continues from epoch {stop + 1}",
         ):
             run(eventful, 3, out, resume=True, **options)
     stop_at(None)
@@ -173,7 +174,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, st
 
     monkeypatch.setattr(checkpoint.np, "savez", full_from_the_third)
     stop_at(5)
-    with pytest.raises(KeyboardInterrupt, match=r"the 5 finished epochs are in .*; resume continues from epoch 3"):
+    with pytest.raises(KeyboardInterrupt, match=r"the 5 finished epochs are in .*; resume=True .* from epoch 3"):
         run(eventful, 0, tmp_path, verbose=0)
     assert len(calls) == 5
     printed = capsys.readouterr().out

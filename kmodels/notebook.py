@@ -1,0 +1,402 @@
+"""kmodels in a notebook: its objects as small tables, and progress that updates in place.
+
+The methods `__repr__` and `_repr_html_` of the classes call the functions here. Colours are the notebook's own, so that
+the tables can be read on light and on dark pages. Nothing here needs IPython, unless there is a kernel.
+"""
+
+import base64
+import contextlib
+import functools
+import io
+import sys
+import time
+
+from kmodels.text import clip, printable
+
+# Rows of a table as text, and as HTML; columns of a text in it.
+TEXT_ROWS, HTML_ROWS, WIDTH = 6, 30, 160
+# Of a dataset, images of so many classes, of at most so many pixels a side.
+PICTURES, SIDE = 12, 64
+# The fields of an experiment that are shown whether they have their default or not.
+MAIN = ("dataset", "image_size", "model", "model_options", "augmentation", "optimizer", "learning_rate", "epochs")
+
+TEMPLATE = """\
+<div>
+<b>{{ title }}</b>
+{%- for line in lines %}<br>{{ line }}{% endfor %}
+{%- for table in tables %}
+<table>
+{%- if table.head %}
+<thead><tr>{% for cell in table.head %}<th style="text-align: {{ table.side(loop.index0) }}">{{ cell }}</th>{% endfor %}
+</tr></thead>
+{%- endif %}
+<tbody>
+{%- for row in table.rows %}
+<tr>{% for cell in row %}<td style="text-align: {{ table.side(loop.index0) }}">{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody>
+</table>
+{%- endfor %}
+{%- if pictures %}
+<div style="display: flex; flex-wrap: wrap; gap: 0.8em">
+{%- for picture in pictures %}
+<div style="width: 7em; overflow-wrap: anywhere">
+{%- if picture.data %}<img alt="" src="data:image/webp;base64,{{ picture.data }}" style="width: {{ picture.width }}px;
+image-rendering: {{ picture.rendering }}; margin: 0"><br>{% endif %}{{ picture.text }}</div>
+{%- endfor %}
+</div>
+{%- endif %}
+{%- for note in notes %}
+<p>{{ note }}</p>
+{%- endfor %}
+</div>"""
+
+
+def html(title, lines=(), tables=(), pictures=(), notes=()):
+    """A piece of HTML; all text in it is escaped.
+
+    Args:
+        title: in bold.
+        lines: below it.
+        tables: Tables.
+        pictures: dicts of data (base64 of WebP, or None), width (pixels), rendering (of CSS) and text.
+        notes: below all.
+    """
+    lines, notes = (list(map(printable, texts)) for texts in (lines, notes))
+    return _template().render(title=printable(title), lines=lines, tables=tables, pictures=pictures, notes=notes)
+
+
+@functools.cache
+def _template():
+    # Here, since `import kmodels` is to cost nothing.
+    import jinja2
+
+    return jinja2.Environment(autoescape=True).from_string(TEMPLATE)
+
+
+class Table:
+    """Rows of text, as HTML or for a terminal.
+
+    Args:
+        rows: of strings.
+        head: names of the columns; () for rows of a name and a value.
+        right: indices of the columns that are aligned to the right.
+    """
+
+    def __init__(self, rows, head=(), right=()):
+        self.head, self.right = head, right
+        self.rows = [[clip(printable(cell), WIDTH) for cell in row] for row in rows]
+
+    def side(self, column):
+        """Where a column is aligned, for CSS."""
+        return "right" if column in self.right else "left"
+
+
+class Listing:
+    """What containers of records or predictions inherit, before list or dict: they show themselves as a table.
+
+    A subclass has `_listing`, which returns a title, the rows, their head and the columns to align to the right.
+    """
+
+    def __repr__(self):
+        from kmodels.report.tables import aligned
+
+        title, rows, head, right = self._listing()
+        shown = aligned([head, *rows[:TEXT_ROWS]], right) if rows else ""
+        return "\n".join(filter(None, (title, shown, _more(rows, TEXT_ROWS))))
+
+    def _repr_html_(self):
+        title, rows, head, right = self._listing()
+        table = Table(rows[:HTML_ROWS], head, right)
+        return html(title, tables=[table] if rows else [], notes=filter(None, [_more(rows, HTML_ROWS)]))
+
+
+def _more(rows, shown):
+    return f"and {len(rows) - shown:,} more" if len(rows) > shown else ""
+
+
+def listing_of_records(records):
+    """What `Listing` shows of Records."""
+    from kmodels.records import summarise
+    from kmodels.report.tables import mean_and_spread, percent
+
+    head = ("experiment", "data", "backend", "seed", "status", "epochs", "val %", "test %", "seconds")
+    rows = [
+        (
+            record.experiment.name,
+            record.source["name"],
+            record.backend,
+            str(record.seed),
+            record.status,
+            str(record.epochs_run),
+            percent(record.val and record.val.accuracy),
+            percent(record.test and record.test.accuracy),
+            "-" if record.train_seconds is None else f"{record.train_seconds:,.1f}",
+        )
+        for record in records
+    ]
+    title = f"{len(rows):,} record{'' if len(rows) == 1 else 's'}"
+    summaries = summarise(records)
+    if len(summaries) == 1 and len(rows) > 1:
+        title += f", test accuracy {mean_and_spread(summaries[0])} %"
+    return title, rows, head, (3, 5, 6, 7, 8)
+
+
+def record_text(record):
+    """A Record in a line."""
+    test = f", test accuracy {100 * record.test.accuracy:.2f} %" if record.test else ""
+    return f"<Record {record.experiment.name}, seed {record.seed}: {record.status}, {record.epochs_run} epochs{test}>"
+
+
+def record_html(record):
+    """A Record as HTML: what was run, on what, and what came out."""
+    from kmodels.report.tables import kept_epoch, origin, percent, recipe, size_name, source_name
+
+    seconds = None if record.train_seconds is None else f"{record.train_seconds:,.1f} s of training steps"
+    rows = {
+        "settings": recipe(record.experiment),
+        "data": f"{source_name(record.source)}, {size_name(record.image_shape)}, {len(record.class_names)} classes",
+        "training": ", ".join(filter(None, (f"{record.epochs_run} epochs", kept_epoch(record), seconds))),
+        "computed on": f"{record.device}, {record.backend}, {record.precision}",
+        **origin(record),
+    }
+    rows |= {"error": record.error} if record.error else {}
+    tables = [Table(rows.items())]
+    results = {name: getattr(record, name) for name in ("train", "val", "test") if getattr(record, name)}
+    if results:
+        losses = {name: "-" if one.loss is None else f"{one.loss:.4f}" for name, one in results.items()}
+        cells = [(name, f"{one.examples:,}", losses[name], percent(one.accuracy)) for name, one in results.items()]
+        tables.append(Table(cells, ("", "images", "loss", "accuracy %"), (1, 2, 3)))
+    title = f"{record.experiment.name}, seed {record.seed}: {record.status}"
+    notes = [f"warning: {warning}" for warning in record.warnings]
+    return html(title, filter(None, [record.experiment.description]), tables, notes=notes)
+
+
+def experiment_text(experiment):
+    """An Experiment as the call that makes it, without what a report published and without defaults."""
+    values = ", ".join(f"{name}={clip(repr(value), WIDTH)}" for name, value in _changed(experiment).items())
+    return f"Experiment({values})"
+
+
+def experiment_html(experiment):
+    """An Experiment as HTML: its main settings, and those that are not at their defaults."""
+    hidden = ("name", "description")
+    shown = {name: getattr(experiment, name) for name in MAIN} | _changed(experiment)
+    rows = [(name, _value(value)) for name, value in shown.items() if name not in hidden and value != {}]
+    published = experiment.published and experiment.published.test_accuracy
+    if published is not None:
+        rows.append(("published test accuracy", f"{100 * published:.2f} %"))
+    lines = filter(None, [experiment.description])
+    return html(experiment.name, lines, [Table(rows)], notes=["all other settings have their defaults"])
+
+
+def _changed(experiment):
+    """{field: value} of what is not at its default; published numbers are a report's, not the experiment's."""
+    from dataclasses import fields
+
+    items = {item.name: (getattr(experiment, item.name), item.default) for item in fields(experiment)}
+    return {name: value for name, (value, default) in items.items() if name != "published" and value != default}
+
+
+def _value(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={option}" for name, option in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+SPLITS = ("train", "val", "test")
+
+
+def images_text(images):
+    """The shape and type of images: "8x8x3 uint8"."""
+    return f"{'x'.join(map(str, images.shape[1:]))} {images.dtype.name}"
+
+
+def dataset_text(dataset):
+    """A Dataset in a line."""
+    counts = ", ".join(f"{name} {len(getattr(dataset, name)):,}" for name in SPLITS)
+    what = f"{len(dataset.class_names)} classes, {images_text(dataset.train.images)}"
+    return f"<Dataset {clip(printable(dataset.name), WIDTH)}: {what}; {counts} images>"
+
+
+def dataset_html(dataset):
+    """A Dataset as HTML: images of each split, and a training image of some classes with its number of images."""
+    import numpy as np
+
+    names = dataset.class_names
+    rows = []
+    for split in SPLITS:
+        counts = np.bincount(getattr(dataset, split).labels, minlength=len(names))
+        between = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+        rows.append((split, f"{counts.sum():,}", between))
+    labels, firsts, counts = np.unique(dataset.train.labels, return_index=True, return_counts=True)
+    found = {label: (first, count) for label, first, count in zip(labels, firsts, counts, strict=True)}
+    pictures = []
+    for label in range(min(len(names), PICTURES)):
+        first, count = found.get(label, (None, 0))
+        picture = {} if first is None else _picture(dataset.train.images[first])
+        pictures.append({**picture, "text": f"{clip(printable(names[label]), 30)} ({count:,})"})
+    others = len(names) - len(pictures)
+    notes = ["a training image of each class; in brackets, how many it has"]
+    if others:
+        notes = [f"a training image of {len(pictures)} of the {len(names)} classes; in brackets, how many it has"]
+    title = f"{dataset.name}: {len(names)} classes, {images_text(dataset.train.images)}"
+    tables = [Table(rows, ("", "images", "of each class"), (1, 2))]
+    return html(title, (), tables, pictures, notes)
+
+
+def _picture(image):
+    """A small picture for `html`: of floats their own range, of other channels than one or three the mean."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        low, high = np.nanmin(pixels), np.nanmax(pixels)
+        pixels = np.nan_to_num(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
+    if pixels.shape[-1] != 3:
+        pixels = pixels.mean(axis=-1).astype(np.uint8)
+    small = max(pixels.shape[:2]) < SIDE
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((SIDE, SIDE))
+    picture.save(file, "WEBP", lossless=small, quality=80)
+    width = round(SIDE * picture.width / max(picture.size))
+    rendering = "pixelated" if small else "auto"
+    return {"data": base64.b64encode(file.getvalue()).decode(), "width": width, "rendering": rendering}
+
+
+def fitted_text(fitted):
+    """A Fitted in a line."""
+    return f"<Fitted {fitted.network.name}: {_course(fitted)}>"
+
+
+def fitted_html(fitted):
+    """A Fitted as HTML: the first, the best and the last epoch."""
+    epochs = _epochs(fitted)
+    # The loss before what else was measured.
+    names = sorted((name for name in fitted.history if name != "learning_rate"), key=lambda name: "loss" not in name)
+    shown = sorted({1, epochs, fitted.best_epoch or epochs}) if epochs else []
+    rows = [(str(epoch), *(f"{fitted.history[name][epoch - 1]:.4f}" for name in names)) for epoch in shown]
+    tables = [Table(rows, ("epoch", *names), range(len(names) + 1))] if rows else []
+    speed = "" if fitted.images_per_second is None else f"{fitted.images_per_second:,.0f} training images/s"
+    return html(f"{fitted.network.name}: {_course(fitted)}", filter(None, [speed]), tables)
+
+
+def _epochs(fitted):
+    return min(map(len, fitted.history.values()), default=0)
+
+
+def _course(fitted):
+    kept = f", weights of epoch {fitted.best_epoch}" if fitted.best_epoch else ""
+    losses = fitted.history.get("val_loss", ())
+    loss = f", val_loss {losses[fitted.best_epoch - 1]:.4f}" if kept and losses else ""
+    return f"{_epochs(fitted)} epochs{kept}{loss}{', diverged' if fitted.diverged else ''}"
+
+
+def prediction_text(prediction):
+    """A Prediction in a line."""
+    file = f"{printable(prediction.file)}: " if prediction.file else ""
+    what = prediction.error or f"{prediction.name} {100 * prediction.confidence:.1f} %"
+    return f"<Prediction {file}{clip(printable(what), WIDTH)}>"
+
+
+def prediction_html(prediction):
+    """A Prediction as HTML: the likeliest classes."""
+    title = prediction.file or "prediction"
+    if prediction.error:
+        return html(title, [prediction.error])
+    rows = [(name, f"{100 * probability:.1f}") for name, probability in prediction.likeliest(5)]
+    return html(title, tables=[Table(rows, ("class", "probability %"), (1,))])
+
+
+def listing_of_predictions(predictions):
+    """What `Listing` shows of Predictions."""
+    rows = [
+        (str(one.file or "-"), one.error or one.name, "-" if one.error else f"{100 * one.confidence:.1f}")
+        for one in predictions
+    ]
+    title = f"{len(rows):,} prediction{'' if len(rows) == 1 else 's'}"
+    return title, rows, ("file", "class", "probability %"), (2,)
+
+
+# Progress.
+
+
+def in_kernel():
+    """Whether this is the process of a Jupyter kernel."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "kernel", None) is not None
+
+
+# Whether this is a worker of a kernel's, whose output is shown in the cell.
+in_worker_of_kernel = False
+
+
+def epoch_output():
+    """A context with the file to write a line for each epoch to; None outside notebooks, where Keras prints."""
+    if in_kernel():
+        return InPlace()
+    return _whole_lines() if in_worker_of_kernel else None
+
+
+@contextlib.contextmanager
+def _whole_lines():
+    try:
+        yield sys.stdout
+    finally:
+        # What comes next does not follow the step of an epoch that did not end.
+        sys.stdout.write("\r")
+
+
+class InPlace(io.TextIOBase):
+    """A file whose text is shown in the cell and updated in place: a carriage return overwrites its line.
+
+    It is one output, which is displayed again when it changes: without widgets, and so that a notebook that is executed
+    without a browser holds the last state only.
+
+    Args:
+        lines: how many of the last ones are shown.
+        interval: seconds between updates; what is written in between is shown with the next one or `close`.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, lines=20, interval=0.1):
+        self._lines, self._most, self._interval = [""], lines, interval
+        self._shown, self._handle, self._time = "", None, 0.0
+
+    def write(self, text):
+        first, *more = text.split("\n")
+        self._lines[-1] = overwritten(self._lines[-1], first)
+        self._lines += [overwritten("", line) for line in more]
+        if time.monotonic() - self._time >= self._interval:
+            self._show()
+        return len(text)
+
+    def close(self):
+        if not self.closed:
+            self._show()
+        super().close()
+
+    def _show(self):
+        lines = [line.rstrip() for line in self._lines if line.strip()]
+        earlier = [f"({len(lines) - self._most} earlier lines)"] if len(lines) > self._most else []
+        text = "\n".join([*earlier, *lines[-self._most :]])
+        if text == self._shown:
+            return
+        self._shown, self._time = text, time.monotonic()
+        self._display(text)
+
+    def _display(self, text):
+        content = {"text/plain": text}
+        if self._handle:
+            self._handle.update(content, raw=True)
+        else:
+            from IPython.display import display
+
+            self._handle = display(content, raw=True, display_id=True)
+
+
+def overwritten(line, text):
+    """A line of a terminal after more text, in which a carriage return overwrites what is there."""
+    return text.rpartition("\r")[2] if "\r" in text else line + text
