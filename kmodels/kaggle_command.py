@@ -166,7 +166,7 @@ def wheel():
     info = f"kmodels-{version}.dist-info"
     files[f"{info}/METADATA"] = _about_the_package(version)
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: kmodels\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/entry_points.txt"] = b"[console_scripts]\nkmodels = kmodels.cli:main\n"
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\nkmodels = kmodels.__main__:main\n"
     rows = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
     buffer = io.BytesIO()
