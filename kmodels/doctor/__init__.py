@@ -7,6 +7,7 @@ Nothing here imports a library at its top but Python's own: it is for the day wh
 """
 
 import json as encoder
+import sys
 
 
 def doctor(*, json: bool = False) -> int:
@@ -21,6 +22,8 @@ def doctor(*, json: bool = False) -> int:
     from kmodels.doctor.machine import describe
     from kmodels.doctor.traps import find_problems
 
+    if sys.stderr.isatty():
+        print("loading the backend and training a tiny network ...", file=sys.stderr)
     machine = describe()
     problems = find_problems(machine)
     print(encoder.dumps(page.as_json(machine, problems), indent=1) if json else page.as_text(machine, problems))

@@ -9,8 +9,8 @@ from kmodels.text import clip, printable
 
 WIDTH, NAME = 80, 11
 TITLES = {
-    STOPS: "Training will not work before this is mended:",
-    RISK: "Slower or risky:",
+    STOPS: "Problems that stop it:",
+    RISK: "Problems that make it slower or risky:",
     HINT: "Hints:",
 }
 
@@ -68,12 +68,12 @@ def _verdict(machine, problems):
         return "Training was not tried."
     return (
         f"Training works here. On {machine.backend}, a step of a tiny network took "
-        f"{_milliseconds(probe.second_step_seconds)}; the first, which compiles, {probe.first_step_seconds:.1f} s; "
+        f"{_time(probe.second_step_seconds)}; the first one {_time(probe.first_step_seconds)}; "
         f"loading the libraries {probe.import_seconds:.1f} s."
     )
 
 
-def _milliseconds(seconds):
+def _time(seconds):
     return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
