@@ -22,7 +22,7 @@ T4 = Gpu("Tesla T4", (7, 5), 15 * GIB, 14 * GIB)
 P100 = Gpu("Tesla P100", (6, 0), 16 * GIB, 15 * GIB)
 WORKS = Probe("NVIDIA H100", "bfloat16", 2.0, 1.0, 0.01)
 ON_CPU = replace(WORKS, device="cpu (2 cores)", precision="float32")
-FAILED = Probe(error="XlaRuntimeError: no kernel image", doing="a training step")
+FAILED = Probe(error="XlaRuntimeError: no kernel image", doing="computing a training step")
 TORCH = replace(WORKS, torch_cuda="12.8", torch_architectures=("sm_75", "sm_80", "sm_90", "compute_120"))
 VERSIONS = {"keras": "3.15.1", "jax": "0.10.2", "jaxlib": "0.10.2", "tensorflow-cpu": "2.21.0", "torch": "2.13.0"}
 PLUGIN = {**VERSIONS, "jax-cuda12-plugin": "0.10.2", "nvidia-cudnn-cu12": "9.10.2.21"}
@@ -45,7 +45,7 @@ TRAPPED = {
         on(CPU, backend="torch", versions={**VERSIONS, "torch": None}, probe=None),
         STOPS,
         "torch is not installed",
-        "pip install torch, or export KERAS_BACKEND=jax",
+        "pip install torch export KERAS_BACKEND=jax",
     ),
     "backend broken": (
         on(CPU, probe=Probe(error="ImportError: libcudart", package="torch", doing="importing Keras")),
@@ -54,21 +54,31 @@ TRAPPED = {
         "--force-reinstall --no-deps torch",
     ),
     "module missing": (
-        on(CPU, probe=Probe(error="ModuleNotFoundError: No module named 'h5py'", package="h5py", doing="a step")),
+        on(
+            CPU,
+            probe=Probe(
+                error="ModuleNotFoundError: No module named 'h5py'", package="h5py", doing="computing a training step"
+            ),
+        ),
         STOPS,
         "h5py",
         "pip install h5py",
     ),
     "memory of the GPU taken": (
-        on(GPU, probe=Probe(error="XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory", doing="a training step")),
+        on(
+            GPU,
+            probe=Probe(error="XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory", doing="computing a training step"),
+        ),
         STOPS,
         "RESOURCE_EXHAUSTED",
         "nvidia-smi",
     ),
     "crash": (
-        on(CPU, probe=Probe(error="its process was ended by SIGILL", doing="a training step", said="bad CPU")),
+        on(
+            CPU, probe=Probe(error="its process was ended by SIGILL", doing="computing a training step", said="bad CPU")
+        ),
         STOPS,
-        "SIGILL The last that was written: bad CPU",
+        "SIGILL. The last that was written: bad CPU",
         "python -c",
     ),
     "library broken": (
@@ -77,7 +87,12 @@ TRAPPED = {
         "sklearn cannot be imported: ValueError.* PIL",
         "--no-deps scikit-learn pillow",
     ),
-    "jax without its plugin": (on(GPU, versions=VERSIONS, probe=ON_CPU), RISK, "H100.*plugin", r"jax\[cuda13\]==0.10"),
+    "jax without its plugin": (
+        on(GPU, versions=VERSIONS, probe=ON_CPU),
+        RISK,
+        "Found NVIDIA H100.*plugin",
+        r"jax\[cuda13\]==0.10",
+    ),
     "the same on an older GPU": (
         on(GPU, versions=VERSIONS, gpus=(P100,), probe=ON_CPU),
         RISK,
@@ -130,7 +145,7 @@ TRAPPED = {
         on(GPU, versions={**PLUGIN_13, "nvidia-cudnn-cu13": None}, gpus=(P100,), probe=ON_CPU),
         RISK,
         "SM 7.5, and Tesla P100 has SM 6.0",
-        r"uninstall jax-cuda13-plugin .*jax\[cuda12\]",
+        r"uninstall -y jax-cuda13-plugin .*jax\[cuda12\]",
     ),
     "CUDA 13 with an old driver": (
         on(GPU, versions=PLUGIN_13, driver="570.86.15", probe=ON_CPU),
@@ -197,7 +212,7 @@ TRAPPED = {
         on(JAX_CPU, versions={**VERSIONS, "jaxlib": "0.8.1"}, environment={"XLA_FLAGS": "--xla_cpu_use_xnnpack=false"}),
         HINT,
         "cures",
-        "pip install",
+        "nothing to do",
     ),
     "no GPU, jax": (JAX_CPU, HINT, "twice as fast as JAX", "KERAS_BACKEND=tensorflow"),
     "no GPU, torch": (on(CPU, backend="torch"), HINT, "TensorFlow trains", "KERAS_BACKEND=tensorflow"),
@@ -236,7 +251,11 @@ TRAPPED = {
 def test_a_trap_is_found_with_what_mends_it(machine, level, found, mend):
     problems = find_problems(machine)
     assert [problem.level for problem in problems][:1] == [level] or level == RISK
-    matching = [each for each in problems if re.search(found, each.found) and re.search(mend, each.mend)]
+    matching = [
+        each
+        for each in problems
+        if re.search(found, each.found) and re.search(mend, f"{each.mend} {each.advice}".strip())
+    ]
     assert [each.level for each in matching] == [level], problems
     text = page.as_text(machine, problems)
     assert all(len(line) <= 80 or " " not in line.strip() for line in text.splitlines()), text

@@ -4,7 +4,7 @@ import re
 import textwrap
 from dataclasses import asdict
 
-from kmodels.doctor.traps import HINT, LEVELS, RISK, STOPS, size
+from kmodels.doctor.traps import HINT, LEVELS, RISK, STOPS, size, version_of
 from kmodels.text import clip, printable
 
 WIDTH, NAME = 80, 11
@@ -38,7 +38,12 @@ def as_text(machine, problems):
             lines.append(TITLES[level])
         for problem in of_level:
             lines += _wrapped(problem.found, "  - ")
-            lines += _wrapped(problem.mend, "    mend: ", "          ")
+            if problem.mend:
+                # As it can be pasted.
+                command = _wrapped(problem.mend, "    mend: ", width=WIDTH - 2)
+                lines += [f"{line} \\" for line in command[:-1]] + command[-1:]
+            if problem.advice:
+                lines += _wrapped(problem.advice, "      or: " if problem.mend else "    mend: ")
         if of_level:
             lines.append("")
     for name, facts in _facts(machine):
@@ -48,11 +53,11 @@ def as_text(machine, problems):
     return "\n".join(lines)
 
 
-def _wrapped(text, first="", rest=None):
+def _wrapped(text, first="", rest=None, width=WIDTH):
     rest = " " * len(first) if rest is None else rest
     return textwrap.wrap(
         printable(text),
-        WIDTH,
+        width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,
@@ -83,7 +88,7 @@ def _facts(machine):
     chosen = (
         f"KERAS_BACKEND={machine.backend}" if machine.backend_is_chosen else "the default; KERAS_BACKEND is not set"
     )
-    yield "backend", [f"{machine.backend} {versions.get(machine.backend, '')}".strip() + f" ({chosen})"]
+    yield "backend", [f"{machine.backend} {version_of(machine, machine.backend) or ''}".strip() + f" ({chosen})"]
     yield "device", [(probe and probe.device) or "unknown"]
     yield "GPU", [*map(_gpu, machine.gpus)] or [f"seen: {machine.gpu_seen}" if machine.gpu_seen else "none found"]
     if machine.driver:

@@ -60,7 +60,7 @@ def _train(tell):
     avoid_stale_weights()
     tell(import_seconds=time.perf_counter() - started, doing="looking for the device")
     tell(device=device_name(), precision=resolve("auto"), **_build(keras.backend.backend()))
-    tell(doing="a training step")
+    tell(doing="computing a training step")
     started = time.perf_counter()
     with computing_in(resolve("auto")):
         network = keras.Sequential(

@@ -18,6 +18,14 @@ FULL_DISK, LITTLE_DISK, LITTLE_MEMORY, LITTLE_GPU_MEMORY = 2**24, 2**31, 2**31, 
 CUDA_NEEDS = {"12": (525, (5, 2)), "13": (580, (7, 5))}
 
 
+# What makes a backend say all that it has to say of its GPU.
+TRY = {
+    "jax": "import jax; print(jax.devices())",
+    "tensorflow": "import tensorflow as tf; print(tf.config.list_physical_devices())",
+    "torch": "import torch; print(torch.zeros(1).cuda())",
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """A problem found.
@@ -25,12 +33,14 @@ class Problem:
     Attributes:
         level: one of LEVELS.
         found: what was found, as a sentence.
-        mend: the command or variable that mends it.
+        mend: the command that mends it, "" if there is none.
+        advice: what else mends it, in words.
     """
 
     level: str
     found: str
     mend: str
+    advice: str = ""
 
 
 def find_problems(machine):
@@ -49,12 +59,13 @@ def backend_missing(machine):
     # Found without a version: a package that was not installed by pip.
     if machine.backend not in BACKENDS or machine.probe:
         return None
-    others = [name for name in BACKENDS if name != machine.backend and _version(machine, name)]
-    instead = f", or export KERAS_BACKEND={others[0]}" if others else ""
+    others = [name for name in BACKENDS if name != machine.backend and version_of(machine, name)]
+    instead = f"export KERAS_BACKEND={others[0]}" if others else ""
     return Problem(
         STOPS,
         f"The backend is {machine.backend}, but {machine.backend} is not installed.",
-        f"pip install {machine.backend}{instead}",
+        f"pip install {machine.backend}",
+        instead,
     )
 
 
@@ -62,17 +73,14 @@ def no_training_step(machine):
     probe = machine.probe
     if probe is None or not probe.error:
         return None
-    said = f" The last that was written: {_short(probe.said)}" if probe.said and probe.doing else ""
-    package = probe.package if probe.package != "kmodels" else ""
-    missing = re.match("ModuleNotFoundError", probe.error)
-    if package and "memory" not in probe.error.lower():
-        name = _distribution(machine, package)
-        mend = f"pip install {'' if missing else '--force-reinstall --no-deps '}{name}"
-    elif "memory" in probe.error.lower() or "RESOURCE_EXHAUSTED" in probe.error:
-        mend = "end other programs that use the memory (nvidia-smi lists those of a GPU)"
-    else:
-        mend = 'python -c "import keras; print(keras.ops.ones(3) + 1)"  shows it with all that is written'
-    return Problem(STOPS, f"A training step failed while {probe.doing}: {_short(probe.error)}{said}", mend)
+    said = f" The last that was written: {_sentence(probe.said)}" if probe.said and probe.doing else ""
+    found = f"A trial training failed while {probe.doing}: {_sentence(probe.error)}{said}"
+    if re.search("memory|RESOURCE_EXHAUSTED", probe.error):
+        return Problem(STOPS, found, "", "end other programs that use the memory; nvidia-smi lists those of a GPU")
+    if probe.package in ("", "kmodels"):
+        return Problem(STOPS, found, "", f'to see all that is written: python -c "{TRY[machine.backend]}"')
+    missing = "" if probe.error.startswith("ModuleNotFoundError") else "--force-reinstall --no-deps "
+    return Problem(STOPS, found, f"pip install {missing}{_distribution(machine, probe.package)}")
 
 
 def broken_packages(machine):
@@ -81,14 +89,16 @@ def broken_packages(machine):
         return None
     names = " ".join(_distribution(machine, module) for module in broken)
     (module, why), *_ = broken.items()
-    others = f" Nor can {', '.join(list(broken)[1:])}." if len(broken) > 1 else ""
+    others = f" Nor can {shorten(list(broken)[1:])}." if len(broken) > 1 else ""
     return Problem(
-        STOPS, f"{module} cannot be imported: {_short(why)}{others}", f"pip install --force-reinstall --no-deps {names}"
+        STOPS,
+        f"{module} cannot be imported: {_sentence(why)}{others}",
+        f"pip install --force-reinstall --no-deps {names}",
     )
 
 
 def missing_packages(machine):
-    missing = [name for name, _ in _requirements(machine) if not _version(machine, name)]
+    missing = [name for name, _ in _requirements(machine) if not version_of(machine, name)]
     # The backend is looked for by itself, and others than the one in use are not needed.
     needed = [name for name in missing if name not in (*BACKENDS, *PREPARES)]
     if not needed:
@@ -99,7 +109,7 @@ def missing_packages(machine):
 
 
 def cannot_prepare(machine):
-    missing = [name for name, _ in _requirements(machine) if name.lower() in PREPARES and not _version(machine, name)]
+    missing = [name for name, _ in _requirements(machine) if name.lower() in PREPARES and not version_of(machine, name)]
     if not missing or missing == [machine.backend]:
         return None
     without = " (tensorflow-datasets imports it without declaring it)" if missing == ["importlib_resources"] else ""
@@ -115,7 +125,7 @@ def old_packages(machine):
 
     old = []
     for name, specifier in _requirements(machine):
-        version = _version(machine, name)
+        version = version_of(machine, name)
         try:
             if version and not specifier.contains(version, prereleases=True):
                 old.append((name, specifier, version))
@@ -146,25 +156,25 @@ def build_without_gpu(machine):
     if not machine.gpu_seen or hidden_gpu(machine):
         return None
     cuda = _best_cuda(machine)
-    version = _version(machine, machine.backend)
+    version = version_of(machine, machine.backend)
     if machine.backend == "jax" and not _plugins(machine):
         what, mend = "jax lacks its CUDA plugin", f'pip install "jax[cuda{cuda}]=={version}"'
     elif machine.backend == "tensorflow" and machine.tensorflow_has_cuda is False:
         what = "this build of TensorFlow is for CPUs"
-        mend = f'pip uninstall tensorflow-cpu && pip install "tensorflow[and-cuda]=={version}"'
+        mend = f'pip uninstall -y tensorflow-cpu && pip install "tensorflow[and-cuda]=={version}"'
     elif machine.backend == "torch" and machine.probe and machine.probe.torch_cuda == "":
         what = "this build of torch is for CPUs"
         index = {"12": "cu126", "13": "cu130"}[cuda]
         mend = f"pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{index}"
     else:
         return None
-    return Problem(RISK, f"{_gpu(machine)} is there, but {what}: training would use the CPU.", mend)
+    return Problem(RISK, f"Found {_gpu(machine)}, but {what}: training would use the CPU.", mend)
 
 
 def plugin_version(machine):
     if machine.backend != "jax" or not machine.gpu_seen:
         return None
-    jaxlib = _version(machine, "jaxlib")
+    jaxlib = version_of(machine, "jaxlib")
     unlike = {name: version for name, version in _plugins(machine).items() if _numbers(version) != _numbers(jaxlib)}
     if not unlike or len(unlike) < len(_plugins(machine)):
         return None
@@ -173,7 +183,7 @@ def plugin_version(machine):
         RISK,
         f"{name} {version} and jaxlib {jaxlib} are of different versions: JAX does not use the plugin, and computes "
         "on the CPU.",
-        f'pip install "jax[{name.split("-")[1]}]=={_version(machine, "jax")}"',
+        f'pip install "jax[{name.split("-")[1]}]=={version_of(machine, "jax")}"',
     )
 
 
@@ -181,16 +191,12 @@ def gpu_not_used(machine):
     explained = (hidden_gpu, build_without_gpu, plugin_version, cuda_and_gpu)
     if not machine.gpu_seen or not machine.on_cpu or any(trap(machine) for trap in explained):
         return None
-    said = f" It wrote: {_short(machine.probe.said)}" if machine.probe.said else ""
-    ask = {
-        "jax": "import jax; print(jax.devices('cuda'))",
-        "tensorflow": "import tensorflow as tf; print(tf.config.list_physical_devices())",
-        "torch": "import torch; torch.zeros(1).cuda()",
-    }[machine.backend]
+    said = f" It wrote: {_sentence(machine.probe.said)}" if machine.probe.said else ""
     return Problem(
         RISK,
-        f"{_gpu(machine)} is there, but {machine.backend} computes on the CPU.{said}",
-        f'python -c "{ask}"  says why',
+        f"Found {_gpu(machine)}, but {machine.backend} computes on the CPU.{said}",
+        "",
+        f'to see why: python -c "{TRY[machine.backend]}"',
     )
 
 
@@ -208,28 +214,30 @@ def cuda_and_gpu(machine):
     level = STOPS if machine.probe and machine.probe.error else RISK
     found = f"{machine.backend} is installed for CUDA {cuda}, which needs {'; and '.join(too_old)}."
     if cuda == "12" or (loaded and loaded < (CUDA_NEEDS["12"][0],)):
-        mend = f"install NVIDIA's driver {driver} or newer; until then export CUDA_VISIBLE_DEVICES=-1 (the CPU)"
-    elif machine.backend == "jax":
-        version = _version(machine, "jax")
-        mend = f'pip uninstall jax-cuda13-plugin jax-cuda13-pjrt && pip install "jax[cuda12]=={version}"'
-    else:
-        mend = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
-    return Problem(level, found, mend)
+        advice = f"install NVIDIA's driver {driver} or newer; until then the CPU can be used: CUDA_VISIBLE_DEVICES=-1"
+        return Problem(level, found, "", advice)
+    return Problem(level, found, _cuda_12(machine))
+
+
+def _cuda_12(machine):
+    """The command that installs the backend for CUDA 12 instead of 13."""
+    if machine.backend == "torch":
+        return "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
+    version = version_of(machine, "jax")
+    return f'pip uninstall -y jax-cuda13-plugin jax-cuda13-pjrt && pip install "jax[cuda12]=={version}"'
 
 
 def cudnn_and_gpu(machine):
     cuda = _cuda(machine) or "12"
-    version = _version(machine, f"nvidia-cudnn-cu{cuda}") or (machine.probe and machine.probe.torch_cudnn)
+    version = version_of(machine, f"nvidia-cudnn-cu{cuda}") or (machine.probe and machine.probe.torch_cudnn)
     capability = _lowest_capability(machine)
     # cuDNN dropped GPUs older than SM 7.5 there, but JAX's convolutions fail on all older than Ampere.
     lowest = (8, 0) if machine.backend == "jax" else (7, 5)
     if not version or not capability or capability >= lowest or _numbers(version) < (9, 11) or not _cuda(machine):
         return None
     level = STOPS if machine.probe and machine.probe.error else RISK
-    if cuda == "12":
-        mend = 'pip install "nvidia-cudnn-cu12>=9.8,<9.11"'
-    else:
-        mend = 'pip uninstall jax-cuda13-plugin && pip install "jax[cuda12]" "nvidia-cudnn-cu12>=9.8,<9.11"'
+    pin = '"nvidia-cudnn-cu12>=9.8,<9.11"'
+    mend = f"pip install {pin}" if cuda == "12" else f"{_cuda_12(machine)} {pin}"
     return Problem(
         level,
         f"cuDNN {version} is newer than 9.10, and convolutions may fail with it on {_gpu(machine)} "
@@ -247,10 +255,10 @@ def torch_without_kernels(machine):
         return None
     return Problem(
         STOPS,
-        f"torch {_version(machine, 'torch')} has no kernels for {_gpu(machine)} (SM {_dotted(capability)}); it has "
+        f"torch {version_of(machine, 'torch')} has no kernels for {_gpu(machine)} (SM {_dotted(capability)}); it has "
         f"them for {shorten(kernels, 8)}.",
-        "export KERAS_BACKEND=jax, or pip install --force-reinstall torch==2.8.0 --index-url "
-        "https://download.pytorch.org/whl/cu126",
+        "export KERAS_BACKEND=jax",
+        "pip install --force-reinstall torch==2.8.0 --index-url https://download.pytorch.org/whl/cu126",
     )
 
 
@@ -272,10 +280,10 @@ def tensorflow_beside(machine):
         "hides the GPU from it when it reads data, "
     )
     if machine.tensorflow_gpus == 0:
-        return Problem(HINT, f"{found}and that works here.", "nothing to do, except in code of your own: "
-                       'tf.config.set_visible_devices([], "GPU")')  # fmt: skip
+        advice = 'nothing to do; code of your own needs tf.config.set_visible_devices([], "GPU")'
+        return Problem(HINT, f"{found}and that works here.", "", advice)
     found += "but here it still sees it." if machine.tensorflow_gpus else "but that could not be tried here."
-    return Problem(RISK, found, "pip uninstall tensorflow && pip install tensorflow-cpu")
+    return Problem(RISK, found, "pip uninstall -y tensorflow && pip install tensorflow-cpu")
 
 
 def library_path(machine):
@@ -297,13 +305,13 @@ def library_path(machine):
 
 
 def stale_jaxlib(machine):
-    version, flags = _version(machine, "jaxlib"), machine.environment.get("XLA_FLAGS", "")
+    version, flags = version_of(machine, "jaxlib"), machine.environment.get("XLA_FLAGS", "")
     if machine.backend != "jax" or version not in STALE_JAXLIB or (machine.probe and not machine.on_cpu):
         return None
     wrong = f"jaxlib {version} computes wrong validation results on a CPU"
-    newer = 'pip install "jax>=0.8.2"'
     if WITHOUT_XNNPACK in flags:
-        return Problem(HINT, f"{wrong}; kmodels sets XLA_FLAGS={WITHOUT_XNNPACK}, which cures it.", newer)
+        advice = "nothing to do; code of your own needs the flag before JAX computes, or a newer jax"
+        return Problem(HINT, f"{wrong}; kmodels sets XLA_FLAGS={WITHOUT_XNNPACK}, which cures it.", "", advice)
     return Problem(RISK, f"{wrong}, and XLA_FLAGS={flags} does not cure it.", f'export XLA_FLAGS="{WITHOUT_XNNPACK}"')
 
 
@@ -311,7 +319,7 @@ def no_gpu(machine):
     if machine.backend == "tensorflow" or machine.gpu_seen or not machine.on_cpu:
         return None
     twice = "twice as fast as JAX" if machine.backend == "jax" else "at least as fast as torch"
-    install = "" if _version(machine, "tensorflow") else "pip install tensorflow-cpu && "
+    install = "" if version_of(machine, "tensorflow") else "pip install tensorflow-cpu && "
     return Problem(
         HINT,
         f"No GPU was found. On a CPU, TensorFlow trains small networks about {twice}.".replace("about at", "at"),
@@ -323,7 +331,10 @@ def cache_not_writable(machine):
     if not machine.cache_error:
         return None
     return Problem(
-        STOPS, f"Datasets cannot be prepared: {machine.cache_error}.", "export KMODELS_CACHE=FOLDER, one that can be"
+        STOPS,
+        f"Datasets cannot be prepared: {machine.cache_error}.",
+        "export KMODELS_CACHE=FOLDER",
+        "with one of yours",
     )
 
 
@@ -334,8 +345,9 @@ def little_disk(machine):
     return Problem(
         STOPS if full else RISK,
         f"The disk of {machine.cache} {'is full' if full else f'has {size(machine.disk_free)} left'}; CIFAR-10, for "
-        "instance, takes 0.6 GB to prepare.",
-        "export KMODELS_CACHE=FOLDER, one on another disk, or delete what is not needed there",
+        "instance, takes 0.6 GB to prepare. Another disk may have a folder for it.",
+        "export KMODELS_CACHE=FOLDER",
+        "delete what is not needed there",
     )
 
 
@@ -344,7 +356,8 @@ def little_memory(machine):
         return None
     return Problem(
         RISK,
-        f"Only {size(machine.memory_free)} of memory are free: the system may end a training.",
+        f"Only {size(machine.memory_free)} of memory is free: the system may end a training.",
+        "",
         "end other programs, or train with a smaller --batch-size and --image-size",
     )
 
@@ -355,7 +368,8 @@ def little_gpu_memory(machine):
         return None
     return Problem(
         RISK,
-        f"Only {size(max(free))} of the GPU's memory are free.",
+        f"Only {size(max(free))} of the GPU's memory is free.",
+        "",
         "end the programs that nvidia-smi lists, or train with a smaller --batch-size",
     )
 
@@ -400,7 +414,7 @@ def _requirements(machine):
     return [(each.name, each.specifier) for each in map(Requirement, machine.requirements)]
 
 
-def _version(machine, name):
+def version_of(machine, name):
     """The version installed, None if it is not; TensorFlow's CPU build and the other count as one."""
     names = ("tensorflow", "tensorflow-cpu") if name in ("tensorflow", "tensorflow-cpu") else (name,)
     return next((machine.versions[each] for each in names if machine.versions.get(each)), None)
@@ -453,6 +467,7 @@ def _dotted(pair):
     return ".".join(map(str, pair))
 
 
-def _short(text, limit=200):
+def _sentence(text, limit=200):
+    """The beginning of a message of a library, with a full stop."""
     line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+    return f"{line.rstrip('.')}." if len(line) <= limit else f"{line[: limit - 3]}..."
