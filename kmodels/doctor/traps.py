@@ -75,7 +75,7 @@ def no_training_step(machine):
         return None
     said = f" The last that was written: {_sentence(probe.said)}" if probe.said and probe.doing else ""
     found = f"A trial training failed while {probe.doing}: {_sentence(probe.error)}{said}"
-    if re.search("memory|RESOURCE_EXHAUSTED", probe.error):
+    if re.search("memory|RESOURCE_EXHAUSTED|SIGKILL", probe.error):
         return Problem(STOPS, found, "", "end other programs that use the memory; nvidia-smi lists those of a GPU")
     if probe.package in ("", "kmodels"):
         return Problem(STOPS, found, "", f'to see all that is written: python -c "{TRY[machine.backend]}"')
