@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kmodels import cli
@@ -411,43 +412,27 @@ def test_requirements_are_those_of_the_package():
 
 
 def test_prepared_and_attached_datasets_are_found(tmp_path, monkeypatch):
-    from kmodels.data import eurosat, exact_copy, intel_scenes
+    from kmodels.data import intel_scenes
 
     cache, kaggle = tmp_path / "cache", tmp_path / "input"
-    for name, meta in {
-        "digits-0123456789ab": {"class_names": [], "source": {"name": "digits", "counts": {"train": 3, "val": 1}}},
-        "damaged-0123456789ab": ["no dataset"],
-    }.items():
+    for name in ("KMODELS_CACHE", "TFDS_DATA_DIR", "KAGGLE_INPUT"):
+        monkeypatch.setenv(name, str({"KMODELS_CACHE": cache, "KAGGLE_INPUT": kaggle}.get(name, tmp_path / "none")))
+    for name in ("digits-0123456789ab", "tfds_mnist-0123456789ab"):
         (cache / name).mkdir(parents=True)
-        (cache / name / "meta.json").write_text(json.dumps(meta))
-    (cache / "tfds/mnist/3.0.1").mkdir(parents=True)
-    (cache / "tfds/mnist/3.0.1/dataset_info.json").touch()
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
-    new, old = kaggle / "datasets/someone", kaggle
-    scenes, cifar = new / "intel-image-classification", old / "cifar-png"
-    for part in ("seg_train/seg_train", "seg_test/seg_test"):
-        for label in intel_scenes.CLASSES:
-            (scenes / part / label).mkdir(parents=True)
-    for part in ("train", "test"):
-        for label in exact_copy.published("cifar10")["train"]:
-            (cifar / "images" / part / label).mkdir(parents=True)
-    for label in eurosat.CLASSES:
-        (old / "eurosat-rgb/2750" / label).mkdir(parents=True)
-    (new / "stl").mkdir()
-    (new / "stl/stl10_binary.tar.gz").touch()
-    (new / "cats/cat").mkdir(parents=True)
-    (new / "prepared/cifar100/3.0.2").mkdir(parents=True)
-    (new / "prepared/cifar100/3.0.2/dataset_info.json").touch()
-    found = {(each.name, each.where, each.path, each.images) for each in datasets.find_datasets(cache, kaggle)}
-    assert found == {
-        ("digits", "cache", str(cache / "digits-0123456789ab"), 4),
-        ("tfds:mnist", "tfds", str(cache / "tfds"), None),
-        ("intel_scenes", "kaggle", str(scenes), None),
-        ("cifar10", "kaggle", str(cifar / "images"), None),
-        ("eurosat", "kaggle", str(old / "eurosat-rgb/2750"), None),
-        ("stl10_5", "kaggle", str(new / "stl"), None),
-        ("cifar100", "kaggle", str(new / "prepared"), None),
+        np.save(cache / name / "train_images.npy", np.zeros((2, 8, 9, 3), np.uint8))
+    # Both layouts.
+    scenes, stl = kaggle / "datasets/someone/intel-image-classification", kaggle / "stl"
+    for label in intel_scenes.CLASSES:
+        (scenes / "seg_train/seg_train" / label).mkdir(parents=True)
+    stl.mkdir()
+    (stl / "stl10_binary.tar.gz").touch()
+    found = datasets.find_datasets()
+    assert {(each.name, each.what, each.path, each.pixels) for each in found} == {
+        ("digits", "prepared", str(cache / "digits-0123456789ab"), (8, 9)),
+        ("tfds_mnist", "prepared", str(cache / "tfds_mnist-0123456789ab"), (8, 9)),
+        ("intel_scenes", "attached on Kaggle", str(scenes), None),
+        ("stl10_5", "attached on Kaggle", str(stl / "stl10_binary.tar.gz"), None),
     }
-    told = page.as_text(on(CPU, datasets=datasets.find_datasets(cache, kaggle)), [])
-    assert "digits: prepared in the cache, 4 images" in told
-    assert f"--data-dir {cifar / 'images'}" in " ".join(told.split())
+    told = " ".join(page.as_text(on(CPU, datasets=found), []).split())
+    assert "digits: prepared at 9x8 pixels" in told
+    assert f"intel_scenes: attached on Kaggle, {scenes}" in told

@@ -15,8 +15,9 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodels.backend import BACKEND_IS_CHOSEN, BACKENDS
+from kmodels.backend import BACKEND_IS_CHOSEN
 from kmodels.doctor.datasets import Found
+from kmodels.packages import BACKENDS
 
 # Loading TensorFlow or PyTorch from a slow disk takes a minute; what takes longer than this waits for something.
 SECONDS = 300
@@ -162,7 +163,7 @@ def describe():
         cache_error=cache_error,
         disk_free=_disk_free(cache),
         memory_free=_memory_free(),
-        datasets=find_datasets(cache),
+        datasets=find_datasets(),
         probe=_probe(_modules(names)) if backend in BACKENDS and _is_there(backend) else None,
     )
 

@@ -1,6 +1,5 @@
 """A Machine and its Problems in words, for a terminal of 80 columns, and as JSON."""
 
-import re
 import textwrap
 from dataclasses import asdict
 
@@ -105,7 +104,7 @@ def _facts(machine):
         )
         yield "drawing", [able]
     yield "variables", [f"{name}={clip(value, 60)}" for name, value in machine.environment.items()] or ["none is set"]
-    yield "datasets", [*map(_dataset, _by_name(machine.datasets)), "digits, synthetic: need no files"]
+    yield "datasets", [*dict.fromkeys(map(_dataset, machine.datasets)), "digits, synthetic: need no files"]
 
 
 def _gpu(gpu):
@@ -117,18 +116,7 @@ def _gpu(gpu):
     return ", ".join(facts)
 
 
-def _by_name(datasets):
-    """One of several that differ in size only."""
-    return list({(each.where, each.name, each.images): each for each in datasets}.values())
-
-
 def _dataset(found):
-    images = f", {found.images:,} images" if found.images else ""
-    if found.where == "cache":
-        return f"{found.name}: prepared in the cache{images}"
-    if found.where == "tfds":
-        return f"{found.name}: prepared by tfds in {found.path}"
-    given = "" if found.name == "intel_scenes" and re.search("intel-image-classification$", found.path) else (
-        f" --data-dir {found.path}"
-    )  # fmt: skip
-    return f"{found.name}: attached, --dataset {found.name}{given}"
+    if found.what == "prepared":
+        return f"{found.name}: prepared at {found.pixels[1]}x{found.pixels[0]} pixels"
+    return f"{found.name}: {found.what}, {found.path}"

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from kmodels.backend import BACKENDS, STALE_JAXLIB, WITHOUT_XNNPACK
+from kmodels.backend import STALE_JAXLIB, WITHOUT_XNNPACK
 from kmodels.errors import shorten, unknown
+from kmodels.packages import BACKENDS, DISTRIBUTIONS
 
 # How bad a problem is.
 STOPS, RISK, HINT = "training will not work", "slower or risky", "hint"
@@ -421,11 +422,10 @@ def version_of(machine, name):
 
 
 def _distribution(machine, module):
-    """The name under which pip knows a module: found among those installed, else the module's own."""
-    known = {"PIL": "pillow", "sklearn": "scikit-learn", "tensorflow_datasets": "tensorflow-datasets"}
-    if module == "tensorflow" and not machine.versions.get("tensorflow") and machine.versions.get("tensorflow-cpu"):
-        return "tensorflow-cpu"
-    return known.get(module, module)
+    """What pip knows a module by."""
+    if module in BACKENDS:
+        return "tensorflow-cpu" if module == "tensorflow" and not machine.versions.get(module) else module
+    return DISTRIBUTIONS.get(module, module)
 
 
 def _plugins(machine):
