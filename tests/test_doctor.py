@@ -323,11 +323,11 @@ def test_exit_status_tells_whether_training_will_work(doctor, monkeypatch, machi
 def with_broken(tmp_path):
     """Runs kmodels in a process in which importing these packages raises."""
 
-    def call(packages, *arguments):
+    def call(packages, *arguments, error="OSError('libbroken.so: cannot open')"):
         for package in packages:
             folder = tmp_path / "site-packages" / package
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "__init__.py").write_text("raise OSError('libbroken.so: cannot open')\n")
+            (folder / "__init__.py").write_text(f"raise {error}\n")
         path = os.pathsep.join([str(tmp_path / "site-packages"), str(Path(cli.__file__).parents[1])])
         environment = {**os.environ, "PYTHONPATH": path, "KMODELS_CACHE": str(tmp_path)}
         command = [sys.executable, "-m", "kmodels", *arguments]
@@ -345,6 +345,13 @@ def test_a_broken_library_is_a_problem_and_no_traceback(with_broken, packages):
     assert problem["level"] == STOPS
     assert "libbroken.so" in problem["found"]
     assert problem["mend"] == f"pip install --force-reinstall --no-deps {packages[0]}"
+
+
+def test_doctor_runs_without_tyro(with_broken):
+    error = "ModuleNotFoundError('libbroken.so', name=__name__)"
+    done = with_broken(("keras", "tyro"), "doctor", error=error)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "mend: pip install keras" in done.stdout
 
 
 def test_other_commands_send_the_user_to_doctor_where_a_library_is_broken(with_broken):
