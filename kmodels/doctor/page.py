@@ -104,7 +104,7 @@ def _facts(machine):
         )
         yield "drawing", [able]
     yield "variables", [f"{name}={clip(value, 60)}" for name, value in machine.environment.items()] or ["none is set"]
-    yield "datasets", [*dict.fromkeys(map(_dataset, machine.datasets)), "digits, synthetic: need no files"]
+    yield "datasets", [*_datasets(machine.datasets), "digits, synthetic: need no files"]
 
 
 def _gpu(gpu):
@@ -116,7 +116,13 @@ def _gpu(gpu):
     return ", ".join(facts)
 
 
-def _dataset(found):
-    if found.what == "prepared":
-        return f"{found.name}: prepared at {found.pixels[1]}x{found.pixels[0]} pixels"
-    return f"{found.name}: {found.what}, {found.path}"
+def _datasets(datasets):
+    """A line for each dataset that is prepared, with its sizes, and for each place where others lie."""
+    prepared, others = {}, []
+    for found in datasets:
+        if found.what == "prepared":
+            height, width = found.pixels
+            prepared.setdefault(found.name, {})[f"{width}x{height}"] = None
+        else:
+            others.append(f"{found.name}: {found.what}, {found.path}")
+    return [f"{name}: prepared at {', '.join(sizes)} pixels" for name, sizes in prepared.items()] + others
