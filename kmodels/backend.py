@@ -10,6 +10,8 @@ import sys
 from kmodels.errors import InputError, unknown
 from kmodels.packages import BACKENDS, explained, missing
 
+# Read before `kmodels` sets the default.
+BACKEND_IS_CHOSEN = "KERAS_BACKEND" in os.environ
 XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # These versions of jaxlib keep the weights of a dense layer after a flatten as they were at its first call, on a CPU:
 # validation is wrong from the second epoch on, in stock Keras too. Without XNNPACK it is right.

@@ -29,6 +29,7 @@ ONE_BACKEND = (
     "report",
     "test_cli.py",
     "test_compare.py",
+    "test_doctor.py",
     "test_experiment.py",
     "test_files.py",
     "test_names.py",

@@ -63,14 +63,6 @@ def test_help_names_every_command_without_importing_keras():
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
 
 
-def test_doctor_names_backend_device_and_cache(kmodels_command, backend):
-    status, out, _ = kmodels_command("doctor")
-    assert status == 0
-    assert f"KERAS_BACKEND {backend}" in out
-    assert "device" in out
-    assert "data cache" in out
-
-
 def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
     _, out, _ = kmodels_command("data")
     assert [line.split()[0] for line in out.splitlines()] == list(DATASETS)

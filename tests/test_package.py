@@ -51,7 +51,7 @@ def test_an_unknown_attribute_is_an_attribute_error():
     [("nonsense", "unknown KERAS_BACKEND 'nonsense'"), ("tensorflw", "did you mean tensorflow")],
 )
 def test_a_wrong_backend_is_one_clear_line(name, message):
-    done = python("import sys; sys.argv=['kmodels', 'doctor']; import kmodels.cli as c; c.main()", KERAS_BACKEND=name)
+    done = python("import sys; sys.argv=['kmodels', 'models']; import kmodels.cli as c; c.main()", KERAS_BACKEND=name)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
