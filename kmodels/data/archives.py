@@ -30,6 +30,7 @@ CONTENTS = {
     "cifar-100-matlab": "the Matlab archive of CIFAR-100 (cifar-100-matlab.tar.gz)",
     "cifar-100-python": "the Python archive of CIFAR-100 (cifar-100-python.tar.gz)",
     "seg_pred": "Intel Image Classification, the zip file of Kaggle",
+    "seg_train": "Intel Image Classification, the zip file of Kaggle",
     "seg_test": "Intel Image Classification, the zip file of Kaggle",
     "stl10_binary": "the binary archive of STL-10 (stl10_binary.tar.gz)",
     "stl10_matlab": "the Matlab archive of STL-10 (stl10_matlab.tar.gz)",

@@ -209,7 +209,10 @@ def _source(function, weights, hidden_top, options):
     if weights == "imagenet":
         return _downloaded(function, name in WITH_HIDDEN_TOP and hidden_top, options)
     if not Path(weights).is_file():
-        raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {str(weights)!r}")
+        raise InputError(
+            "weights (--model-options weights=FILE) must be 'imagenet' or a file that exists. "
+            f"Received: {str(weights)!r}"
+        )
     if Path(weights).suffix == ".keras":
         return load_network(weights)
     full = function(weights=None, classifier_activation=None, **options)

