@@ -266,7 +266,7 @@ def test_show_prints_a_record(kmodels_command, recorded):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
+        (["data", "prepare", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
         (["augment", "mixUp"], "error: unknown augmentation 'mixUp'; did you mean mixup"),
         (["augment", "crop", "--seed", "-1"], "error: seed must be at least 0. Received: -1"),

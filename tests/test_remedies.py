@@ -43,13 +43,22 @@ NEEDED = {
     "sklearn": "scikit-learn",
     "tqdm": "tqdm",
 }
+# As if these packages were not installed. (None in sys.modules would make other packages believe that they are loaded.)
 IMPORT_ALL = """
-import importlib, sys
-for name in {blocked!r}:
-    sys.modules[name] = None
+import importlib, importlib.machinery
+find = importlib.machinery.PathFinder.find_spec
+def find_others(name, path=None, target=None):
+    return None if name.partition(".")[0] in {blocked!r} else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_others
 import kmodels
 for package in ("kmodels", "kmodels.analysis", "kmodels.plots", "kmodels.report", "kmodels.data", "kmodels.models"):
-    module = importlib.import_module(package)
+    try:
+        module = getattr(kmodels, package.removeprefix("kmodels.")) if "." in package else kmodels
+    except kmodels.InputError as error:
+        print(f"{{package}}: {{error}}")
+        continue
+    except AttributeError:
+        module = importlib.import_module(package)
     for name in getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")]):
         try:
             getattr(module, name)
