@@ -213,12 +213,17 @@ def hand_over(path, archives):
     if place.exists() and place.samefile(path):
         return archive
     place.unlink(missing_ok=True)
+    link(path, place)
+    return archive
+
+
+def link(path, place):
+    """Makes the file at `path` appear at `place` too."""
     try:
         place.symlink_to(path.resolve())
     except OSError:
         # Windows lets only some users make links.
         shutil.copyfile(path, place)
-    return archive
 
 
 def check_reachable(url):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmodels.data import exact_copy
-from kmodels.data.archives import Archive, existing, find, import_tfds
+from kmodels.data.archives import Archive, existing, find, import_tfds, link
 from kmodels.data.cache import cache_folder, prepared, writable_cache
 from kmodels.data.cifar_python import write_binary
 from kmodels.data.downloads import download
@@ -198,7 +198,7 @@ def _prepare(builder, path, archive, root):
                 download_and_prepare(builder, path.parent)
             else:
                 # tfds finds archives by their names.
-                (unpacked / archive.name).symlink_to(path.resolve())
+                link(path, unpacked / archive.name)
                 download_and_prepare(builder, unpacked)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
