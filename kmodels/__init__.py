@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 
 from kmodels.backend import avoid_stale_weights
-from kmodels.packages import public
+from kmodels.packages import explained, public
 
 if "keras" not in sys.modules:
     os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -52,7 +52,8 @@ __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 def __getattr__(name):
     if name in _MODULES:
-        return import_module(f"kmodels.{name}")
+        with explained(f"kmodels.{name}"):
+            return import_module(f"kmodels.{name}")
     return public("kmodels", _HOME, name)
 
 

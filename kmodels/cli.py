@@ -107,7 +107,7 @@ def augment(
 
     Args:
         policy: of training images.
-        dataset: where the images are from, as `kmodels data` lists them; digits are grey.
+        dataset: where the images are from, as `kmodels data list` has them; digits are grey.
         image_size: height and width in pixels.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
         skip_unreadable: leave out image files that cannot be read, instead of refusing all.

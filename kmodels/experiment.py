@@ -140,7 +140,8 @@ class Experiment:
     )
 
     dataset: str = option(
-        "cifar10", f"one of `kmodels data`, tfds:NAME, or module:function (returns a Dataset): {', '.join(DATASETS)}"
+        "cifar10",
+        f"one of `kmodels data list`, tfds:NAME, or module:function (returns a Dataset): {', '.join(DATASETS)}",
     )
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
     group_by: str | None = option(

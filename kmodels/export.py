@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from kmodels.errors import InputError, require, unknown
+from kmodels.files import writable_folder
 
 # Format -> the end of its files, and the packages that write and run it.
 FORMATS = {
@@ -91,7 +92,7 @@ def export(file, format, out=None, images=None, quantise=None):
     require(images is None or Path(images).is_dir(), "images must be a folder that exists", str(images))
     order = {"file": str(file.resolve()), "format": format, "quantise": quantise}
     order |= {"images": images and str(Path(images).resolve())}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    writable_folder(path.parent)
     # Beside its place, so that it gets there whole, by a change of name.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         written = Path(folder) / f"network{ending}"

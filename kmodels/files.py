@@ -10,21 +10,28 @@ from pathlib import Path
 
 from kmodels.errors import InputError, require
 
+# What helps where results cannot be written.
+ELSEWHERE = "choose another place with --out (out=)"
 
-def writable_folder(path):
+
+def writable_folder(path, remedy=ELSEWHERE):
     """Makes the folder where it is missing and proves that files can be written there.
+
+    Args:
+        path: of the folder.
+        remedy: what helps where it cannot be written, the end of the message.
 
     Raises:
         InputError: if the path is a file, or nothing can be written in it.
     """
     path = Path(path)
-    require(not path.is_file(), "the folder to write into is a file", str(path))
+    require(not path.is_file(), f"the folder to write into is a file; {remedy}", str(path))
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(f"cannot write into the folder {str(path)!r}: {error.strerror}") from error
+        raise InputError(f"cannot write into the folder {str(path)!r}: {error.strerror}; {remedy}") from error
     return path
 
 
@@ -65,7 +72,7 @@ def replacing(path):
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}; {ELSEWHERE}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -15,7 +15,8 @@ import sys
 wheels = sorted(glob.glob(f"{os.environ.get('KAGGLE_INPUT', '/kaggle/input')}/**/kmodels-*.whl", recursive=True))
 if wheels or importlib.util.find_spec("kmodels") is None:
     source = ["--no-index", wheels[-1]] if wheels else [ADDRESS]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", *source], check=True)"""
+    options = ["-q", "--no-deps", "--force-reinstall"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *source], check=True)"""
 
 RUN = """import os
 

@@ -340,7 +340,7 @@ def read_records(out):
     Raises:
         InputError: if there is no such folder.
     """
-    require(Path(out).is_dir(), "the results folder must exist", str(out))
+    require(Path(out).is_dir(), "the results folder (--out, out=) must exist", str(out))
     records, errors = RecordsByPath(), []
     for path in sorted(Path(out).rglob("*-seed*.json")):
         try:

@@ -37,6 +37,7 @@ ONE_BACKEND = (
     "test_plots*.py",
     "test_predictions.py",
     "test_records.py",
+    "test_remedies.py",
     "test_run_command.py",
     "test_script.py",
     "test_tracking.py",

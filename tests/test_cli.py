@@ -64,10 +64,12 @@ def test_help_names_every_command_without_importing_keras():
 
 
 def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):
-    _, out, _ = kmodels_command("data")
-    assert [line.split()[0] for line in out.splitlines()] == list(DATASETS)
-    status, out, _ = kmodels_command("data", "digits", "--image-size", "16")
+    _, out, _ = kmodels_command("data", "list")
+    assert [line.split()[0] for line in out.splitlines()[2:-1]] == list(DATASETS)
+    assert re.search(r"stl10_5 .* none stated +2.6 GB ", out)
+    status, out, _ = kmodels_command("data", "prepare", "digits", "--image-size", "16")
     assert status == 0
+    assert out.startswith("digits: handwritten digits, 8x8, grey, 1,797 images in 10 classes; licence: CC BY 4.0\n")
     assert "16x16x3 pixels" in out
     assert "all    1,078  360   359" in out
 
@@ -78,21 +80,54 @@ def test_data_leaves_out_unreadable_images_and_verifies(kmodels_command, tmp_pat
         for i in range(8):
             Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / "pets" / name / f"{i}.png")
     (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no image")
-    arguments = ("data", "folder", "--data-dir", str(tmp_path / "pets"))
-    status, _, errors = kmodels_command(*arguments)
+    arguments = ("folder", "--data-dir", str(tmp_path / "pets"))
+    status, _, errors = kmodels_command("data", "prepare", *arguments)
     assert status == 2
     assert "--skip-unreadable" in errors
-    status, out, _ = kmodels_command(*arguments, "--skip-unreadable")
+    status, out, _ = kmodels_command("data", "prepare", *arguments, "--skip-unreadable")
     assert status == 0
     assert "unreadable images, left out: 1" in out
-    status, out, _ = kmodels_command(*arguments, "--skip-unreadable", "--verify")
+    status, out, _ = kmodels_command("data", "verify", *arguments, "--skip-unreadable")
     assert out.endswith(", verified\n")
     file = Path(load_dataset("folder", None, tmp_path / "pets", skip_unreadable=True).train.images.filename)
     content = file.read_bytes()
     # Between the blocks that every opening reads.
     file.write_bytes(content[:6000] + bytes([content[6000] ^ 1]) + content[6001:])
-    assert "again" in kmodels_command(*arguments, "--skip-unreadable", "--verify")[1]
+    assert "again" in kmodels_command("data", "verify", *arguments, "--skip-unreadable")[1]
     assert file.read_bytes() == content
+
+
+def test_data_says_where_datasets_lie_and_are_looked_for(kmodels_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path))
+    assert "nothing is prepared" in kmodels_command("data", "where")[1]
+    folder = Path(load_dataset("digits").train.images.filename).parent
+    _, out, _ = kmodels_command("data", "where")
+    assert f"cache: {tmp_path} " in out
+    assert re.search(rf"digits +8x8 +\d+ kB +{folder}\n", out)
+    assert f"{folder}\n" in kmodels_command("data", "list")[1] or "8x8" in kmodels_command("data", "list")[1]
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "EuroSAT.zip").touch()
+    _, out, _ = kmodels_command("data", "where", "eurosat")
+    there = [line.split("  ")[0] for line in out.splitlines()[4:]]
+    assert there == ["attached on Kaggle", "prepared", "archive", "download, 94 MB", "mirror"]
+    assert re.search(rf"archive +yes +{tmp_path}/archives/EuroSAT.zip\n", out)
+    assert re.search(r"mirror +not asked +https://huggingface.co/", out)
+    assert "did you mean eurosat" in kmodels_command("data", "where", "eurosatt")[2]
+
+
+def test_data_takes_an_archive_in_place_and_refuses_what_is_none(kmodels_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "page.zip").write_text("<html>not found</html>")
+    status, out, errors = kmodels_command("data", "prepare", "eurosat", "--archive", str(tmp_path / "page.zip"))
+    assert status == 2
+    assert "licence: MIT; the download is 94 MB" in out
+    assert "web page" in errors
+    for wrong, words in (
+        (("eurosat", "--archive", "a.zip", "--data-dir", "b"), "not both"),
+        (("digits", "--archive", "a.zip"), "--archive"),
+        (("digits", "--mirror", "http://x/"), "--mirror"),
+    ):
+        assert words in kmodels_command("data", "prepare", *wrong)[2]
 
 
 def test_models_lists_networks_and_shows_one(kmodels_command):
@@ -223,7 +258,7 @@ def test_show_prints_a_record(kmodels_command, recorded):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
+        (["data", "prepare", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
         (["augment", "mixUp"], "error: unknown augmentation 'mixUp'; did you mean mixup"),
         (["augment", "crop", "--seed", "-1"], "error: seed must be at least 0. Received: -1"),

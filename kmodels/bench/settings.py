@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from kmodels.bench.contenders import CONTENDERS, is_installed
 from kmodels.bench.gpu_target import require_plugin
 from kmodels.components import check_name
-from kmodels.errors import InputError, require, unknown
+from kmodels.errors import require, unknown
 from kmodels.models import APPLICATIONS, MODELS
+from kmodels.packages import missing
 
 SECTIONS = ("throughput", "startup", "kernels", "photographs")
 PRECISIONS = ("float32", "bfloat16")
@@ -76,7 +77,7 @@ class Settings:
             require_plugin()
         for name in self.contenders:
             if not is_installed(name):
-                raise InputError(f"contender {name!r} needs {CONTENDERS[name].backend}, which is not installed here")
+                raise missing(CONTENDERS[name].backend, f"contender {name!r}")
 
     def jobs(self, gpu, photographs=False):
         """A Job for each model and batch size, on a GPU or on a CPU; for photographs one for each model."""

@@ -71,7 +71,9 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False, gr
         image_size,
     )
     if name in ("digits", "synthetic") and data_dir is not None:
-        raise InputError(f"dataset {name!r} reads no files; did you mean dataset 'folder' for {str(data_dir)!r}?")
+        raise InputError(
+            f"dataset {name!r} reads no files; did you mean dataset 'folder' (--dataset folder) for {str(data_dir)!r}?"
+        )
     require(
         not skip_unreadable or name in OF_IMAGE_FILES,
         f"skip_unreadable is only for datasets of image files: {', '.join(OF_IMAGE_FILES)}",

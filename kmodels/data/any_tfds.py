@@ -82,7 +82,8 @@ def _check_network(builder):
             errors.append(f"{url}: {error}")
     if errors:
         raise InputError(
-            f"tfds cannot download {builder.info.full_name}: {errors[0]}. Give a data_dir of tfds that has it prepared"
+            f"tfds cannot download {builder.info.full_name}: {errors[0]}. Give a data_dir of tfds that has it prepared "
+            "(--data-dir)"
         )
 
 

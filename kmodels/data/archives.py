@@ -30,6 +30,7 @@ CONTENTS = {
     "cifar-100-matlab": "the Matlab archive of CIFAR-100 (cifar-100-matlab.tar.gz)",
     "cifar-100-python": "the Python archive of CIFAR-100 (cifar-100-python.tar.gz)",
     "seg_pred": "Intel Image Classification, the zip file of Kaggle",
+    "seg_train": "Intel Image Classification, the zip file of Kaggle",
     "seg_test": "Intel Image Classification, the zip file of Kaggle",
     "stl10_binary": "the binary archive of STL-10 (stl10_binary.tar.gz)",
     "stl10_matlab": "the Matlab archive of STL-10 (stl10_matlab.tar.gz)",
@@ -212,12 +213,17 @@ def hand_over(path, archives):
     if place.exists() and place.samefile(path):
         return archive
     place.unlink(missing_ok=True)
+    link(path, place)
+    return archive
+
+
+def link(path, place):
+    """Makes the file at `path` appear at `place` too."""
     try:
         place.symlink_to(path.resolve())
     except OSError:
         # Windows lets only some users make links.
         shutil.copyfile(path, place)
-    return archive
 
 
 def check_reachable(url):

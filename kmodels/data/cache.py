@@ -44,10 +44,7 @@ def writable_cache(*parts):
     Raises:
         InputError: if it cannot be written; names the variable that chooses another.
     """
-    try:
-        return writable_folder(cache_folder().joinpath(*parts))
-    except InputError as error:
-        raise InputError(f"{error}; {REMEDY}") from error
+    return writable_folder(cache_folder().joinpath(*parts), REMEDY)
 
 
 class Writer:

@@ -25,7 +25,8 @@ TIMEOUT = (20, 60)
 RETRIES, PAUSE = 3, 2.0
 # A server that sends fewer bytes a second than this, after so many seconds, is left for a mirror where there is one.
 SLOW, SLOW_AFTER = 200_000, 20.0
-BLOCK_BYTES = 2**18
+# What has come of a block when a connection breaks is lost.
+BLOCK_BYTES = 2**16
 _MIRROR = ContextVar("mirror", default=None)
 
 
@@ -163,6 +164,8 @@ def _size(part):
 
 def _reason(error):
     """An error of requests in a few words: its own repeat the URL and the names of its objects."""
+    if type(error).__name__ == "ChunkedEncodingError":
+        return "the connection broke"
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     inner = getattr(inner, "reason", None) or inner
     text = re.sub(r"(<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)):? ?", "", str(inner)).strip()

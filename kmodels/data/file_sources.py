@@ -259,7 +259,7 @@ def open_files(data_dir, folder_names):
         InputError: if there is no such file or folder, or the folder has several zip files.
     """
     path = Path(data_dir)
-    require(path.exists(), "data_dir must be a folder or a zip file that exists", str(data_dir))
+    require(path.exists(), "data_dir (--data-dir) must be a folder or a zip file that exists", str(data_dir))
     if path.is_file():
         return Zip(path)
     files = Folder(path)
@@ -268,7 +268,9 @@ def open_files(data_dir, folder_names):
     if not zips or any(folder.lower() in expected for folder in files.folders("")):
         return files
     if len(zips) > 1:
-        raise InputError(f"{path} has several zip files: {', '.join(zips)}; give the one to read as data_dir")
+        raise InputError(
+            f"{path} has several zip files: {', '.join(zips)}; give the one to read as data_dir (--data-dir)"
+        )
     return Zip(path / zips[0])
 
 

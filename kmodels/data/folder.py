@@ -56,8 +56,8 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         InputError: if there is no such folder, a class has no image, a file is not a readable image, or the
             images differ in size and `image_size` is None.
     """
-    require(data_dir is not None, "dataset 'folder' needs data_dir, the folder of your images", data_dir)
-    require(Path(data_dir).is_dir(), "data_dir must be a folder that exists", str(data_dir))
+    require(data_dir is not None, "dataset 'folder' needs data_dir (--data-dir), the folder of your images", data_dir)
+    require(Path(data_dir).is_dir(), "data_dir (--data-dir) must be a folder that exists", str(data_dir))
     files = Folder(data_dir)
     found, left_out = _list(files)
     folders = [folder for classes in found.values() for folder in classes.values()]

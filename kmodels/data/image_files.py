@@ -257,7 +257,7 @@ def _check_size(files, name, rgb, size):
     if rgb.size != size:
         raise InputError(
             f"the images differ in size: {files.where(name)} is {rgb.width}x{rgb.height}, "
-            f"the first is {size[0]}x{size[1]}; give image_size to resize them"
+            f"the first is {size[0]}x{size[1]}; give image_size (--image-size) to resize them"
         )
 
 

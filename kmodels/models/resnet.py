@@ -194,7 +194,7 @@ def _keras_resnet50(weights):
         if weights == "imagenet":
             raise InputError(
                 f"cannot download ResNet50's weights: {error}",
-                f"Download {KERAS_URL} yourself and give that file as weights",
+                f"Download {KERAS_URL} yourself and give that file as weights (--model-options weights=FILE)",
             ) from error
         raise InputError(
             f"{weights} does not hold the weights of keras.applications.ResNet50 without top ({KERAS_FILE}): {error}"

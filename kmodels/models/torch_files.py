@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
+from kmodels.packages import explained
 
 # Keys under which a training script saves the network itself, and not a copy of it with averaged weights.
 USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
@@ -84,10 +85,8 @@ def _read(path):
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if not head:
         raise InputError(f"{path} is empty (0 bytes); copy or download it again")
-    try:
+    with explained("reading PyTorch weights"):
         import torch
-    except ImportError as error:
-        raise InputError('reading PyTorch weights needs torch: pip install "kmodels[torch]"') from error
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return _read_safetensors(path)
     damaged = InputError(f"{path} is damaged, incomplete or not of torch.save; copy, download or save it again")
@@ -131,10 +130,8 @@ def _check_zip(path, damaged):
 
 
 def _read_safetensors(path):
-    try:
+    with explained("reading .safetensors"):
         from safetensors.torch import load_file
-    except ImportError as error:
-        raise InputError("reading .safetensors needs safetensors: pip install safetensors") from error
     try:
         # The file keeps no order, whatever this version of the package returns.
         return dict(sorted(load_file(path).items()))

@@ -217,9 +217,11 @@ def load_trained(record, out, data_dir):
         network = (record.started_from or {}).get("network")
         raise InputError(f"head {experiment.head!r} has no network of its own; it uses the features of {network}")
     if not path.is_file():
-        raise InputError(f"the network {path.name} is missing; run the experiment again to get it")
+        raise InputError(
+            f"the network {path.name} is missing; run the experiment again with --again (again=True) to get it"
+        )
     if record.network_sha256 not in (None, weights_checksum(path)):
-        raise InputError(f"the network {path.name} is not the one of the record; run the experiment again to get that")
+        raise InputError(f"the network {path.name} is not the one of the record; run the experiment with --again")
     network = load_network(path)
     logits = logits_network(network, len(record.class_names))
     return Trained(network, logits, dataset_of(record, data_dir))
@@ -247,7 +249,10 @@ def dataset_of(record, data_dir=None):
         options = data_dir, skip_unreadable, experiment.group_by
         dataset = load_dataset(experiment.dataset, experiment.image_size, *options)
     if dataset.source["sha256"] != record.source["sha256"]:
-        raise InputError("the images are not those that the record was measured on: their checksum is another one")
+        raise InputError(
+            "the images are not those that the record was measured on: their checksum is another one; give the folder "
+            "or archive of those as --data-dir (data_dir)"
+        )
     return dataset
 
 

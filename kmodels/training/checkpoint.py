@@ -188,7 +188,7 @@ class Checkpoint(keras.callbacks.Callback):
             if not self._failed:
                 print(
                     f"\ncannot write the checkpoint {self.path}: {error.strerror or error}; training continues, and "
-                    "could be resumed from an earlier epoch only"
+                    f"could be resumed from an earlier epoch only; make space in {self.path.parent}"
                 )
             self._failed = True
         self._write_seconds = time.perf_counter() - start

@@ -252,7 +252,7 @@ def test_without_data_dir_tfds_prepares_it_in_our_cache(registered, tmp_path, mo
 def test_a_failing_download_is_one_clear_error(registered, tmp_path, monkeypatch):
     monkeypatch.setenv("KMODELS_CACHE", str(tmp_path))
     monkeypatch.setattr(registered, "fails", OSError("404 Not Found\n\nmore"))
-    with pytest.raises(InputError, match=r"could not prepare in_code/big/1.0.0: OSError: 404 Not Found$"):
+    with pytest.raises(InputError, match=r"could not prepare in_code/big/1.0.0: OSError: 404 Not Found; .*--data-dir"):
         load_dataset("tfds:in_code")
     unreachable = {"http://127.0.0.1:9/a.zip": tfds.download.checksums.UrlInfo(size=1, checksum="0", filename="a.zip")}
     monkeypatch.setattr(registered, "url_infos", unreachable)

@@ -1,6 +1,7 @@
 """Exact copies of CIFAR as image files: compared with the published pixels, refused where they differ."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_other_images_than_those_of_the_set_are_refused_before_any_is_read(folde
 
 
 def test_a_copy_without_the_images_that_are_not_known_is_exact_and_says_what_is_missing(
-    folder, table, tmp_path, capsys
+    folder, table, tmp_path, capsys, monkeypatch
 ):
     lose_one(folder, table)
     experiment = Experiment(name="tests/exact", dataset="cifar10", model="mlp", epochs=1, batch_size=16)
@@ -153,7 +154,10 @@ def test_a_copy_without_the_images_that_are_not_known_is_exact_and_says_what_is_
     assert any("missing of the 28 published images: 1 (test/dog 1)" in note for note in record.source["notes"])
     assert "(the published data; missing images: 1)" in results_page([record], tmp_path / "out")
     capsys.readouterr()
-    assert cli.data("cifar10", data_dir=folder, verify=True) == 0
+    monkeypatch.setattr(sys, "argv", ["kmodels", "data", "verify", "cifar10", "--data-dir", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert "exact pixels, 27 of 28; missing: test/dog 1" in printed
     assert f"pixels_sha256 {record.source['pixels_sha256']}" in printed

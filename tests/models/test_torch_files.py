@@ -186,7 +186,7 @@ def test_safetensors_are_read_where_the_package_is_there(tmp_path, monkeypatch):
 def test_without_torch_the_message_says_what_to_install(tmp_path, monkeypatch):
     path = saved(tmp_path, tensors())
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "needs torch: pip install" in refusal(path)
+    assert "needs torch, which is not installed here: pip install" in refusal(path)
 
 
 def test_convert_takes_a_key_and_says_what_was_chosen_and_matched(tmp_path, monkeypatch, capsys):
