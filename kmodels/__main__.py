@@ -13,7 +13,7 @@ def main():
             from kmodels.cli import main as command
     except (Exception, SystemExit) as error:
         if for_doctor:
-            from kmodels.doctor import doctor
+            from kmodels.commands.doctor import doctor
 
             sys.exit(doctor(json="--json" in sys.argv))
         if isinstance(error, SystemExit):

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from kmodels.backend import check_backend
 from kmodels.command_line import tyro
-from kmodels.data_commands import data
-from kmodels.doctor import doctor
+from kmodels.commands.data import data
+from kmodels.commands.doctor import doctor
+from kmodels.commands.kaggle import KaggleCommand
+from kmodels.commands.photographs import evaluate, export, predict
+from kmodels.commands.rate import RateCommand
+from kmodels.commands.records import compare, features, gradcam, mistakes, show, tsne
+from kmodels.commands.run import RunCommand
+from kmodels.commands.train import TrainCommand
 from kmodels.errors import InputError, unknown
-from kmodels.kaggle_command import KaggleCommand
-from kmodels.photographs import evaluate, export, predict
-from kmodels.rate_command import RateCommand
-from kmodels.record_commands import compare, features, gradcam, mistakes, show, tsne
-from kmodels.run_command import RunCommand
 from kmodels.script import leave, parse_options, run_command
-from kmodels.train_command import TrainCommand
 
 Name = tyro.conf.Positional
 

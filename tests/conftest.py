@@ -23,13 +23,15 @@ sys.path.insert(0, str(ROOT))
 ONE_BACKEND = (
     "analysis/test_data_problems.py",
     "bench",
+    "commands/test_doctor.py",
+    "commands/test_kaggle.py",
+    "commands/test_run_command.py",
     "data/test_[!at]*.py",  # All but arrays of each framework and the streams of tfds.
     "data/test_archives.py",
     "faults/test_forged_records.py",
     "report",
     "test_cli.py",
     "test_compare.py",
-    "test_doctor.py",
     "test_experiment.py",
     "test_files.py",
     "test_names.py",
@@ -38,7 +40,6 @@ ONE_BACKEND = (
     "test_predictions.py",
     "test_records.py",
     "test_remedies.py",
-    "test_run_command.py",
     "test_script.py",
     "test_tracking.py",
 )

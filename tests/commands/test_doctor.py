@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from kmodels import cli
-from kmodels.doctor import datasets, page, probe
-from kmodels.doctor import machine as machines
-from kmodels.doctor.machine import Gpu, Machine, Probe
-from kmodels.doctor.traps import HINT, RISK, STOPS, TRAPS, find_problems
+from kmodels.commands.doctor import datasets, page, probe
+from kmodels.commands.doctor import machine as machines
+from kmodels.commands.doctor.machine import Gpu, Machine, Probe
+from kmodels.commands.doctor.traps import HINT, RISK, STOPS, TRAPS, find_problems
 
 GIB = 2**30
 H100 = Gpu("NVIDIA H100", (9, 0), 80 * GIB, 79 * GIB)

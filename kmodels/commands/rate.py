@@ -10,9 +10,9 @@ from typing import Annotated
 import tyro
 
 from kmodels.backend import check_backend, device_name
+from kmodels.commands.train import choose, given_settings, missing_weights, title
 from kmodels.errors import require
 from kmodels.script import setting_flags
-from kmodels.train_command import choose, given_settings, missing_weights, title
 
 # The images are the folder's, and the learning rate is what is looked for.
 WITHOUT = ("dataset", "learning_rate")

@@ -3,7 +3,7 @@
 import textwrap
 from dataclasses import asdict
 
-from kmodels.doctor.traps import HINT, LEVELS, RISK, STOPS, size, version_of
+from kmodels.commands.doctor.traps import HINT, LEVELS, RISK, STOPS, size, version_of
 from kmodels.text import clip, printable
 
 WIDTH, NAME = 80, 11

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from kmodels import Classifier, InputError, cli, read_records, train_command
-from kmodels.rate_command import RateCommand
-from kmodels.train_command import choose
+from kmodels import Classifier, InputError, cli, read_records
+from kmodels.commands import train as train_command
+from kmodels.commands.rate import RateCommand
+from kmodels.commands.train import choose
 
 
 def kmodels(monkeypatch, *arguments):
@@ -196,7 +197,7 @@ def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, ca
 
 
 def test_the_rate_of_the_second_stage_is_found_without_the_first(colours, monkeypatch):
-    monkeypatch.setattr("kmodels.train_command.can_start_pretrained", lambda: True)
+    monkeypatch.setattr("kmodels.commands.train.can_start_pretrained", lambda: True)
     command = RateCommand(folder=colours, frozen=(True,))
     experiment = command._experiment({"frozen": [True]})
     assert (experiment.model, experiment.init_from) == ("efficientnet_lite0", None)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodels.backend import BACKEND_IS_CHOSEN
-from kmodels.doctor.datasets import Found
+from kmodels.commands.doctor.datasets import Found
 from kmodels.packages import BACKENDS
 
 # Loading TensorFlow or PyTorch from a slow disk takes a minute; what takes longer than this waits for something.
@@ -137,7 +137,7 @@ class Machine:
 
 def describe():
     """The Machine that this is. Loads the backend in another process, which takes seconds."""
-    from kmodels.doctor.datasets import find_datasets
+    from kmodels.commands.doctor.datasets import find_datasets
 
     backend = os.environ.get("KERAS_BACKEND", "jax")
     requirements = _requirements()
@@ -190,7 +190,7 @@ def _requirements():
         try:
             lines = importlib.metadata.requires("kmodels")
         except importlib.metadata.PackageNotFoundError:
-            project = Path(__file__).parents[2] / "pyproject.toml"
+            project = Path(__file__).parents[3] / "pyproject.toml"
             lines = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
         wanted = [Requirement(line) for line in lines or ()]
     except (ImportError, OSError, KeyError, ValueError):
@@ -270,7 +270,8 @@ def _tensorflow_has_cuda():
 
 
 def _tensorflow_gpus():
-    code = f"import sys; sys.path[:] = {sys.path!r}; from kmodels.doctor import probe; probe.count_tensorflow_gpus()"
+    call = "from kmodels.commands.doctor import probe; probe.count_tensorflow_gpus()"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {call}"
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -326,7 +327,9 @@ def _probe(modules, seconds=SECONDS):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path, said = Path(folder) / "facts", Path(folder) / "said"
         # Packages are to be those of this process.
-        code = f"import sys; sys.path[:] = {sys.path!r}; from kmodels.doctor import probe; sys.exit(probe.run())"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from kmodels.commands.doctor import probe; sys.exit(probe.run())"
+        )
         command, ended = [sys.executable, "-c", code, str(path), *modules], ""
         # JAX would take most of a GPU's memory, which other programs may be using.
         environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}

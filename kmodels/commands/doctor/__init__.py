@@ -18,9 +18,9 @@ def doctor(*, json: bool = False) -> int:
     Args:
         json: print everything as one JSON object.
     """
-    from kmodels.doctor import page
-    from kmodels.doctor.machine import describe
-    from kmodels.doctor.traps import find_problems
+    from kmodels.commands.doctor import page
+    from kmodels.commands.doctor.machine import describe
+    from kmodels.commands.doctor.traps import find_problems
 
     if sys.stderr.isatty():
         print("loading the backend and training a tiny network ...", file=sys.stderr)

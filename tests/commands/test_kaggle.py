@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from kmodels import InputError, catalogue, cli, kernel, read_records
-from kmodels.kaggle_command import wheel
+from kmodels.commands.kaggle import wheel
 from kmodels.training.callbacks import time_limit
 
 CLIENT = """

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 import tyro
 
 import kmodels
-from kmodels import notebooks
 from kmodels.catalogue import PACKAGE, reports, select
+from kmodels.commands import kernel_notebook
 from kmodels.errors import InputError, require
 from kmodels.files import write_atomically
 
@@ -83,7 +83,7 @@ class KaggleCommand:
         folder = self.out / "kernel"
         content = self._notebook(modules, experiments)
         metadata = self._metadata(experiments)
-        write = notebooks.text if self.kind == "notebook" else notebooks.script
+        write = kernel_notebook.text if self.kind == "notebook" else kernel_notebook.script
         write_atomically(folder / metadata["code_file"], write(content))
         write_atomically(folder / "kernel-metadata.json", json.dumps(metadata, indent=2) + "\n")
         print(f"{folder}: {len(experiments)} experiments, {len(self.seeds)} seeds, {self.machine}")
@@ -119,11 +119,13 @@ class KaggleCommand:
 
     def _notebook(self, modules, experiments):
         of_one = [module for module in modules if set(experiments) <= set(module.EXPERIMENTS)]
-        about = notebooks.about(of_one[0]) if of_one else "Experiments of several reports."
+        about = kernel_notebook.about(of_one[0]) if of_one else "Experiments of several reports."
         arguments = {"names": list(self.names), "seeds": list(self.seeds), "max_hours": self.max_hours}
         if self.smoke:
             arguments["smoke"] = True
-        return notebooks.notebook(self._title, about, experiments, arguments, self.backend, self.install or "kmodels")
+        return kernel_notebook.notebook(
+            self._title, about, experiments, arguments, self.backend, self.install or "kmodels"
+        )
 
     def _metadata(self, experiments):
         """The fields of kernel-metadata.json, as Kaggle's client reads them."""
