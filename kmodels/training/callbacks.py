@@ -177,7 +177,7 @@ def time_limit(hours):
     except KeyboardInterrupt as interrupt:
         if not over.is_set():
             raise
-        print(f"{hours:g} hours are over: {interrupt or 'no run was under way'}; resume goes on from there", flush=True)
+        print(f"{hours:g} hours are over: {interrupt or 'no run was under way'}", flush=True)
     finally:
         timer.cancel()
 
