@@ -24,7 +24,7 @@ ONE_BACKEND = (
     "analysis/test_data_problems.py",
     "bench",
     "commands/test_doctor.py",
-    "commands/test_kaggle.py",
+    "commands/test_kaggle_kernels.py",
     "commands/test_run_command.py",
     "data/test_[!at]*.py",  # All but arrays of each framework and the streams of tfds.
     "data/test_archives.py",

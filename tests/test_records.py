@@ -99,7 +99,7 @@ def test_what_is_no_record_is_named(tmp_path, content, message):
 def test_an_unknown_status_and_a_missing_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="status must be one of completed, diverged, interrupted, failed"):
         make(status="finished")
-    with pytest.raises(InputError, match="the results folder must exist"):
+    with pytest.raises(InputError, match="the results folder"):
         read_records(tmp_path / "none")
 
 

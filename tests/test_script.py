@@ -196,7 +196,7 @@ def test_the_settings_are_those_of_the_report():
         (["model4", "--optimizer", "sdg"], "error: unknown optimizer 'sdg'; did you mean sgd"),
         (["model4", "--learning-rat", "1"], "--learning-rate"),
         (["model4", "--epochs", "1.5"], "invalid literal for int"),
-        (["model4", "--figures"], "error: the results folder must exist. Received: 'results'"),
+        (["model4", "--figures"], "error: the results folder (--out, out=) must exist. Received: 'results'"),
         (["model5", "--model-options", "dropout=0.3"], "model 'model5' has no option 'dropout'; it has: none"),
         (["model4", "--model-options", "dropout"], "model options must be written as NAME=VALUE. Received: 'dropout'"),
         (["model4", "--model", "nowhere:network"], "cannot import nowhere"),
