@@ -137,6 +137,22 @@ def deterministic():
     return config.is_op_determinism_enabled()
 
 
+def import_keras_alone():
+    """Imports Keras without scikit-learn and matplotlib, for a command that uses neither through Keras.
+
+    Keras imports both where it finds them, for its wrappers and galleries: a third of the time of a first prediction.
+    """
+    if "keras" in sys.modules:
+        return
+    hidden = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def keep_compiled():
     """Makes JAX keep what it compiles under the cache folder, unless the user chose one (JAX_COMPILATION_CACHE_DIR)."""
     if _backend() != "jax":

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kmodels.backend import check_backend
+from kmodels.backend import check_backend, import_keras_alone
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder
 from kmodels.data.progress import progress
@@ -49,6 +49,7 @@ def predict(
     require(top >= 1, "top must be at least 1", top)
     require(images, f"give images, files or folders: kmodels predict {file} IMAGES...", None)
     files, total = _files(images)
+    import_keras_alone()
     from kmodels.classifier import Classifier
 
     classifier = Classifier(file, class_names)

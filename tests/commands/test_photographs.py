@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -115,3 +116,17 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
         "cnn_grad_cam.png",
         "cnn_grad_cam_layers.png",
     ]
+
+
+def test_predict_waits_for_no_library_that_it_does_not_use(colours):
+    network, folder = colours
+    code = (
+        "import sys\nfrom kmodels.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'sklearn', 'matplotlib'} & set(sys.modules)))\n"
+        "    import matplotlib.figure, sklearn.svm"
+    )
+    image = next(folder.rglob("*.png"))
+    done = subprocess.run([sys.executable, "-c", code, "predict", network, image], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
