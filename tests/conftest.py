@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # Experiment files and the tests that start them are run from the checkout, not from an installed package.
 sys.path.insert(0, str(ROOT))
 # Tested on JAX alone, for nothing in them depends on the backend: contenders of the benchmark choose theirs themselves,
-# and commands are made of what the other tests try on each (.ci/run starts every experiment on each too).
+# and commands are made of what the other tests try on each (.ci/run tries every experiment on JAX, some on the others).
 ONE_BACKEND = (
     "analysis/test_data_problems.py",
     "bench",

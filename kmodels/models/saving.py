@@ -187,7 +187,7 @@ def _initialized_by_numpy():
 
     def numpys(layer, shape=None, initializer=None, *arguments, **options):
         if threading.get_ident() == thread:
-            chosen = known.get(initializer or "glorot_uniform")
+            chosen = known.get("glorot_uniform" if initializer is None else initializer)
             if isinstance(chosen, (*zeros, known.Ones)):
                 initializer = np.ones if isinstance(chosen, known.Ones) else np.zeros
         return add_weight(layer, shape, initializer, *arguments, **options)

@@ -1,4 +1,4 @@
-"""kmodels doctor: each trap on a machine that is made up, and the command on this one."""
+"""kmodels doctor: each trap on a simulated machine, and the command on this one."""
 
 import json
 import os

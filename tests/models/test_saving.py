@@ -161,7 +161,7 @@ def test_a_network_with_operations_between_its_layers_is_saved_from_half_precisi
 
 @keras.saving.register_keras_serializable(package="tests")
 class Thirds(layers.Layer):
-    """Its one weight is in no file: each network that is built sets it anew."""
+    """Its one weight is in no file: each network sets it when it is built."""
 
     def build(self, shape):
         self.share = self.add_weight(shape=(), initializer=keras.initializers.Constant(1 / 3), trainable=False)
