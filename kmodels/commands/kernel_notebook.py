@@ -16,7 +16,8 @@ wheels = sorted(glob.glob(f"{os.environ.get('KAGGLE_INPUT', '/kaggle/input')}/**
 if wheels or importlib.util.find_spec("kmodels") is None:
     source = ["--no-index", wheels[-1]] if wheels else [ADDRESS]
     options = ["-q", "--no-deps", "--force-reinstall"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, *source], check=True)"""
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *source], check=True)
+    importlib.invalidate_caches()"""
 
 RUN = """import os
 
