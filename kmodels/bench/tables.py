@@ -97,9 +97,9 @@ def of_photographs(measured):
     shared = median(1 / (1 + m / d) for m, d in zip(rates["memory"], rates["decoding"], strict=True))
     return (
         f"files {files:,.1f} images/s, {beside:.2f} of Keras' predict on pixels in memory (decoding alone "
-        f"{median(rates['decoding']):,.0f}: {shared:.2f} if both take turns); first prediction of a process {median(measured['first']):.1f} s; logistic "
-        f"regression on the features of {head['images']:,} photographs {head['seconds']:.0f} s, of which one pass of "
-        f"the network takes {head['pass_seconds']:.0f} s"
+        f"{median(rates['decoding']):,.0f}: {shared:.2f} if both take turns); first prediction of a process "
+        f"{median(measured['first']):.1f} s; logistic regression on the features of {head['images']:,} photographs "
+        f"{head['seconds']:.0f} s, of which one pass of the network takes {head['pass_seconds']:.0f} s"
     )
 
 
