@@ -81,13 +81,13 @@ def _names(folder):
 
 def _tests():
     """{name: function from a Listed to the dataset's path there, or None}."""
-    from kmodels.data import eurosat, exact_copy, intel_scenes, stl10_5, tfds_sets
+    from kmodels.data import cifar_python, eurosat, exact_copy, intel_scenes, stl10_5, tfds_sets
 
     def archive_of(archives, folder):
         return next((folder.path / archive.name for archive in archives if archive.name in folder.files), None)
 
     def cifar(name, folder):
-        found = archive_of(tfds_sets.archives(name), folder)
+        found = archive_of(tfds_sets.archives(name), folder) or cifar_python.unpacked_folder(name, folder.path)
         if found or not set(exact_copy.PARTS) <= set(folder.folders):
             return found
         classes = set(exact_copy.published(name)["train"])
