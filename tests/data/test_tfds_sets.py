@@ -237,6 +237,9 @@ def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed
     from kmodels.data.batches import stream_batches
 
     dataset = load_dataset("cifar10", data_dir=archive.parent)
+    batches, steps = stream_batches(dataset, 26, 0, epochs=1)
+    assert steps == 3
+    assert [len(labels) for _, labels in batches.as_numpy_iterator()] == [26, 26, 26]
 
     def epochs(seed):
         batches, steps = stream_batches(dataset, 32, seed, epochs=2)
