@@ -120,6 +120,8 @@ def _why_open(verdict):
         return "a run diverged"
     if verdict.seeds < 2:
         return "how many seeds would decide cannot be said from one"
+    if any(finding.low is None for finding in findings):
+        return "how many seeds would decide cannot be said from two equal numbers"
     needed = verdict.seeds_needed
     if needed is None:
         return "how many seeds would decide cannot be said: a number is at the edge of what was claimed"

@@ -157,6 +157,8 @@ def test_how_many_seeds_would_decide_cannot_always_be_said():
     one_seed = judged(beats(ONE, TWO), records=(*runs(ONE, 0.60), *runs(TWO, 0.58)))
     assert (claim_tables.word(one_seed), one_seed.seeds_needed) == ("open at 1 seed", None)
     assert "from one" in claim_tables.reason(one_seed)
+    equal = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.5), *runs(TWO, 0.4, 0.4)))
+    assert (equal.seeds_needed, "two equal numbers" in claim_tables.reason(equal)) == (None, True)
     edge = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.75), *runs(TWO, 0.75, 0.5)))
     assert (edge.seeds_needed, "edge" in claim_tables.reason(edge)) == (None, True)
     many = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.6), *runs(TWO, 0.6, 0.499)))
