@@ -19,17 +19,18 @@ def input_folder():
     return Path(os.environ.get("KAGGLE_INPUT") or "/kaggle/input")
 
 
-def find_attached(name):
+def find_attached(name, top=None):
     """Where a dataset lies among the attached data.
 
     Args:
         name: "cifar10", "cifar100", "eurosat", "eurosat_small", "intel_scenes" or "stl10_5".
+        top: another folder to look in, and in the folders within it; None: that of all attached data.
 
     Returns:
         The Path of its folder or archive, as `data_dir` of `load_dataset`; None if there is none.
     """
     fits = _tests()[name]
-    for folder in _folders(input_folder()):
+    for folder in _folders(input_folder() if top is None else top):
         found = fits(folder)
         if found:
             return found
