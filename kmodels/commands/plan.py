@@ -32,6 +32,8 @@ def run_plan(arguments, selected, experiments, claims, changed):
         InputError: for flags that do not go together.
     """
     _check(arguments, changed)
+    # The quickstart belongs to who runs it.
+    selected = [one for one in selected if not one.name.startswith("quickstart/")] or selected
     planner = Planner(
         selected,
         claims,
@@ -55,7 +57,7 @@ def run_plan(arguments, selected, experiments, claims, changed):
 
 def _check(arguments, changed):
     hours = arguments.hours
-    require(arguments.plan, "--hours and --pending need --plan", arguments.hours)
+    require(arguments.plan, "--hours and --pending need --plan", {"hours": hours, "pending": arguments.pending})
     require(hours is None or hours > 0, "--hours must be above 0", hours)
     rule = "--seeds needs one or more numbers from 0 up"
     require(arguments.seeds and min(arguments.seeds) >= 0, rule, arguments.seeds)
