@@ -26,7 +26,6 @@ ONE = Experiment(
     dataset="synthetic",
     image_size=16,
     model="mlp",
-    model_options={"hidden": (8,)},
     augmentation="rotate_flip",
     epochs=1,
     batch_size=16,
@@ -154,20 +153,23 @@ def test_data_of_another_kind_are_no_reason_to_fail(tmp_path, seconds, capsys):
     assert "not here" in printed
 
 
-def test_estimates_are_from_records_of_the_experiment_else_of_the_network_else_measured(monkeypatch):
-    seconds = {"history": {"loss": (1.0,) * 4, "seconds": (60.0, 2.0, 2.0, 90.0)}, "backend": "jax"}
-    mine = record(ONE, **{**seconds, "history": {"loss": (1.0,) * 4, "seconds": (60.0, 2.0, 2.0, 2.0)}})
-    elsewhere = record(ONE, **{**seconds, "device": "another", "history": {"loss": (1.0,), "seconds": (0.1,)}})
+def test_estimates_are_from_records_of_the_experiment_else_of_the_network_else_measured():
+    mine = record(ONE, history={"loss": (1.0,) * 5, "seconds": (60.0, 2.0, 2.0, 2.0, 900.0)})
+    elsewhere = record(ONE, device="another", history={"loss": (1.0,) * 3, "seconds": (0.1,) * 3})
     data = Data(80, (16, 16, 3), 10)
     estimator = Estimator([mine, elsewhere], device_name(), "jax", measure=lambda experiment, data: 7.0)
     # Forty images took two seconds; here are eighty, ten times.
     found = estimator(replace(ONE, epochs=10), data)
     assert found.seconds - estimates.OVERHEAD == pytest.approx(2 / 40 * 80 * 10)
     assert found.basis == "1 record"
-    double = replace(TWO, model_options={"hidden": (16,)})
-    found = estimator(double, data)
+    small = replace(ONE, model="two_layer_net", model_options={"hidden": (8,)})
+    unknown = replace(small, model_options={"no_longer_there": 1})
+    others = [record(one, history=mine.history) for one in (small, unknown)]
+    found = Estimator(others, device_name(), "jax")(
+        replace(small, name=TWO.name, model_options={"hidden": (16,)}), data
+    )
     assert found.seconds - estimates.OVERHEAD == pytest.approx(2 / 40 * 80 * 2, rel=0.05)
-    assert "of mlp with other settings" in found.basis
+    assert found.basis == "1 record of two_layer_net with other settings"
     found = estimator(replace(ONE, name="tests/lenet", model="conv_net"), data)
     assert (found.seconds - estimates.OVERHEAD, found.basis) == (7.0 * 80, "measured in a few steps")
     assert Estimator([], device_name(), "jax")(ONE, data) is None
@@ -208,11 +210,30 @@ def test_without_hours_nothing_is_run_and_with_them_all_until_nothing_is_left(tm
     assert "Nothing" in capsys.readouterr().out
 
 
-def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(tmp_path, seconds, capsys):
+class EndsAtEpoch:
+    """Stands for threading.Timer: time is up at the end of epoch 3, however fast this machine is."""
+
+    daemon = cancel = start = lambda self: None
+
+    def __init__(self, seconds, end):
+        EndsAtEpoch.seconds, EndsAtEpoch.end = seconds, staticmethod(end)
+
+    @staticmethod
+    def on_epoch_end(callback, epoch, logs=None):
+        if epoch == 3:
+            EndsAtEpoch.end()
+
+
+def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(
+    tmp_path, seconds, capsys, monkeypatch, interruptible
+):
     long = replace(TWO, epochs=100_000)
-    seconds["tests/two"] = 1e-4
-    assert run_script("--plan", "--hours", 8 / 3600, "--seeds", 0, "--out", tmp_path, experiments=[long]) == 0
-    assert "hours are over" in capsys.readouterr().out
+    seconds["tests/two"] = 1e-5
+    monkeypatch.setattr("kmodels.training.callbacks.threading.Timer", EndsAtEpoch)
+    monkeypatch.setattr(StopOnNaN, "on_epoch_end", EndsAtEpoch.on_epoch_end)
+    assert run_script("--plan", "--hours", 0.5, "--seeds", 0, "--out", tmp_path, experiments=[long]) == 0
+    assert EndsAtEpoch.seconds == 1800
+    assert "0.5 hours are over" in capsys.readouterr().out
     assert [one.status for one in read_records(tmp_path).values()] == ["interrupted"]
     assert run_script("--plan", "--seeds", 0, "--out", tmp_path, experiments=[ONE, long]) == 0
     (first, second) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tests/")]

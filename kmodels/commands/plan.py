@@ -41,7 +41,8 @@ def run_plan(arguments, selected, experiments, claims, changed):
         arguments.out,
         arguments.data_dir,
         skip_unreadable=arguments.skip_unreadable,
-        longest=LONGEST if arguments.hours is None else arguments.hours,
+        # A run may be spread over several commands.
+        longest=max(LONGEST, arguments.hours or 0),
         others=experiments,
     )
     if arguments.hours is None:

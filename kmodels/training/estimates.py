@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.data.cache import cache_folder
+from kmodels.errors import InputError
 from kmodels.files import write_atomically
 
 # Batches of another size than this many times ours say little: small steps are dominated by what each one costs.
@@ -85,8 +86,9 @@ class Estimator:
             return statistics.median(same), _records(same)
         like = [record for record in self._records if _alike(record.experiment, experiment)]
         speeds = [
-            speed * self._multiply_adds(experiment, data) / self._multiply_adds(record.experiment, _data_of(record))
+            speed * self._multiply_adds(experiment, data) / work
             for record in like
+            if (work := self._multiply_adds(record.experiment, _data_of(record)))
             for speed in _speeds([record])
         ]
         if speeds:
@@ -114,9 +116,13 @@ class Estimator:
         return statistics.fmean(same) if same and experiment.patience is not None else experiment.epochs
 
     def _multiply_adds(self, experiment, data):
+        """Of the network of an experiment; 0 where that of an old record cannot be built any more."""
         key = (experiment.model, experiment.model_options, data.shape, data.classes)
         if key not in self._work:
-            self._work[key] = multiply_adds(_network(experiment, data))
+            try:
+                self._work[key] = multiply_adds(_network(experiment, data))
+            except InputError:
+                self._work[key] = 0
         return self._work[key]
 
 
