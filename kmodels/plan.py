@@ -21,7 +21,7 @@ from kmodels.errors import InputError
 from kmodels.experiment import OF_TRAINING, Experiment, Published
 from kmodels.records import read_records
 from kmodels.report.tables import changed_settings, on_published_data
-from kmodels.report.verdicts import KEPT, OPEN, judge
+from kmodels.report.verdicts import CONFIRMED, REFUTED, judge
 from kmodels.training.estimates import Data, Estimate, Estimator, measured_speed
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve
@@ -235,7 +235,7 @@ class _Making:
 
     def _take_for_claims(self, able):
         """Adds the runs for open claims: again and again the next seed of that claim for which it costs least."""
-        rounds = {claim.says: self._rounds(bounds, able) for claim, bounds in self._open_bounds().items()}
+        rounds = {claim.says: self._rounds(bounds, able) for claim, bounds in self._open().items()}
         while True:
             left = {}
             for says, waiting in rounds.items():
@@ -260,17 +260,8 @@ class _Making:
             rounds.append(list(dict.fromkeys(runs)))
         return rounds
 
-    def _open_bounds(self):
-        """{Claim: its bounds that are not known to be kept} of the claims that are open by the records that count."""
-        planner = self._planner
-        found = {claim: list(claim.bounds) for claim in planner.claims}
-        for verdict in judge(planner.claims, list(self._done.values())):
-            if verdict.outcome != OPEN:
-                found.pop(verdict.claim, None)
-            elif verdict.claim in found:
-                kept = [finding.bound for finding in verdict.findings if finding.outcome == KEPT]
-                found[verdict.claim] = [bound for bound in found[verdict.claim] if bound not in kept]
-        return found
+    def _open(self):
+        return open_bounds(self._planner.claims, list(self._done.values()))
 
     def _untaken(self, keys):
         """The runs that these still cost, with those whose networks they start from."""
@@ -346,6 +337,23 @@ class _Making:
             if record.status == "failed" and here and same and record.experiment.name == experiment.name:
                 return f"it failed here: {record.error}; to try it again, remove {record.stem}.json"
         return None
+
+
+def open_bounds(claims, records):
+    """What claims still need runs for: {Claim: its bounds that are not confirmed}, without the decided claims.
+
+    Args:
+        claims: Claims.
+        records: Records, on one set of images for each experiment.
+    """
+    found = {}
+    for claim, verdict in zip(claims, judge(claims, records), strict=True):
+        # On other images than the published ones a claim holds there, or not.
+        verdicts = (verdict, *verdict.elsewhere)
+        if not any(one.outcome in (CONFIRMED, REFUTED) for one in verdicts):
+            shown = [finding.bound for one in verdicts for finding in one.findings if finding.outcome == CONFIRMED]
+            found[claim] = [bound for bound in claim.bounds if bound not in shown]
+    return found
 
 
 def lacking_weights(experiment):

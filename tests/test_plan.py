@@ -227,7 +227,7 @@ class EndsAtEpoch:
 def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(
     tmp_path, seconds, capsys, monkeypatch, interruptible
 ):
-    long = replace(TWO, epochs=100_000)
+    long = replace(TWO, epochs=1000)
     seconds["tests/two"] = 1e-5
     monkeypatch.setattr("kmodels.training.callbacks.threading.Timer", EndsAtEpoch)
     monkeypatch.setattr(StopOnNaN, "on_epoch_end", EndsAtEpoch.on_epoch_end)

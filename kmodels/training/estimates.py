@@ -9,8 +9,10 @@ datasets keeps in a small file.
 import json
 import math
 import statistics
+import time
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from kmodels.data.cache import cache_folder
@@ -19,8 +21,9 @@ from kmodels.files import write_atomically
 
 # Batches of another size than this many times ours say little: small steps are dominated by what each one costs.
 LIKE_BATCH = 4
-# Epochs of so many steps; the first one compiles, and the fastest one counts: the device may do other work meanwhile.
-STEPS, EPOCHS = 4, 5
+# Epochs of so many steps. The first one compiles, and the fastest one counts: the device may do other work meanwhile.
+# After so many seconds no further epoch begins.
+STEPS, EPOCHS, LIMIT = 2, 8, 6.0
 # Fewer epochs than this have no median without the one that compiles.
 FOR_MEDIAN = 3
 # What loading, compiling and evaluating take at least, in seconds.
@@ -167,10 +170,24 @@ def measure_speed(experiment, data):
         epochs=EPOCHS,
         batch_size=experiment.batch_size,
         augmentation=open_augmentation(experiment),
+        callbacks=[_Stop()],
         keep="last",
         verbose=0,
     )
     return min(fitted.history["seconds"][1:]) / len(labels)
+
+
+class _Stop(keras.callbacks.Callback):
+    """Ends a measurement after LIMIT seconds, once an epoch was measured."""
+
+    async_safe = True
+
+    def on_train_begin(self, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch and time.perf_counter() - self._start > LIMIT:
+            self.model.stop_training = True
 
 
 def multiply_adds(network):
