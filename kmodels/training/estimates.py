@@ -6,6 +6,7 @@ with other settings, scaled by the multiply-adds of the network; a measurement o
 datasets keeps in a small file.
 """
 
+import functools
 import json
 import math
 import statistics
@@ -66,7 +67,7 @@ class Estimator:
     def __init__(self, records, device, backend, measure=None):
         here = [record for record in records if (record.device, record.backend) == (device, backend)]
         self._records = [record for record in here if record.status != "failed" and record.devices == 1]
-        self._all, self._measure, self._work = list(records), measure, {}
+        self._all, self._measure = list(records), measure
 
     def __call__(self, experiment, data):
         """The Estimate of a run; None where there is nothing to estimate it from."""
@@ -89,9 +90,9 @@ class Estimator:
             return statistics.median(same), _records(same)
         like = [record for record in self._records if _alike(record.experiment, experiment)]
         speeds = [
-            speed * self._multiply_adds(experiment, data) / work
+            speed * _work(experiment.model, experiment.model_options, data._replace(images=0)) / work
             for record in like
-            if (work := self._multiply_adds(record.experiment, _data_of(record)))
+            if (work := _work(record.experiment.model, record.experiment.model_options, _data_of(record)))
             for speed in _speeds([record])
         ]
         if speeds:
@@ -118,15 +119,14 @@ class Estimator:
         ]
         return statistics.fmean(same) if same and experiment.patience is not None else experiment.epochs
 
-    def _multiply_adds(self, experiment, data):
-        """Of the network of an experiment; 0 where that of an old record cannot be built any more."""
-        key = (experiment.model, experiment.model_options, data.shape, data.classes)
-        if key not in self._work:
-            try:
-                self._work[key] = multiply_adds(_network(experiment, data))
-            except InputError:
-                self._work[key] = 0
-        return self._work[key]
+
+@functools.cache
+def _work(model, options, data):
+    """Multiply-adds of a network; 0 where that of an old record cannot be built any more."""
+    try:
+        return multiply_adds(_network(model, options, data))
+    except InputError:
+        return 0
 
 
 def measured_speed(device, backend):
@@ -163,7 +163,7 @@ def measure_speed(experiment, data):
     parts = (pixels, labels), (pixels[few], labels[few]), (pixels[few], labels[few])
     dataset = Dataset.from_arrays(*parts, class_names=names)
     with computing_in(resolve(experiment.precision)):
-        network = _network(experiment, data)
+        network = _network(experiment.model, experiment.model_options, data)
     fitted = train(
         network,
         dataset,
@@ -201,11 +201,12 @@ def multiply_adds(network):
     return max(total, 1)
 
 
-def _network(experiment, data):
+def _network(model, options, data):
+    """The network with random weights."""
     from kmodels.models import build_model
 
-    options = {name: value for name, value in experiment.model_options.items() if name != "weights"}
-    return build_model(experiment.model, data.shape, data.classes, **options)
+    options = {name: value for name, value in options.items() if name != "weights"}
+    return build_model(model, data.shape, data.classes, **options)
 
 
 def _what_decides(experiment):
@@ -222,7 +223,8 @@ def _alike(record, wanted):
 
 
 def _data_of(record):
-    return Data(record.source["counts"].get("train", 0), tuple(record.image_shape), len(record.class_names))
+    """What decides the work for one image of a record."""
+    return Data(0, tuple(record.image_shape), len(record.class_names))
 
 
 def _speeds(records):
