@@ -18,11 +18,11 @@ from kmodels.backend import device_name
 from kmodels.data.downloads import without_downloads
 from kmodels.data.here import check_here, data_dir_of
 from kmodels.errors import InputError
+from kmodels.estimates import Data, Estimate, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING, Experiment, Published
 from kmodels.records import read_records
 from kmodels.report.tables import changed_settings, on_published_data
 from kmodels.report.verdicts import CONFIRMED, REFUTED, judge
-from kmodels.training.estimates import Data, Estimate, Estimator, measured_speed
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve
 
@@ -30,7 +30,7 @@ from kmodels.training.precision import resolve
 LONGEST = 2.0
 # What keeps a run from being done here.
 MISSING, SLOW, BROKEN_RUN = "data", "slow", "failed"
-PUBLISHED, REST = "published numbers", "further seeds"
+PUBLISHED, REST = "published numbers", "the rest"
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 from test_records import make
 
-from kmodels import Published, catalogue, load_dataset, plan, read_records, run, script
+from kmodels import Published, catalogue, estimates, load_dataset, plan, read_records, run, script
 from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
+from kmodels.estimates import Data, Estimator
 from kmodels.experiment import Experiment
 from kmodels.plan import PUBLISHED, REST, Planner
 from kmodels.records import write_record
 from kmodels.report.claims import Claim, beats
 from kmodels.report.pending import PAGE, pending_text
-from kmodels.training import estimates
 from kmodels.training.callbacks import StopOnNaN
-from kmodels.training.estimates import Data, Estimator
 
 ONE = Experiment(
     name="tests/one",
@@ -150,7 +149,7 @@ def test_data_of_another_kind_are_no_reason_to_fail(tmp_path, seconds, capsys):
     assert run_script("--plan", "--data-dir", tmp_path, "--out", tmp_path, experiments=[ONE, wrong]) == 0
     printed = capsys.readouterr().out
     assert "tests/one" in printed
-    assert "not here" in printed
+    assert "cannot be done here" in printed
 
 
 def test_estimates_are_from_records_of_the_experiment_else_of_the_network_else_measured():
@@ -180,6 +179,10 @@ def test_a_run_that_may_stop_early_is_estimated_by_the_epochs_that_others_had():
     known = record(early, history={"loss": (1.0,) * 20, "seconds": (1.0,) * 20})
     found = Estimator([known], device_name(), "jax")(early, Data(40, (16, 16, 3), 10))
     assert found.seconds - estimates.OVERHEAD == pytest.approx(20)
+    # Without any, by those that the report had.
+    early = replace(early, name=TWO.name, published=Published(epochs=30))
+    found = Estimator([known], device_name(), "jax")(early, Data(40, (16, 16, 3), 10))
+    assert found.seconds - estimates.OVERHEAD == pytest.approx(30)
 
 
 def test_a_speed_is_measured_once(tmp_path, monkeypatch, capsys):

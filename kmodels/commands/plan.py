@@ -129,7 +129,7 @@ def _text(plan):
     for (experiment, seed), obstacle in plan.waiting.items():
         waiting.setdefault(obstacle.reason, {}).setdefault(experiment.name, []).append(seed)
     if waiting:
-        parts.append("not here:")
+        parts.append("\ncannot be done here:")
     for reason, experiments in waiting.items():
         names = shorten([f"{name} (seeds {' '.join(map(str, seeds))})" for name, seeds in experiments.items()], 3)
         parts.append(f"  {sum(map(len, experiments.values()))} runs: {reason}\n    {names}")

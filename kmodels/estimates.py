@@ -19,6 +19,7 @@ import numpy as np
 from kmodels.data.cache import cache_folder
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
+from kmodels.report.tables import changed_settings
 
 # Batches of another size than this many times ours say little: small steps are dominated by what each one costs.
 LIKE_BATCH = 4
@@ -111,13 +112,18 @@ class Estimator:
         ]
 
     def _epochs(self, experiment):
-        """How many epochs a run will have: where it may stop early, as many as those of this experiment had."""
+        """How many epochs a run will have: where it may stop early, as many as others of this experiment had."""
+        if experiment.patience is None:
+            return experiment.epochs
         same = [
             record.epochs_run
             for record in self._all
-            if record.status == "completed" and record.experiment.fingerprint == experiment.fingerprint
+            if record.status == "completed"
+            and record.experiment.name == experiment.name
+            and changed_settings(record.experiment, experiment).keys() <= {"precision"}
         ]
-        return statistics.fmean(same) if same and experiment.patience is not None else experiment.epochs
+        published = experiment.published and experiment.published.epochs
+        return statistics.fmean(same) if same else published or experiment.epochs
 
 
 @functools.cache
