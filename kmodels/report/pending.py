@@ -38,10 +38,9 @@ OTHERS = (
         "about three minutes",
     ),
 )
-ABOUT_COSTS = (
-    "Costs are estimated from records, scaled by images and the multiply-adds of the network, or else from a few "
-    "training steps. `DIR` has the data of each dataset in a folder of its name, as `DIR/cifar10/train/<class>/<file>`."
-)
+ABOUT_COSTS = """\
+Costs are estimated from records, scaled by images and the multiply-adds of the network, or else from a few training
+steps. `DIR` has the data of each dataset in a folder of its name, as `DIR/cifar10/train/<class>/<file>`."""
 
 
 def write_pending(planner):
