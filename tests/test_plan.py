@@ -14,6 +14,7 @@ from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimator
 from kmodels.experiment import Experiment
+from kmodels.locks import FileLock
 from kmodels.plan import PUBLISHED, REST, Planner
 from kmodels.records import write_record
 from kmodels.report.claims import Claim, beats
@@ -225,6 +226,20 @@ class EndsAtEpoch:
     def on_epoch_end(callback, epoch, logs=None):
         if epoch == 3:
             EndsAtEpoch.end()
+
+
+def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(tmp_path, seconds, capsys):
+    child = replace(TWO, init_from=ONE.name)
+    lock = tmp_path / ONE.name / "seed0.lock"
+    lock.parent.mkdir(parents=True)
+    arguments = ["--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path]
+    with FileLock(lock):
+        run_script(*arguments, experiments=(ONE, child, THREE))
+    assert [record.experiment.name for record in read_records(tmp_path).values()] == [THREE.name]
+    # What the other one recorded meanwhile counts.
+    run_script(*arguments, experiments=(ONE, child, THREE))
+    assert len(read_records(tmp_path)) == 3
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(

@@ -1,8 +1,13 @@
-"""`--plan`: shows a plan of measurements, does it for some hours, writes PENDING.md."""
+"""`--plan`: shows a plan of measurements, does it for some hours, writes PENDING.md.
 
+Several processes, on machines that share the results folder too, may do one plan: each takes what no other is at.
+"""
+
+import contextlib
 import sys
 
 from kmodels.errors import describe_error, require, shorten
+from kmodels.locks import FileLock, Timeout
 from kmodels.plan import LONGEST, Planner
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import aligned, published_against_measured
@@ -76,8 +81,11 @@ def _do(planner, arguments):
     try:
         with time_limit(arguments.hours):
             while runs := [run for run in planner.plan().runs if (run.experiment.name, run.seed) not in tried]:
-                print(f"\n{_progress(runs)}", flush=True)
-                outcome = _run(runs[0], planner, options)
+                with _free(runs, planner.out) as run:
+                    if run is None:
+                        break
+                    print(f"\n{_progress(runs, run)}", flush=True)
+                    outcome = _run(run, planner, options)
                 outcomes.append(outcome)
                 # Whatever came of it: a run that did not count would be planned for ever.
                 tried.add((outcome.experiment.name, outcome.seed))
@@ -91,6 +99,28 @@ def _do(planner, arguments):
         for line in failures(outcomes):
             print(f"error: {line}", file=sys.stderr)
     return outcomes
+
+
+@contextlib.contextmanager
+def _free(runs, out):
+    """A context with the first of the Runs that no other process is at, or None; no other takes it meanwhile."""
+    planned = {(run.experiment.name, run.seed) for run in runs}
+    for run in runs:
+        # The process that trains the network which it starts from may do it next.
+        if (run.experiment.init_from, run.seed) in planned:
+            continue
+        path = out / run.experiment.name / f"seed{run.seed}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        with contextlib.suppress(Timeout):
+            lock.acquire()
+            try:
+                yield run
+            finally:
+                path.unlink(missing_ok=True)
+                lock.release()
+            return
+    yield None
 
 
 def _run(run, planner, options):
@@ -114,11 +144,11 @@ def _run(run, planner, options):
     return outcome
 
 
-def _progress(runs):
+def _progress(runs, now):
     seconds = sum(run.seconds for run in runs)
     return (
-        f"plan: {len(runs)} runs, about {duration(seconds)}; now {runs[0].experiment.name}, seed {runs[0].seed}, about "
-        f"{duration(runs[0].seconds)}, {'resumed' if runs[0].begun else runs[0].why}"
+        f"plan: {len(runs)} runs, about {duration(seconds)}; now {now.experiment.name}, seed {now.seed}, about "
+        f"{duration(now.seconds)}, {'resumed' if now.begun else now.why}"
     )
 
 
