@@ -91,7 +91,7 @@ class Estimator:
             return statistics.median(same), _records(same)
         like = [record for record in self._records if _alike(record.experiment, experiment)]
         speeds = [
-            speed * _work(experiment.model, experiment.model_options, data._replace(images=0)) / work
+            speed * _work(experiment.model, experiment.model_options, Data(0, data.shape, data.classes)) / work
             for record in like
             if (work := _work(record.experiment.model, record.experiment.model_options, _data_of(record)))
             for speed in _speeds([record])
