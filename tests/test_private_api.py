@@ -58,8 +58,8 @@ def uses():
         for node in ast.walk(tree):
             names = []
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
-                # os._exit is public.
-                names = [node.attr] if node.attr not in {*own, "_exit"} else []
+                # os._exit and the methods of named tuples are public.
+                names = [node.attr] if node.attr not in {*own, "_exit", "_replace", "_fields", "_asdict"} else []
             elif isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             elif isinstance(node, ast.Import):

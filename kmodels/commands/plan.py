@@ -112,14 +112,17 @@ def _free(runs, out):
         path = out / run.experiment.name / f"seed{run.seed}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0)
-        with contextlib.suppress(Timeout):
+        try:
             lock.acquire()
-            try:
-                yield run
-            finally:
-                path.unlink(missing_ok=True)
-                lock.release()
-            return
+        except Timeout:
+            continue
+        try:
+            yield run
+        finally:
+            # Whoever gets the lock of the removed file finds the run recorded.
+            path.unlink(missing_ok=True)
+            lock.release()
+        return
     yield None
 
 
