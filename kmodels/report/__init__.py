@@ -1,7 +1,7 @@
 """Tables, pictures and pages of records.
 
 tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: the claims of a
-report, verdicts.py: whether they hold, claim_tables.py: verdicts in words; pictures.py: PNG files beside a record,
+report, verdicts.py: whether they hold, claim_tables.py: verdicts in words; pictures.py: pictures beside a record,
 network_pictures.py: those that need its network too; mistakes.py: which images are wrong; figures.py: figures of
 several runs; augmentation.py: examples of an augmentation policy; architecture.py: a network as a table or a drawing;
 page.py: one self-contained HTML page per report.

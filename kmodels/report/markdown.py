@@ -110,7 +110,7 @@ def results_page(records, out):
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         claims = Path(out) / report / CLAIMS
         parts += ["The claims of the report, and the verdicts on them:", claims.read_text()] if claims.is_file() else []
-        figures = sorted((Path(out) / report).glob("*.png"))
+        figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

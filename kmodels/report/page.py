@@ -1,13 +1,11 @@
 """One self-contained HTML page per report: results and published numbers, and every run with pictures and settings."""
 
 import base64
-import io
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-from PIL import Image
 
 from kmodels.components import load_component, source_digest
 from kmodels.errors import InputError, describe_error
@@ -124,11 +122,7 @@ def _untrained(record):
 
 
 def _embedded(path):
-    # PNG would make a page with many photographs too large to open.
-    buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "WEBP", quality=88)
-    return _data_url("webp", buffer.getvalue())
+    return _data_url("webp", path.read_bytes())
 
 
 def _data_url(kind, content):
