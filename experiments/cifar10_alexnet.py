@@ -18,7 +18,7 @@ GPU. The results are in results/README.md.
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
-from kmodels.report.claims import BEST_EPOCH, Bound, Claim, beats, lead_of_others
+from kmodels.report.claims import BEST_EPOCH, Bound, Claim, gains, lead_of_others
 from kmodels.report.figures import Curves
 
 BASELINE = Experiment(
@@ -69,10 +69,10 @@ FIGURES = (
 
 HARD = lead_of_others("cat", "bird", "dog")
 CLAIMS = (
-    Claim("AlexNet beats the basic network by about five percentage points.", (beats(ALEXNET_SGD, BASELINE, by=2.5),)),
+    Claim("AlexNet beats the basic network by about five percentage points.", (gains(ALEXNET_SGD, BASELINE, about=5),)),
     Claim(
         "Adam with dropout beats SGD by two to three percentage points.",
-        (beats(ALEXNET_ADAM_DROPOUT, ALEXNET_SGD, by=1.25),),
+        (gains(ALEXNET_ADAM_DROPOUT, ALEXNET_SGD, about=(2, 3)),),
     ),
     Claim(
         "Cat, bird and dog are the hard classes: every other one is easier.",

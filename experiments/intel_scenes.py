@@ -29,7 +29,16 @@ is one cell, repeated 36 times before the dense layers: such runs test the code 
 from dataclasses import replace
 
 from kmodels.experiment import Experiment, Published
-from kmodels.report.claims import PARAMETERS, Bound, Claim, beats, epochs_to, equals
+from kmodels.report.claims import (
+    PARAMETERS,
+    TEST_ACCURACY_OR_GUESSING,
+    Bound,
+    Claim,
+    beats,
+    epochs_to,
+    equals,
+    gains,
+)
 from kmodels.report.figures import Curves, Sweep
 
 
@@ -239,39 +248,45 @@ FIGURES = (
     Sweep("Test accuracy against dropout", "dropout", DROPOUT),
 )
 
-# Free choices, in percentage points: 3 above one in six is guessing; 12 of the published 24 are "strongly"; 3.5 are
-# "no clear difference", as published rates differ by up to 3.3; twice 1 % of AlexNet's parameters is "about".
+# Where the report says no number, the limits are its own differences, in percentage points. SGD depends "strongly" on
+# its rate if that matters more than which optimizer it is: the best SGD is 4.0 above Adam. Up to 3.3 (dropout 0.2
+# against none) make "no clear difference" between AlexNets, so as much may lie between two that are "as good". The two
+# ResNets may differ by 1, what counts as no cost where images are missing. Free choices: up to 3 above one in six is
+# guessing; "about" one per cent of AlexNet's parameters is less than two.
 CLAIMS = (
     Claim(
         "Adam at a rate of 0.03 collapses: to within three percentage points of guessing.",
-        (Bound(of=ADAM_3E2, most=19.7),),
+        (Bound(of=ADAM_3E2, measure=TEST_ACCURACY_OR_GUESSING, most=19.7),),
     ),
     Claim(
         "SGD depends strongly on its rate, and is the best of all at 0.03 for 150 epochs.",
         (
-            beats(SGD_3E2_150, SGD_1E3_150, by=12),
-            *(beats(SGD_3E2_150, other) for other in (ADAM, ADAMW, SGD_1E3, ADAM_3E2)),
+            beats(SGD_3E2_150, SGD_1E3_150, by=4.0),
+            *(beats(SGD_3E2_150, other) for other in (ADAM, ADAMW, SGD_1E3)),
+            beats(SGD_3E2_150, ADAM_3E2, measure=TEST_ACCURACY_OR_GUESSING),
         ),
     ),
-    Claim("Batch normalisation gains about 5.7 percentage points.", (beats(WITH_BN, WITHOUT_BN, by=2.85),)),
+    Claim("Batch normalisation gains about 5.7 percentage points.", (gains(WITH_BN, WITHOUT_BN, about=5.7),)),
     Claim(
         "With batch normalisation training converges faster.",
         (Bound(of=WITH_BN, over=WITHOUT_BN, measure=epochs_to(0.9), most=0),),
     ),
     Claim(
         "MobileNet, with about one per cent of the parameters, is as good as AlexNet.",
-        (equals(MOBILENET, ALEXNET, within=2), Bound(of=MOBILENET, measure=PARAMETERS, most=1.14)),
+        (equals(MOBILENET, ALEXNET, within=3.3), Bound(of=MOBILENET, measure=PARAMETERS, most=1.14)),
     ),
     Claim(
-        "Dropout rates of 0 to 0.8 make no clear difference: less than 3.5 percentage points.",
-        tuple(equals(dropped, DROPOUT[0], within=3.5) for dropped in DROPOUT[1:9]),
+        "Dropout rates of 0 to 0.8 make no clear difference: at most 3.3 percentage points.",
+        tuple(equals(dropped, DROPOUT[0], within=3.3) for dropped in DROPOUT[1:9]),
     ),
     Claim("A dropout rate of 0.9 hurts.", (beats(DROPOUT[0], DROPOUT[9]),)),
     Claim(
         "Keeping 30 % of one class, or 50 % of three, costs less than one percentage point.",
         tuple(Bound(of=FULL, over=thinned, most=1) for thinned in (CLASS2_30, FIRST3_50)),
     ),
-    Claim("Keeping 2 % of three classes costs about ten percentage points.", (beats(FULL, FIRST3_02, by=5),)),
+    Claim(
+        "Keeping 2 % of three classes costs about ten percentage points.", (gains(FULL, FIRST3_02, about=(9.4, 10)),)
+    ),
     Claim(
         "ResNet50 does as well frozen as fine-tuned.",
         (equals(RESNET50_FROZEN, RESNET50_FINETUNED, within=1),),

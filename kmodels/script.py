@@ -138,7 +138,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
         print(tables.experiment_list(selected))
         return 0
     if arguments.claims:
-        return _judge(selected, arguments.out, claims)
+        return _judge(selected, experiments, arguments.out, claims)
     check_backend()
     if arguments.deterministic:
         make_deterministic()
@@ -159,7 +159,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     elif claims:
         # They were judged by fewer records before.
         try:
-            _write_verdicts(selected, arguments.out, claims)
+            _write_verdicts(selected, experiments, arguments.out, claims)
         except InputError as error:
             print(f"claims were not judged again: {error}")
     if closing:
@@ -262,24 +262,30 @@ def _check_parents(selected, arguments):
             )
 
 
-def _judge(selected, out, claims):
+def _judge(selected, experiments, out, claims):
     """Prints what the records say of the claims about the selected experiments; writes that of their whole reports."""
-    from kmodels.report.claim_tables import text
+    from kmodels.report.claim_tables import report_text, together
 
     names = {experiment.name for experiment in selected}
     asked = {claim.says for claim in claims for bound in claim.bounds if names & set(bound.names)}
     require(asked, "--claims needs experiments that a claim is about", sorted(names))
-    for report, rows in _write_verdicts(selected, out, claims).items():
-        print(f"{report}\n\n{text([row for row in rows if row.claim in asked])}\n")
+    found = {
+        name: report.about(names, asked) for name, report in _write_verdicts(selected, experiments, out, claims).items()
+    }
+    for name, report in found.items():
+        print(f"{name}\n\n{report_text(report)}\n")
+    if len(found) > 1:
+        print(f"all reports\n\n{together(found.values()).summary}\n")
     return 0
 
 
-def _write_verdicts(selected, out, claims):
-    """Judges all claims of the reports of these experiments; returns as `write_claims` does."""
+def _write_verdicts(selected, experiments, out, claims):
+    """Writes verdicts on all claims of the reports of the selected experiments; returns {report: Report} of these."""
     from kmodels.report.claim_tables import write_claims
 
     reports = {experiment.name.split("/")[0] for experiment in selected}
-    return write_claims([claim for claim in claims if claim.report in reports], read_records(out).values(), out)
+    judged = write_claims(claims, experiments, read_records(out).values(), out, only=reports)
+    return {name: report for name, report in judged.items() if name in reports}
 
 
 def _draw(selected, arguments, figures, claims):

@@ -18,6 +18,11 @@ CONFIDENCE = 0.95
 POWER = 0.8
 
 
+def mean_difference(numbers):
+    """mean(first) - mean(second) of two lists of floats, or the mean of one."""
+    return statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
+
+
 def t_interval(numbers, confidence=CONFIDENCE):
     """The confidence interval of a mean (Student's t), or of the difference of two (Welch's).
 
@@ -34,7 +39,7 @@ def t_interval(numbers, confidence=CONFIDENCE):
         return None, None
     if all(len(set(side)) == 1 for side in numbers):
         # Two equal numbers say nothing about the spread.
-        value = _difference(numbers)
+        value = mean_difference(numbers)
         return (value, value) if fewest > 2 else (None, None)
     from scipy import stats
 
@@ -44,6 +49,92 @@ def t_interval(numbers, confidence=CONFIDENCE):
         test = stats.ttest_ind(*numbers, equal_var=False) if len(numbers) > 1 else stats.ttest_1samp(*numbers, 0)
     low, high = test.confidence_interval(confidence)
     return float(low), float(high)
+
+
+def t_p_value(numbers, value):
+    """The two-sided p-value of the test that goes with `t_interval`: that the mean, or the difference, is `value`.
+
+    Args:
+        numbers: as in `t_interval`, enough for an interval.
+        value: the hypothesis.
+    """
+    if all(len(set(side)) == 1 for side in numbers):
+        return float(mean_difference(numbers) == value)
+    from scipy import stats
+
+    first, *others = numbers
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        if others:
+            return float(stats.ttest_ind([x - value for x in first], *others, equal_var=False).pvalue)
+        return float(stats.ttest_1samp(first, value).pvalue)
+
+
+def holm(p_values):
+    """Holm's adjusted p-values: the chance that any true hypothesis is rejected stays below the level.
+
+    Args:
+        p_values: floats, of all hypotheses that are tested together.
+
+    Returns:
+        A list in the same order; reject where it is below the level.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    """
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
+def expected_interval(numbers, runs, confidence=CONFIDENCE):
+    """The interval of `t_interval` that so many runs on each side would give, if all is truly as measured.
+
+    Args:
+        numbers: one or two lists of at least two floats.
+        runs: two or more.
+        confidence: 0 to 1.
+
+    Returns:
+        (low, high).
+    """
+    value, variances = mean_difference(numbers), [statistics.variance(side) for side in numbers]
+    if not sum(variances):
+        return value, value
+    from scipy.stats import t
+
+    half = t.ppf((1 + confidence) / 2, (runs - 1) * _freedom(variances)) * math.sqrt(sum(variances) / runs)
+    return value - half, value + half
+
+
+def next_run_interval(numbers, confidence=CONFIDENCE):
+    """The prediction interval of one more run: a further number of the same kind lies in it so often.
+
+    Args:
+        numbers: floats, normally distributed.
+        confidence: 0 to 1.
+
+    Returns:
+        (low, high); (None, None) where there are fewer than two.
+
+    Source: mean ± t s sqrt(1 + 1/n), in Hahn and Meeker, Statistical Intervals, 1991.
+    """
+    if len(numbers) < 2:
+        return None, None
+    from scipy.stats import t
+
+    spread = statistics.stdev(numbers) * math.sqrt(1 + 1 / len(numbers))
+    half = t.ppf((1 + confidence) / 2, len(numbers) - 1) * spread
+    return statistics.fmean(numbers) - half, statistics.fmean(numbers) + half
+
+
+def sign_test(differences):
+    """The p-value of the exact sign test: that differences are as often above zero as below it; zeros do not count."""
+    from scipy.stats import binomtest
+
+    above, below = (sum(sign * number > 0 for number in differences) for sign in (1, -1))
+    return float(binomtest(above, above + below).pvalue) if above + below else 1.0
 
 
 def runs_needed(numbers):
@@ -58,11 +149,10 @@ def runs_needed(numbers):
     """
     from scipy.stats import t
 
-    difference, variances = _difference(numbers), [statistics.variance(side) for side in numbers]
+    difference, variances = mean_difference(numbers), [statistics.variance(side) for side in numbers]
     if not difference or not sum(variances):
         return None
-    # Welch's degrees of freedom with as many runs on each side, for each run after the first.
-    freedom = sum(variances) ** 2 / sum(variance**2 for variance in variances)
+    freedom = _freedom(variances)
     ratio = sum(variances) / difference**2
     runs = max(2, math.ceil(_normal_quantiles() ** 2 * ratio))
     while runs < ratio * sum(t.ppf((_upper(), POWER), (runs - 1) * freedom)) ** 2:
@@ -183,8 +273,9 @@ def unpaired_images_needed(accuracy_a, accuracy_b):
     return math.ceil(variances * (_normal_quantiles() / (accuracy_b - accuracy_a)) ** 2)
 
 
-def _difference(numbers):
-    return statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
+def _freedom(variances):
+    """Welch's degrees of freedom with as many runs on each side, for each run after the first."""
+    return sum(variances) ** 2 / sum(variance**2 for variance in variances)
 
 
 def _upper():

@@ -1,7 +1,8 @@
 """Tables, pictures and pages of records.
 
 tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: the claims of a
-report, verdicts.py: whether they hold, claim_tables.py: verdicts in words; pictures.py: pictures beside a record,
+report, verdicts.py: whether they hold, agreement.py: published beside measured
+numbers, claim_tables.py: both in words; pictures.py: pictures beside a record,
 network_pictures.py: those that need its network too; mistakes.py: which images are wrong; figures.py: figures of
 several runs; augmentation.py: examples of an augmentation policy; architecture.py: a network as a table or a drawing;
 page.py: one self-contained HTML page per report.
@@ -60,7 +61,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
             except InputError as error:
                 print(f"no figure '{figure.title}': {error}")
     of_report = [claim for claim in claims if claim.report == report]
-    judged = write_claims(of_report, everything, out).get(report, ())
+    judged = write_claims(of_report, experiments, everything, out).get(report)
     return [*paths, *pictures.values(), write_page(everything, out, folder / "index.html", pictures, judged)]
 
 

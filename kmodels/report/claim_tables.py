@@ -1,54 +1,142 @@
-"""Verdicts on claims, in words: for a terminal, for results/README.md and for the page of a report."""
+"""Verdicts on claims, and published beside measured numbers, in words: for a terminal, Markdown and pages."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.files import write_atomically
+from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
 from kmodels.report.markdown import CLAIMS, table
-from kmodels.report.verdicts import BROKEN, KEPT, OPEN, judge
+from kmodels.report.tables import aligned, percent
+from kmodels.report.verdicts import CONFIRMED, MOST_SEEDS, NOT_RUN, OPEN, REFUTED, count, judge
 
-VERDICTS = {
-    (KEPT, True): "confirmed",
-    (BROKEN, True): "refuted",
-    (OPEN, True): "open",
-    (KEPT, False): "holds there",
-    (BROKEN, False): "does not hold there",
-    (OPEN, False): "open there",
-}
+OUTCOMES = (CONFIRMED, REFUTED, OPEN, NOT_RUN)
+ELSEWHERE = {CONFIRMED: "holds there", REFUTED: "does not hold there", OPEN: "open there"}
+AGREEMENT_HEAD = ("experiment", "published %", "measured %", "difference", "one more run", "within", "images")
+OTHER_IMAGES = "On other images or with other settings, which neither confirm nor refute:"
+COMPARED = (
+    "Published minus measured test accuracy, on the published images with the listed settings. A report prints one "
+    'run: "one more run" is the 95 % prediction interval for a single further run. With fewer than '
+    f"{FEWEST_SEEDS} seeds it is unknown whether the published number, or one that is rounded to it, lies within."
+)
 
 
 class Row(NamedTuple):
-    """A verdict in words; `measured`, `expected` and `seeds` have an entry for each finding."""
+    """A verdict in words; `measured`, `expected` and `seeds` have an entry for each finding.
+
+    Attributes:
+        claim: the sentence.
+        verdict: as `word` returns.
+        why: as `reason` returns.
+        measured: numbers with their 95 % intervals.
+        expected: what was claimed, and the published number.
+        seeds: how many there were.
+        images: in words.
+        as_published: whether images and settings are the report's.
+    """
 
     claim: str
     verdict: str
+    why: str = ""
     measured: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     seeds: tuple[str, ...] = ()
     images: str = ""
+    as_published: bool = True
 
 
-def rows(claims, verdicts):
+class Report(NamedTuple):
+    """What the records say of one report, or of several.
+
+    Attributes:
+        verdicts: Verdicts, one for each claim.
+        experiments: Experiments, all of the report.
+        agreements: Agreements of those that were run.
+    """
+
+    verdicts: tuple
+    experiments: tuple
+    agreements: tuple
+
+    @property
+    def rows(self):
+        """Rows of its verdicts."""
+        return rows(self.verdicts)
+
+    def about(self, names, claims):
+        """The part of it about some experiments.
+
+        Args:
+            names: of experiments.
+            claims: sentences.
+        """
+        return Report(
+            tuple(verdict for verdict in self.verdicts if verdict.claim.says in claims),
+            tuple(one for one in self.experiments if one.name in names),
+            tuple(one for one in self.agreements if one.experiment.name in names),
+        )
+
+    @property
+    def summary(self):
+        """What it comes to, in two sentences."""
+        return f"{counts_text(count(self.verdicts))} {agreement_text(summarise_agreement(*self[1:]))}"
+
+
+def word(verdict):
+    """A Verdict in a word or two: "confirmed", "refuted", "open at 3 seeds", "not run"; elsewhere "holds there"."""
+    if not verdict.as_published:
+        return ELSEWHERE[verdict.outcome]
+    return f"open at {_seeds_text(verdict.seeds)}" if verdict.outcome == OPEN else verdict.outcome
+
+
+def reason(verdict):
+    """What a Verdict's word leaves out, in words: how many seeds would decide, what refutes it; "" where nothing."""
+    if verdict.outcome == OPEN:
+        return _why_open(verdict)
+    if verdict.outcome != REFUTED:
+        return ""
+    broken = [finding for finding in verdict.findings if finding.outcome == REFUTED]
+    if len(verdict.claim.bounds) > 1:
+        return f"{len(broken)} of {len(verdict.claim.bounds)} comparisons refuted"
+    (finding,) = broken
+    if finding.bound.gain and finding.low > 0:
+        size = "larger" if finding.value > finding.bound.most else "smaller"
+        return f"there is a gain, but a {size} one than claimed"
+    return ""
+
+
+def _why_open(verdict):
+    missing = len(verdict.claim.bounds) - len(verdict.findings)
+    if missing:
+        return f"{missing} of {len(verdict.claim.bounds)} comparisons not run"
+    findings = [finding for finding in verdict.findings if finding.outcome == OPEN]
+    if any(finding.diverged for finding in findings):
+        return "a run diverged"
+    if verdict.seeds < 2:
+        return "how many seeds would decide cannot be said from one"
+    needed = verdict.seeds_needed
+    if needed is None:
+        return "how many seeds would decide cannot be said: a number is at the edge of what was claimed"
+    return f"{f'more than {MOST_SEEDS}' if needed == math.inf else f'about {needed}'} seeds would decide"
+
+
+def rows(verdicts):
     """Verdicts in words.
 
     Args:
-        claims: Claims, in the order of the rows.
-        verdicts: Verdicts on them, from `judge`.
+        verdicts: Verdicts, from `judge`.
 
     Returns:
-        A Row for each verdict, and one for each claim that was not measured.
+        A Row for each verdict, followed by those elsewhere.
     """
-    found = []
-    for claim in claims:
-        judged = [verdict for verdict in verdicts if verdict.claim is claim]
-        for verdict in judged:
-            columns = [(_measured(one), _expected(one.bound), _seeds(one)) for one in verdict.findings]
-            word = VERDICTS[verdict.outcome, verdict.as_published]
-            found.append(Row(claim.says, word, *zip(*columns, strict=True), verdict.images))
-        if not judged:
-            found.append(Row(claim.says, "not measured"))
-    return found
+    return [_row(one) for verdict in verdicts for one in (verdict, *verdict.elsewhere)]
+
+
+def _row(verdict):
+    columns = [(_measured(one), _expected(one.bound), _seeds(one)) for one in verdict.findings]
+    numbers = zip(*columns, strict=True) if columns else ((), (), ())
+    return Row(verdict.claim.says, word(verdict), reason(verdict), *numbers, verdict.images, verdict.as_published)
 
 
 def text(judged):
@@ -58,37 +146,148 @@ def text(judged):
         if row.claim != previous:
             lines.append(row.claim)
             previous = row.claim
-        lines.append(f"  {row.verdict}{f': {row.images}' if row.images else ''}")
+        verdict = "; ".join(filter(None, (row.verdict, row.why)))
+        lines.append(f"  {verdict}{f': {row.images}' if row.images else ''}")
         for measured, expected, seeds in zip(row.measured, row.expected, row.seeds, strict=True):
             lines.append(f"    {measured}; expected: {expected}; seeds: {seeds}")
     return "\n".join(lines)
 
 
 def markdown(judged):
-    """Rows as a table."""
-    head = ("claim", "verdict", "measured, with 95 % interval", "expected", "seeds", "images")
-    return table(
-        [head, *(tuple(part if isinstance(part, str) else "<br>".join(part) for part in row) for row in judged)]
+    """Rows as tables: the verdicts, and below them what was found elsewhere."""
+    head = ("claim", "verdict", "", "measured, with 95 % interval", "expected", "seeds", "images")
+    proper, elsewhere = ([row for row in judged if row.as_published is wanted] for wanted in (True, False))
+    parts = [_rows_table(head, proper)]
+    if elsewhere:
+        parts += [OTHER_IMAGES, _rows_table(head, elsewhere)]
+    return "\n\n".join(parts)
+
+
+def _rows_table(head, judged):
+    cells = [tuple(part if isinstance(part, str) else "<br>".join(part) for part in row[:-1]) for row in judged]
+    return table([head, *cells])
+
+
+def agreement_rows(found):
+    """Agreements in words, a tuple for each in the order of AGREEMENT_HEAD."""
+    return [
+        (
+            one.experiment.name.split("/", 1)[-1],
+            percent(one.published),
+            _mean(one),
+            "-" if one.difference is None else f"{100 * one.difference:+.2f}",
+            "-" if one.low is None else f"{percent(max(0, one.low))} to {percent(min(1, one.high))}",
+            {None: "unknown", True: "yes", False: "no"}[one.within],
+            one.images,
+        )
+        for one in found
+    ]
+
+
+def _mean(one):
+    spread = "" if one.spread is None else f" ± {percent(one.spread)}"
+    diverged = f", {one.diverged} diverged" if one.diverged else ""
+    return f"{percent(one.mean)}{spread} (n={one.seeds}{diverged})"
+
+
+def counts_text(counts):
+    """Counts as a sentence."""
+    return (
+        f"Claims: {counts.confirmed} confirmed, {counts.refuted} refuted, {counts.open} open, {counts.not_run} not run."
     )
 
 
-def write_claims(claims, records, out):
-    """Judges the claims of one or several reports, and writes a table for each, `<out>/<report>/claims.md`.
+def agreement_text(summary):
+    """An AgreementSummary as a sentence or two."""
+    if not summary.measured:
+        return f"None of {summary.published} published numbers was measured again."
+    sides = f"{summary.above} above the measured mean, {summary.below} below (sign test: p = {summary.p:.2g})"
+    return (
+        f"Reproduced {summary.within} of {summary.judged} published numbers with {FEWEST_SEEDS} seeds or more. "
+        f"Of {summary.published} published numbers {summary.measured} were measured again: {sides}."
+    )
+
+
+def report_text(report):
+    """A Report for a terminal: verdicts, published beside measured numbers, and what they come to."""
+    parts = [text(report.rows)]
+    if report.agreements:
+        parts.append(aligned([AGREEMENT_HEAD, *agreement_rows(report.agreements)], right=(1, 2, 3, 4)))
+    return "\n\n".join([*parts, report.summary])
+
+
+def report_markdown(report):
+    """The same as Markdown."""
+    parts = [report.summary, markdown(report.rows)]
+    if report.agreements:
+        parts += [COMPARED, table([AGREEMENT_HEAD, *agreement_rows(report.agreements)], right=(1, 2, 3, 4))]
+    return "\n\n".join(parts)
+
+
+def judge_reports(claims, experiments, records):
+    """Judges the claims of one or several reports and compares their published numbers.
 
     Args:
         claims: Claims.
-        records: Records; those of other reports are ignored.
-        out: the results folder.
+        experiments: Experiments as the reports list them; those of other reports than the claims' are left out.
+        records: Records, of any experiments.
 
     Returns:
-        {report: [Row]}.
+        {report: Report}.
     """
-    by_report = {}
-    for claim in claims:
-        by_report.setdefault(claim.report, []).append(claim)
-    judged = {report: rows(of_report, judge(of_report, records)) for report, of_report in by_report.items()}
-    for report, found in judged.items():
-        write_atomically(Path(out) / report / CLAIMS, markdown(found) + "\n")
+    records, found = list(records), {}
+    for name in dict.fromkeys(claim.report for claim in claims):
+        listed = tuple(one for one in experiments if one.name.startswith(f"{name}/"))
+        verdicts = judge([claim for claim in claims if claim.report == name], records)
+        found[name] = Report(tuple(verdicts), listed, tuple(agreements(listed, records)))
+    return found
+
+
+def together(reports):
+    """One Report of several."""
+    reports = list(reports)
+    return Report(*(tuple(item for report in reports for item in report[index]) for index in range(3)))
+
+
+def overview_rows(reports):
+    """What several reports come to, as rows of a table with a head and a total.
+
+    Args:
+        reports: {report: Report}.
+    """
+    rows = [("report", "claims", *OUTCOMES, "published numbers", "measured", "judged", "reproduced")]
+    for name, report in {**reports, "all": together(reports.values())}.items():
+        summary = summarise_agreement(report.experiments, report.agreements)
+        numbers = (*count(report.verdicts), summary.published, summary.measured, summary.judged, summary.within)
+        rows.append((name, str(len(report.verdicts)), *map(str, numbers)))
+    return rows
+
+
+def overview_markdown(reports):
+    """The rows of `overview_rows` as a table, and what all reports come to."""
+    rows = overview_rows(reports)
+    return "\n\n".join((together(reports.values()).summary, table(rows, right=range(1, len(rows[0])))))
+
+
+def write_claims(claims, experiments, records, out, only=None):
+    """Writes `<out>/<report>/claims.md` for each report, with verdicts and published beside measured numbers.
+
+    Where the claims are of several reports, what they come to together is written to `<out>/claims.md`.
+
+    Args:
+        claims, experiments, records: as in `judge_reports`.
+        out: the results folder.
+        only: names of the reports whose files are written; None: all.
+
+    Returns:
+        {report: Report}.
+    """
+    judged = judge_reports(claims, experiments, records)
+    for name, report in judged.items():
+        if only is None or name in only:
+            write_atomically(Path(out) / name / CLAIMS, report_markdown(report) + "\n")
+    if len(judged) > 1:
+        write_atomically(Path(out) / CLAIMS, overview_markdown(judged) + "\n")
     return judged
 
 
@@ -118,7 +317,11 @@ def _expected(bound):
         None if number is None else f"{number:{sign if number else ''}g}" for number in (bound.least, bound.most)
     )
     expected = f"below {most}" if least is None else f"above {least}" if most is None else f"{least} to {most}"
-    published = [bound.measure.published(one.published) if one.published else None for one in bound.sides]
-    if None in published:
+    expected = f"a gain, of {expected}" if bound.gain else expected
+    if bound.published is None:
         return expected
-    return f"{expected} (published {published[0] - sum(published[1:]):{sign}.{bound.measure.digits}f})"
+    return f"{expected} (published {bound.published:{sign}.{bound.measure.digits}f})"
+
+
+def _seeds_text(seeds):
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"

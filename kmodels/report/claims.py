@@ -1,13 +1,15 @@
 """The claims of the reports, as values in the experiment files: `--claims` judges them (verdicts.py).
 
 A claim is one or more bounds. A bound says that a number of an experiment's runs, or the difference of that number
-between two experiments, lies between two values.
+between two experiments, lies between two values, or that a gain is of about a size.
 """
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from kmodels.experiment import Experiment
@@ -25,6 +27,7 @@ class Measure(NamedTuple):
         digits: after the decimal point, where it is shown.
         exact: whether it is the same for every seed.
         needs: fields of the experiment that must be as the report lists them, or the number means nothing.
+        of_diverged: the same of a Record that diverged; None: it has none, and what was claimed stays open.
     """
 
     says: str
@@ -33,6 +36,7 @@ class Measure(NamedTuple):
     digits: int = 2
     exact: bool = False
     needs: tuple[str, ...] = ()
+    of_diverged: Callable[[Record], float] | None = None
 
 
 def _percent(fraction):
@@ -58,6 +62,11 @@ TEST_ACCURACY = Measure(
     "test accuracy, %",
     lambda record: _percent(record.test.accuracy),
     lambda published: _percent(published.test_accuracy),
+)
+# For claims that a training fails: one that diverged does.
+TEST_ACCURACY_OR_GUESSING = TEST_ACCURACY._replace(
+    says="test accuracy, %, with guessing for runs that diverged",
+    of_diverged=lambda record: 100 / len(record.class_names),
 )
 FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _percent(by_shots(record)["few"]))
 GENERALISATION_GAP = Measure(
@@ -113,6 +122,7 @@ class Bound:
         over: the experiment whose number is subtracted; None: none.
         measure: what is measured.
         least, most: the values between which the number must lie; None: no limit.
+        gain: whether they are the claimed size of a gain, see `gains`.
     """
 
     of: Experiment
@@ -120,6 +130,7 @@ class Bound:
     measure: Measure = TEST_ACCURACY
     least: float | None = None
     most: float | None = None
+    gain: bool = False
 
     @property
     def sides(self):
@@ -131,13 +142,36 @@ class Bound:
         """The names of those experiments."""
         return [one.name for one in self.sides]
 
+    @property
+    def published(self):
+        """The number, or the difference, that the report prints; None where it prints none."""
+        numbers = [one.published and self.measure.published(one.published) for one in self.sides]
+        return None if None in numbers else numbers[0] - sum(numbers[1:])
+
     def holds(self, low, high):
-        """Whether the interval from `low` to `high` lies between its values; zero is not above zero."""
-        return (self.least is None or self.least < low) and (self.most is None or high < self.most)
+        """Whether the interval from `low` to `high` shows it.
+
+        It does where it lies between the values; zero is not above zero. It shows a gain where it lies above zero and
+        reaches into the claimed size.
+        """
+        least, most = self._limits
+        if self.gain:
+            return low > 0 and low <= most and high >= least
+        return least < low and high < most
 
     def fails(self, low, high):
-        """Whether the interval from `low` to `high` lies outside its values."""
-        return (self.least is not None and high < self.least) or (self.most is not None and low > self.most)
+        """Whether the interval from `low` to `high` lies outside the values."""
+        least, most = self._limits
+        return high < least or low > most
+
+    def edge(self, value):
+        """The one of the values that a number is beyond; None where it is beyond none."""
+        least, most = self._limits
+        return least if value < least else most if value > most else None
+
+    @property
+    def _limits(self):
+        return -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
 
 
 def beats(winner, loser, *, by=0.0, measure=TEST_ACCURACY):
@@ -146,10 +180,36 @@ def beats(winner, loser, *, by=0.0, measure=TEST_ACCURACY):
     Args:
         winner: an Experiment.
         loser: an Experiment.
-        by: the difference must be larger than this; for "about x percentage points" in a report, half of x.
+        by: the difference must be larger than this.
         measure: what is compared.
     """
     return Bound(of=winner, over=loser, least=by, measure=measure)
+
+
+def rounded_to(printed):
+    """(low, high) of all numbers that are rounded to one that was printed: 4.5 and 5.5 of 5, 3.15 and 3.25 of 3.2.
+
+    Args:
+        printed: a float, or an integer. Zeros at its end are lost, so 78.0 is like 78.
+    """
+    number = Decimal(f"{printed:.6g}").normalize()
+    half = Decimal((0, (5,), min(number.as_tuple().exponent, 0) - 1))
+    return float(number - half), float(number + half)
+
+
+def gains(winner, loser, *, about):
+    """A Bound: one experiment has a higher test accuracy than another, by about so much.
+
+    >>> gains(M5, M1, about=(2, 5))
+
+    Args:
+        winner: an Experiment.
+        loser: an Experiment.
+        about: the claimed size in percentage points, above 0: a range, or a number as it is printed, which stands for
+            all that are rounded to it (5 for 4.5 to 5.5, 3.2 for 3.15 to 3.25).
+    """
+    least, most = about if isinstance(about, tuple) else rounded_to(about)
+    return Bound(of=winner, over=loser, least=least, most=most, gain=True)
 
 
 def equals(one, other, *, within):
@@ -158,7 +218,7 @@ def equals(one, other, *, within):
     Args:
         one: an Experiment.
         other: an Experiment.
-        within: percentage points by which they may differ.
+        within: percentage points by which they may differ: the equivalence margin.
     """
     return Bound(of=one, over=other, least=-within, most=within)
 

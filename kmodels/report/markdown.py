@@ -31,7 +31,7 @@ MARKERS = {
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
-# Of one report. Written by claim_tables.py, because only the experiment files know the claims.
+# Of one report, and of all. Written by claim_tables.py, because only the experiment files know the claims.
 CLAIMS = "claims.md"
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones (copies of a set as JPEG files, which are lossy, or parts of it) "
@@ -39,9 +39,12 @@ OTHER_PIXELS = (
 )
 HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
 CLAIMS_ARE_JUDGED = (
-    "A claim holds where the 95 % confidence interval over the seeds lies within its bounds, does not hold where it "
-    "lies outside, and is open otherwise; with one seed every claim is open. A claim of about x percentage points "
-    "needs more than half of x."
+    "A claim is confirmed where the 95 % confidence interval over the seeds lies within what it says, refuted where it "
+    "lies outside, and open otherwise; with one seed every claim is open. A gain of about x percentage points is "
+    "confirmed where the interval lies above 0 and contains x (or a number that is rounded to x, or part of a claimed "
+    "range), refuted where it does not contain x, and open where it contains both 0 and x. Where a claim makes several "
+    "comparisons, all must hold, and one that refutes it is corrected by Holm's method. Claims are not corrected for "
+    "the number of claims."
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "
@@ -99,6 +102,8 @@ def results_page(records, out):
     reports = _by_report(records)
     parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
     parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
+    overview = Path(out) / CLAIMS
+    parts += ["## Claims and published numbers", overview.read_text()] if overview.is_file() else []
     for report, summaries in reports.items():
         parts.append(f"## {report}")
         for (images, where, published_images), group in _by_images(summaries).items():
@@ -109,7 +114,14 @@ def results_page(records, out):
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         claims = Path(out) / report / CLAIMS
-        parts += ["The claims of the report, and the verdicts on them:", claims.read_text()] if claims.is_file() else []
+        parts += (
+            [
+                "The claims of the report, the verdicts on them, and published beside measured numbers:",
+                claims.read_text(),
+            ]
+            if claims.is_file()
+            else []
+        )
         figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]

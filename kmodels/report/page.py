@@ -13,7 +13,7 @@ from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
 from kmodels.records import summarise
-from kmodels.report import tables
+from kmodels.report import claim_tables, tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.mistakes import tables_path
 from kmodels.report.pictures import PICTURES, picture_path
@@ -22,7 +22,7 @@ from kmodels.report.pictures import PICTURES, picture_path
 WEIGHTS = ("weights",)
 
 
-def write_page(records, out, path, figures=None, claims=()):
+def write_page(records, out, path, figures=None, report=None):
     """Writes the page of these records.
 
     Args:
@@ -30,7 +30,7 @@ def write_page(records, out, path, figures=None, claims=()):
         out: the results folder; pictures found beside a record are shown.
         path: of the page.
         figures: {title: path of a picture} to show first.
-        claims: Rows of claim_tables.py.
+        report: a Report of claim_tables.py; None: its claims are not shown.
 
     Returns:
         The path.
@@ -47,7 +47,11 @@ def write_page(records, out, path, figures=None, claims=()):
         ),
         summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
         figures={title: _embedded(picture) for title, picture in (figures or {}).items()},
-        claims=claims,
+        claims=report.rows if report else (),
+        agreement=claim_tables.agreement_rows(report.agreements) if report else (),
+        agreement_head=claim_tables.AGREEMENT_HEAD,
+        compared=claim_tables.COMPARED,
+        came_to=report.summary if report else "",
         runs=[_run(record, out) for record in records],
         networks=_networks(records),
     )

@@ -1,35 +1,52 @@
-"""Verdicts on claims: one for each claim and each set of images, over the seeds.
+"""Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
-A bound is kept where the 95 % confidence interval over the seeds (Student's t; Welch's for a difference) lies between
-its values, and broken where it lies outside. Otherwise it is open, as it is with one seed or where a seed diverged.
+The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference):
+
+- A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
+  lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
+- A gain of about a size is confirmed where the interval lies above zero and reaches into the claimed size, refuted
+  where it misses the size (even if it lies above zero: then the direction holds and the size does not), and open where
+  it has both zero and the size in it.
+- A claim of several bounds is confirmed if all are. As each alone can prevent that, each is tested at the full level
+  (an intersection-union test). It is refuted if any bound is, and with many bounds one is soon missed by chance, so
+  what refutes is corrected by Holm's method. Claims are not corrected for the number of claims.
+- With one seed, and where a seed diverged, a bound is open; so are two equal numbers, which show no spread.
+
+Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
 setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
-import statistics
+import math
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.analysis.intervals import CONFIDENCE, t_interval
+from kmodels.analysis.intervals import CONFIDENCE, expected_interval, holm, mean_difference, t_interval, t_p_value
 from kmodels.experiment import OF_TRAINING
 from kmodels.report.claims import Bound, Claim
 from kmodels.report.tables import changed_settings, on_published_data, pixels_name, size_name
 
-KEPT, BROKEN, OPEN = "kept", "broken", "open"
+CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.
 OF_THE_IMAGES = ("dataset", "image_size", "subset")
+# The most seeds that `seeds_needed` looks at.
+MOST_SEEDS = 100
 
 
 class Finding(NamedTuple):
     """The outcome of a bound on one set of images.
 
     Attributes:
-        bound: a Bound.
-        seeds: how many completed runs; of two experiments the smaller number.
+        bound: a Bound; its `published` is what the report prints.
+        seeds: how many runs have the number; of two experiments the smaller number.
         diverged: how many further runs diverged.
         value: the mean, or the difference of means; None where all runs of an experiment diverged.
         low, high: the confidence interval; None where there is none.
-        outcome: KEPT, BROKEN or OPEN.
+        outcome: CONFIRMED, REFUTED or OPEN.
+        seeds_needed: where it is open, the smallest number of seeds (of each experiment) whose interval would decide,
+            if mean and spread are as measured; math.inf: more than MOST_SEEDS; None where that cannot be said: with
+            one seed, where a seed diverged, or where the number is at the edge of the bound.
+        p: that the bound holds (two-sided, against its edge); None where there is no interval.
     """
 
     bound: Bound
@@ -39,24 +56,40 @@ class Finding(NamedTuple):
     low: float | None
     high: float | None
     outcome: str
+    seeds_needed: float | None = None
+    p: float | None = None
 
 
 class Verdict(NamedTuple):
-    """The outcome of a claim on one set of images.
+    """The outcome of a claim.
 
     Attributes:
         claim: a Claim.
-        images: in words, with the settings that differ from the listed ones.
-        as_published: whether the images are those of the report, and all settings are as listed.
-        findings: one for each bound that was measured on them.
-        outcome: BROKEN where one finding is, KEPT where all bounds were found kept, OPEN otherwise.
+        outcome: CONFIRMED, REFUTED, OPEN or NOT_RUN. REFUTED where one finding is, CONFIRMED where all bounds are.
+        findings: one for each bound that was measured.
+        images: in words, with the settings that differ from the listed ones; "" where nothing was run.
+        as_published: whether the images are those of the report, and all settings as listed.
+        elsewhere: Verdicts on other images or with other settings, which neither confirm nor refute.
     """
 
     claim: Claim
-    images: str
-    as_published: bool
-    findings: tuple[Finding, ...]
     outcome: str
+    findings: tuple[Finding, ...] = ()
+    images: str = ""
+    as_published: bool = True
+    elsewhere: tuple = ()
+
+    @property
+    def seeds(self):
+        """Of the findings, the smallest number of seeds."""
+        return min((finding.seeds for finding in self.findings), default=0)
+
+    @property
+    def seeds_needed(self):
+        """Of its open findings, the largest number, as in Finding; None also where a bound was not measured."""
+        needed = [finding.seeds_needed for finding in self.findings if finding.outcome == OPEN]
+        missing = len(self.findings) < len(self.claim.bounds)
+        return None if missing or not needed or None in needed else max(needed)
 
 
 def judge(claims, records):
@@ -67,37 +100,90 @@ def judge(claims, records):
         records: Records, of any experiments.
 
     Returns:
-        A Verdict for each claim and each set of images on which one of its bounds was measured.
+        A Verdict for each claim, in the same order.
     """
-    settings = _by_setting(claims, records)
-    verdicts = []
-    for claim in claims:
-        for setting, runs in settings.items():
-            findings = tuple(filter(None, (_finding(bound, runs, len(claim.bounds)) for bound in claim.bounds)))
-            if findings:
-                outcome = _together([finding.outcome for finding in findings], len(claim.bounds))
-                verdicts.append(Verdict(claim, setting.words, setting.as_published, findings, outcome))
-    return verdicts
+    listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
+    settings = runs_by_setting(records, listed)
+    return [_verdict(claim, settings) for claim in claims]
+
+
+class Counts(NamedTuple):
+    """How many claims have each outcome."""
+
+    confirmed: int
+    refuted: int
+    open: int
+    not_run: int
+
+
+def count(verdicts):
+    """The Counts of Verdicts; what holds elsewhere does not count."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return Counts(*map(outcomes.count, (CONFIRMED, REFUTED, OPEN, NOT_RUN)))
+
+
+def _verdict(claim, settings):
+    found = []
+    for setting, runs in settings.items():
+        findings = [finding for bound in claim.bounds if (finding := _finding(bound, runs, len(claim.bounds)))]
+        if findings:
+            findings = _corrected(findings, len(claim.bounds))
+            outcome = _together([finding.outcome for finding in findings], len(claim.bounds))
+            found.append((setting, Verdict(claim, outcome, findings, setting.words, setting.as_published)))
+    proper = [one for one in found if one[0].as_published]
+    # The published images can be a copy of which some are missing: what has more runs counts, whatever it says.
+    proper.sort(key=lambda one: (len(one[1].findings), one[1].seeds, -one[0].missing), reverse=True)
+    rest = [verdict._replace(as_published=False) for _, verdict in proper[1:]]
+    rest += [verdict for setting, verdict in found if not setting.as_published]
+    return (proper[0][1] if proper else Verdict(claim, NOT_RUN))._replace(elsewhere=tuple(rest))
+
+
+def _corrected(findings, bounds):
+    """Findings that Holm's method leaves refuted, all others that are not confirmed being open."""
+    p_values = [1.0 if finding.p is None else finding.p for finding in findings]
+    # What was not run counts too, so that a claim is not judged more strictly before than after.
+    adjusted = holm(p_values + [1.0] * (bounds - len(findings)))
+    return tuple(
+        finding._replace(outcome=REFUTED, seeds_needed=None)
+        if finding.outcome == OPEN and p < 1 - CONFIDENCE
+        else finding
+        for finding, p in zip(findings, adjusted, strict=False)
+    )
 
 
 def _together(outcomes, bounds):
-    if BROKEN in outcomes:
-        return BROKEN
-    return KEPT if outcomes == [KEPT] * bounds else OPEN
+    if REFUTED in outcomes:
+        return REFUTED
+    return CONFIRMED if outcomes == [CONFIRMED] * bounds else OPEN
 
 
-class _Setting(NamedTuple):
-    """What runs must have in common to be compared; the checksum distinguishes images with the same name."""
+class Setting(NamedTuple):
+    """What runs must have in common to be compared; the checksum distinguishes images with the same name.
+
+    Attributes:
+        words: images and changed settings.
+        as_published: whether the images are those of the report, and all settings as listed.
+        sha256: of the images.
+        missing: how many of the published images are missing.
+    """
 
     words: str
     as_published: bool
     sha256: str
+    missing: int
 
 
-def _by_setting(claims, records):
-    """{_Setting: {experiment name: [Record]}}; of a seed's runs the newest completed one, or else diverged one."""
+def runs_by_setting(records, listed):
+    """Runs that can be compared; of a seed's runs the newest completed one, or else the newest diverged one.
+
+    Args:
+        records: Records; those of other experiments, and those neither completed nor diverged, are left out.
+        listed: {experiment name: Experiment as the report lists it}.
+
+    Returns:
+        {Setting: {experiment name: [Record]}}.
+    """
     records = [record for record in records if record.status in ("completed", "diverged")]
-    listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
     networks = {f"{Path(record.stem).name}.keras": record for record in records}
     found = {}
     for record in sorted(records, key=lambda record: (record.status == "completed", record.started)):
@@ -115,7 +201,9 @@ def _setting(record, listed, networks):
     images = _images(record)
     changes, as_listed = _changes(record, listed, networks)
     precision = [] if record.precision == "float32" else [record.precision]
-    return _Setting(", ".join([images, *precision, *changes]), as_listed, record.source["sha256"])
+    words = ", ".join([images, *precision, *changes])
+    missing = sum(record.source.get("missing", {}).values())
+    return Setting(words, as_listed, record.source["sha256"], missing)
 
 
 def _images(record):
@@ -153,33 +241,56 @@ def _changes(record, listed, networks):
 
 
 def _finding(bound, runs, bounds):
-    """The Finding of a bound; None where an experiment was not run, or not in a way that the bound can be judged.
+    """The Finding of a bound, before it is corrected for the number of bounds.
 
     Args:
         bound: a Bound.
         runs: {experiment name: [Record]} of one setting.
-        bounds: how many the claim has. One broken bound breaks the claim, so with several of them each needs a higher
-            confidence to count as broken (Bonferroni).
+        bounds: how many the claim has.
+
+    Returns:
+        None where an experiment was not run, or not in a way that the bound can be judged.
     """
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    completed = [[record for record in side if record.status == "completed"] for side in sides]
-    numbers = [[bound.measure.of(record) for record in side] for side in completed]
-    if any(number is None for side in numbers for number in side):
+    measured = [[_number(bound.measure, record) for record in side if _has_number(bound, record)] for side in sides]
+    if any(number is None for side in measured for number in side):
         return None
-    diverged = sum(len(side) for side in sides) - sum(len(side) for side in completed)
-    if not all(numbers):
+    diverged = sum(map(len, sides)) - sum(map(len, measured))
+    if not all(measured):
         return Finding(bound, 0, diverged, None, None, None, OPEN)
-    low, high = _interval(numbers, CONFIDENCE, bound.measure.exact)
-    value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if bound.over else 0)
-    outcome = OPEN
-    if low is not None and not diverged:
-        if bound.holds(low, high):
-            outcome = KEPT
-        elif bound.fails(*_interval(numbers, 1 - (1 - CONFIDENCE) / bounds, bound.measure.exact)):
-            outcome = BROKEN
-    return Finding(bound, min(map(len, numbers)), diverged, value, low, high, outcome)
+    seeds, value = min(map(len, measured)), mean_difference(measured)
+    low, high = (value, value) if bound.measure.exact else t_interval(measured)
+    if low is None or diverged:
+        return Finding(bound, seeds, diverged, value, low, high, OPEN)
+    if bound.holds(low, high):
+        return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
+    edge = bound.edge(value)
+    # Where every seed has the same number, a difference from the edge is no chance.
+    p = 1.0 if edge is None else 0.0 if low == high else t_p_value(measured, edge)
+    return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds), p)
+
+
+def _has_number(bound, record):
+    return record.status == "completed" or bound.measure.of_diverged is not None
+
+
+def _number(measure, record):
+    return measure.of(record) if record.status == "completed" else measure.of_diverged(record)
+
+
+def _seeds_needed(bound, numbers, bounds):
+    """As in Finding. What would refute one of several bounds is corrected by their number (Bonferroni's method)."""
+    value = mean_difference(numbers)
+    if not (bound.holds(value, value) or bound.fails(value, value)):
+        return None
+    strict = 1 - (1 - CONFIDENCE) / bounds
+    for seeds in range(min(map(len, numbers)) + 1, MOST_SEEDS + 1):
+        shown = bound.holds(*expected_interval(numbers, seeds))
+        if shown or bound.fails(*expected_interval(numbers, seeds, strict)):
+            return seeds
+    return math.inf
 
 
 def _tells(bound, run):
@@ -193,17 +304,3 @@ def _tells(bound, run):
     if not bound.over:
         return True
     return changed_settings(bound.of, bound.over).keys() <= changed_settings(*run).keys()
-
-
-def _interval(numbers, confidence, exact):
-    """The confidence interval of a mean, or of the difference of two; (None, None) where more runs are needed.
-
-    Args:
-        numbers: one or two lists.
-        confidence: 0 to 1.
-        exact: whether one run is enough.
-    """
-    if exact:
-        value = statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
-        return value, value
-    return t_interval(numbers, confidence)

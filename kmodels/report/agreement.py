@@ -1,0 +1,139 @@
+"""Published numbers beside measured ones: does the one run of a report look like one more run of ours?
+
+A report prints one run and no spread, so its number is compared with the 95 % prediction interval for a single further
+run, mean ± t s sqrt(1 + 1/n) over n seeds. With two seeds that interval reaches 16 standard deviations to each side,
+and nearly every number lies in it, so fewer than three say nothing. A published 22 % stands for all that is rounded to
+it. Only published images and listed settings count.
+"""
+
+import statistics
+from typing import NamedTuple
+
+from kmodels.analysis.intervals import mean_difference, next_run_interval, sign_test
+from kmodels.experiment import Experiment
+from kmodels.report.claims import rounded_to
+from kmodels.report.verdicts import runs_by_setting
+
+FEWEST_SEEDS = 3
+
+
+class Agreement(NamedTuple):
+    """The test accuracy of one experiment, fractions of 1.
+
+    Attributes:
+        experiment: an Experiment.
+        images: in words.
+        missing: how many of the published images are missing.
+        seeds: how many completed runs.
+        diverged: how many further runs diverged.
+        mean: over the seeds; None where all diverged.
+        spread: the sample standard deviation; None with fewer than two seeds.
+        published: the number of the report.
+        low, high: the prediction interval for one more run; None with fewer than two seeds.
+    """
+
+    experiment: Experiment
+    images: str
+    missing: int
+    seeds: int
+    diverged: int
+    mean: float | None
+    spread: float | None
+    published: float
+    low: float | None
+    high: float | None
+
+    @property
+    def difference(self):
+        """Published minus measured; None where nothing was measured."""
+        return None if self.mean is None else self.published - self.mean
+
+    @property
+    def within(self):
+        """Whether `published` lies in the interval; None with fewer than three seeds, or where one diverged."""
+        if self.seeds < FEWEST_SEEDS or self.diverged:
+            return None
+        low, high = rounded_to(100 * self.published)
+        return 100 * self.low <= high and low <= 100 * self.high
+
+
+class AgreementSummary(NamedTuple):
+    """What a list of Agreements comes to.
+
+    Attributes:
+        published: how many experiments have a published test accuracy, run or not.
+        measured: how many of them were run.
+        judged: how many of these with enough seeds to say whether the published number lies in the interval.
+        within: how many of the judged do.
+        above, below: how many published numbers are above and below the measured mean, judged or not.
+        p: of the sign test that they are as often above as below.
+    """
+
+    published: int
+    measured: int
+    judged: int
+    within: int
+    above: int
+    below: int
+    p: float
+
+
+def agreements(experiments, records):
+    """Compares published test accuracies with measured ones.
+
+    Args:
+        experiments: Experiments as the reports list them; those without a published test accuracy are left out.
+        records: Records, of any experiments.
+
+    Returns:
+        Agreements, in the order of the experiments, without those that were not run on the published images with the
+        listed settings.
+    """
+    listed = {one.name: one for one in experiments if _published(one) is not None}
+    found = {}
+    for setting, by_name in runs_by_setting(records, listed).items():
+        for name, runs in by_name.items() if setting.as_published else ():
+            found.setdefault(name, []).append(_agreement(listed[name], setting, runs))
+    # Of several copies of the images the one with most runs, as for verdicts.
+    return [max(found[name], key=lambda one: (one.seeds, -one.missing)) for name in listed if name in found]
+
+
+def summarise_agreement(experiments, found):
+    """The AgreementSummary of Agreements.
+
+    Args:
+        experiments: as in `agreements`.
+        found: what it returned.
+    """
+    judged = [one.within for one in found if one.within is not None]
+    differences = [one.difference for one in found if one.difference is not None]
+    return AgreementSummary(
+        published=sum(_published(one) is not None for one in experiments),
+        measured=len(found),
+        judged=len(judged),
+        within=sum(judged),
+        above=sum(number > 0 for number in differences),
+        below=sum(number < 0 for number in differences),
+        p=sign_test(differences),
+    )
+
+
+def _published(experiment):
+    return experiment.published and experiment.published.test_accuracy
+
+
+def _agreement(experiment, setting, runs):
+    accuracies = [record.test.accuracy for record in runs if record.status == "completed"]
+    low, high = next_run_interval(accuracies)
+    return Agreement(
+        experiment=experiment,
+        images=setting.words,
+        missing=setting.missing,
+        seeds=len(accuracies),
+        diverged=len(runs) - len(accuracies),
+        mean=mean_difference([accuracies]) if accuracies else None,
+        spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        published=_published(experiment),
+        low=low,
+        high=high,
+    )
