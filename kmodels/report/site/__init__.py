@@ -1,0 +1,159 @@
+"""The static site of a results folder: `<out>/site/`, written by `kmodels report`.
+
+material.py: records in groups, with what their reports say of them; pages.py: the values of each page; figures.py: the
+figures of a report; charts.py: numbers as SVG; commands.py: the command that repeats runs. The templates, the style
+sheet and the script are in kmodels/report/templates/site/.
+"""
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+
+import jinja2
+
+from kmodels.errors import InputError
+from kmodels.files import write_atomically
+from kmodels.report.site import pages
+from kmodels.report.site.material import Material, ReportSource
+from kmodels.report.tables import percent
+
+FOLDER = "site"
+# What was written and from what, so that only pages that changed are rendered again. It may be deleted.
+DIGESTS = ".digests.json"
+STATIC = ("site.css", "site.js")
+TEMPLATES = Path(__file__).parents[1] / "templates" / "site"
+
+
+def write_site(records, reports, out, check=False):
+    """Writes the site, or says what of it is not up to date.
+
+    A page is rendered again if a record, a template, the code or a report's file that it depends on has changed, and
+    written if it is different then. Pages of experiments whose records are gone are deleted.
+
+    Args:
+        records: {path: Record}, from `read_records(out)`.
+        reports: modules of reports, or ReportSources.
+        out: the results folder.
+        check: write nothing.
+
+    Returns:
+        Paths of what was not up to date.
+
+    Raises:
+        InputError: if `<out>/site` has files that are not of a site.
+    """
+    folder = Path(out) / FOLDER
+    material = Material(records, [_source(report) for report in reports], out)
+    known = _read_digests(folder)
+    found, stale = {}, []
+    environment = _environment()
+    for name, (template, inputs, values) in _pages(material).items():
+        path = folder / name
+        written = _digest(path.read_bytes()) if path.is_file() else None
+        if written is not None and known.get(name) == [inputs, written]:
+            found[name] = known[name]
+            continue
+        text = environment.get_template(template).render(**values()).encode(errors="backslashreplace")
+        found[name] = [inputs, _digest(text)]
+        if found[name][1] != written:
+            stale.append((path, text))
+    for name in STATIC:
+        path, text = folder / name, (TEMPLATES / name).read_bytes()
+        if not path.is_file() or path.read_bytes() != text:
+            stale.append((path, text))
+    gone = _gone(folder, {folder / name for name in (*found, *STATIC)})
+    if not check:
+        for path, text in stale:
+            write_atomically(path, text)
+        for path in gone:
+            path.unlink()
+        if found != known:
+            write_atomically(folder / DIGESTS, json.dumps(found, indent=0))
+    return [*(path for path, _ in stale), *gone]
+
+
+def _source(report):
+    if isinstance(report, ReportSource):
+        return report
+    file = Path(inspect.getfile(report))
+    return ReportSource(
+        name=report.__name__.rpartition(".")[2],
+        text=report.__doc__ or "",
+        experiments=tuple(report.EXPERIMENTS),
+        figures=tuple(report.FIGURES),
+        claims=tuple(report.CLAIMS),
+        digest=_digest(file.read_bytes()),
+    )
+
+
+def _pages(material):
+    """{path in the site: (template, digest of all that it depends on, function that returns its values)}."""
+    code = _code_digest()
+    of_records = {id(record): _digest(path.read_bytes()) for record in material.records if (path := material.paths[id(record)])}
+    pictures = sorted(str(path.relative_to(material.out)) for path in material.out.glob("*/**/*.webp"))
+
+    def digest(*parts):
+        return _digest(json.dumps([code, *parts]).encode())
+
+    reports = [(source.name, source.digest) for source in material.reports]
+    found = {"index.html": ("index.html.j2", digest(reports, list(of_records.values())), lambda: pages.index(material))}
+    for source in material.reports:
+        # Verdicts on a report, and neighbours of an experiment, depend on all records of the report.
+        groups = material.of_report(source.name)
+        of_report = [of_records[id(r)] for found_groups in groups.values() for g in found_groups for r in g.records]
+        inputs = digest(source.name, source.digest, sorted(of_report), [p for p in pictures if p.startswith(source.name)])
+        found[pages.page_of_report(source.name)] = (
+            "report.html.j2",
+            inputs,
+            lambda source=source: pages.report(material, source),
+        )
+        for name in groups:
+            found[pages.page_of_experiment(name)] = (
+                "experiment.html.j2",
+                inputs,
+                lambda name=name: pages.experiment(material, name),
+            )
+    return found
+
+
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals["percent"] = percent
+    environment.filters["is_number"] = lambda cell: isinstance(cell, pages.Number)
+    return environment
+
+
+def _code_digest():
+    """Of all code and templates that decide how a page looks."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".j2"))
+    return _digest(b"".join(_digest(path.read_bytes()).encode() for path in files))
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _read_digests(folder):
+    try:
+        found = json.loads((folder / DIGESTS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _gone(folder, wanted):
+    """Pages of the site that are not wanted any more."""
+    there = set(folder.rglob("*.html")) if folder.is_dir() else set()
+    if there and not (folder / STATIC[0]).is_file():
+        raise InputError(
+            f"{folder} has pages that were not written by `kmodels report`, and would be lost; choose another results folder"
+        )
+    return sorted(there - wanted)
