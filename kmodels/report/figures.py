@@ -186,7 +186,9 @@ def measured_alike(experiments, material, alike=None):
             known = groups.setdefault(key, {}).setdefault(summary.experiment.name, summary)
             if len(known.records) < len(summary.records):
                 groups[key][summary.experiment.name] = summary
-    group = max(groups.values(), key=lambda group: (len(group), sum(len(one.records) for one in group.values())), default={})
+    group = max(
+        groups.values(), key=lambda group: (len(group), sum(len(one.records) for one in group.values())), default={}
+    )
     _require_two(group, names)
     return {name: group[name] for name in names if name in group}
 

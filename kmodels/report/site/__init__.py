@@ -90,7 +90,9 @@ def _source(report):
 def _pages(material):
     """{path in the site: (template, digest of all that it depends on, function that returns its values)}."""
     code = _code_digest()
-    of_records = {id(record): _digest(path.read_bytes()) for record in material.records if (path := material.paths[id(record)])}
+    of_records = {
+        id(record): _digest(path.read_bytes()) for record in material.records if (path := material.paths[id(record)])
+    }
     pictures = sorted(str(path.relative_to(material.out)) for path in material.out.glob("*/**/*.webp"))
 
     def digest(*parts):
@@ -102,7 +104,9 @@ def _pages(material):
         # Verdicts on a report, and neighbours of an experiment, depend on all records of the report.
         groups = material.of_report(source.name)
         of_report = [of_records[id(r)] for found_groups in groups.values() for g in found_groups for r in g.records]
-        inputs = digest(source.name, source.digest, sorted(of_report), [p for p in pictures if p.startswith(source.name)])
+        inputs = digest(
+            source.name, source.digest, sorted(of_report), [p for p in pictures if p.startswith(source.name)]
+        )
         found[pages.page_of_report(source.name)] = (
             "report.html.j2",
             inputs,

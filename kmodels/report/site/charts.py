@@ -134,7 +134,9 @@ def _said(series, unit, digits):
 
 def _at(values, epochs, digits):
     return [
-        None if x > len(values) or values[x - 1] is None else float(f"{values[x - 1]:.{max(digits, 1) + 1}g}")
+        None
+        if x > len(values) or values[x - 1] is None
+        else float(f"{values[x - 1]:.{max(digits, 1) + 1}g}")
         if abs(values[x - 1]) < 1
         else round(values[x - 1], digits)
         for x in epochs
@@ -181,8 +183,12 @@ def _grid(ticks, height, length, across):
     whole = [1] + [round(x) for x in _ticks(1, max(length, 2)) if 1 < x <= length and x == round(x)]
     if whole[-1] != length and across(length) - across(whole[-1]) > 30:
         whole.append(length)
-    parts += [Markup('<text x="{:.1f}" y="{}" class="middle">{}</text>').format(across(x), HEIGHT - 22, x) for x in whole]
-    parts.append(Markup('<text x="{}" y="{}" class="middle">epoch</text>').format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5))
+    parts += [
+        Markup('<text x="{:.1f}" y="{}" class="middle">{}</text>').format(across(x), HEIGHT - 22, x) for x in whole
+    ]
+    parts.append(
+        Markup('<text x="{}" y="{}" class="middle">epoch</text>').format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5)
+    )
     return Markup("").join(parts)
 
 
@@ -263,9 +269,7 @@ def rows(found, title, low=0.0, high=100.0, axis=True):
     """
     ticks = [tick for tick in _ticks(low, high) if low <= tick <= high]
     place = _scale(low, high, 0, 100)
-    head = Markup("").join(
-        Markup('<span style="left:{:.2f}%">{:g}</span>').format(place(tick), tick) for tick in ticks
-    )
+    head = Markup("").join(Markup('<span style="left:{:.2f}%">{:g}</span>').format(place(tick), tick) for tick in ticks)
     rules = Markup("").join(
         Markup('<line class="rule" x1="{x:.2f}%" x2="{x:.2f}%" y1="0" y2="100%"/>').format(x=place(tick))
         for tick in ticks
@@ -273,7 +277,7 @@ def rows(found, title, low=0.0, high=100.0, axis=True):
     body = []
     for row in found:
         drawn = Markup("").join(_mark(mark, place, low, high) for mark in row.marks if mark.value is not None)
-        name = shown(row.name, 44)
+        name = breakable(shown(row.name, 44))
         body.append(
             Markup(
                 '<tr><th scope="row">{}</th><td class="scale"><svg class="row" width="100%" height="22" role="img" tabindex="0"'
@@ -379,9 +383,7 @@ def confusion(matrix, names):
             )
             for j, other in enumerate(names)
         ]
-        body.append(
-            Markup('<tr><th scope="row">{}</th>{}</tr>').format(shown(name, 18), Markup("").join(cells))
-        )
+        body.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(shown(name, 18), Markup("").join(cells)))
     return Markup(
         '<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix"><table class="confusion">'
         '<thead><tr><td class="corner">true ↓ predicted →</td>{}</tr></thead><tbody>{}</tbody></table></div>'
@@ -420,5 +422,10 @@ def bars_in_cells(values, colour=0):
 
 
 def text(value):
-    """Text of users, escaped and on one line."""
-    return escape(shown(value, 200))
+    """Text of users, escaped and on one line, that may be broken after an underscore."""
+    return breakable(shown(value, 200))
+
+
+def breakable(words):
+    """Text, escaped, that may be broken after an underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in words.split("_"))

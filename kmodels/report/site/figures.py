@@ -164,9 +164,7 @@ def _class_comparison(figure, material):
     (one, first), (other, second) = summaries.items()
     names = first.records[0].class_names
     accuracies = [_class_means(summary) for summary in (first, second)]
-    found = [
-        (a, b, name) for name, a, b in zip(names, *accuracies, strict=True) if a is not None and b is not None
-    ]
+    found = [(a, b, name) for name, a, b in zip(names, *accuracies, strict=True) if a is not None and b is not None]
     found.sort(key=lambda row: -abs(row[1] - row[0]))
     rows = [
         charts.Row(
@@ -204,7 +202,9 @@ def _long_tail(figure, material):
             for part in ("all", "many", "medium", "few")
         ]
         body.append(
-            Markup('<tr><th scope="row">{}</th>{}</tr>').format(_short(name), Markup("").join(charts.bars_in_cells(means)))
+            Markup('<tr><th scope="row">{}</th>{}</tr>').format(
+                _short(name), Markup("").join(charts.bars_in_cells(means))
+            )
         )
     many, few = figure.experiments[0].shots
     chart = Markup('<div class="wide" tabindex="0" role="region" aria-label="{}"><table class="data"><thead>{}</thead><tbody>{}</tbody></table></div>').format(figure.title, head, Markup("").join(body))  # fmt: skip

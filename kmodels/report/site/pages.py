@@ -24,12 +24,12 @@ from kmodels.report.tables import (
     shot_groups,
     weights_tested,
 )
-from kmodels.report.verdicts import count
+from kmodels.report.verdicts import CONFIRMED, OPEN, REFUTED, count
 
 # Pictures whose numbers are charts here.
 AS_CHARTS = ("curves", "confusion", "classes", "reliability", "long_tail")
 # Rows of the table of confusions, and of classes before the rest is folded.
-CONFUSIONS, CLASSES = 12, 20
+CONFUSIONS, CLASSES = 10, 20
 
 
 class Number(NamedTuple):
@@ -52,12 +52,14 @@ class Table(NamedTuple):
         head: names of the columns.
         rows: lists of cells: text, Markup or Number.
         id: on its page.
+        stack: whether on a telephone the cells of a row stand below each other, for tables with much text.
     """
 
     caption: str
     head: tuple
     rows: list
     id: str
+    stack: bool = False
 
 
 def page_of_report(name):
@@ -101,29 +103,29 @@ class Page:
         return charts.text(text)
 
     def verdicts(self, verdicts, with_report=False):
-        """The verdicts on claims as a Table."""
-        head = ("verdict", "claim", "measured, with 95 % interval", "expected", "seeds", "images", "experiments")
+        """The verdicts on claims as a Table: those with a verdict first, then those that were run elsewhere."""
+        order = {CONFIRMED: 0, REFUTED: 1, OPEN: 2}
+        ranked = sorted(verdicts, key=lambda one: (order.get(one.outcome, 3), not one.elsewhere))
         found = []
-        for verdict in verdicts:
-            for one in (verdict, *verdict.elsewhere):
-                (row,) = rows([one._replace(elsewhere=())])
-                names = dict.fromkeys(name for bound in one.claim.bounds for name in bound.names)
-                found.append(
-                    [
-                        badge(one, reason(one)),
-                        row.claim,
-                        _lines(row.measured),
-                        _lines(row.expected),
-                        _lines(row.seeds),
-                        row.images,
-                        Markup(", ").join(self.experiment(name) for name in names),
-                    ]
-                )
-                if with_report:
-                    found[-1].insert(1, self.link(one.claim.report, page_of_report(one.claim.report)))
-        if with_report:
-            head = (head[0], "report", *head[1:])
-        return Table("Claims and verdicts", head, found, "claims")
+        for verdict in ranked:
+            links = [self.experiment(name) for name in _names(verdict.claim)]
+            if with_report:
+                links.insert(0, self.link(verdict.claim.report, page_of_report(verdict.claim.report)))
+            found.append(
+                [
+                    badge(verdict, reason(verdict)),
+                    Markup('{}<span class="why">{}</span>').format(verdict.claim.says, Markup(", ").join(links)),
+                    _evidence(verdict),
+                    Number(str(verdict.seeds or "-"), verdict.seeds or None),
+                ]
+            )
+        return Table(
+            "Claims and verdicts", ("verdict", "claim", "what stands behind it", "seeds"), found, "claims", True
+        )
+
+
+def _names(claim):
+    return dict.fromkeys(name for bound in claim.bounds for name in bound.names)
 
 
 def badge(verdict, why):
@@ -133,8 +135,32 @@ def badge(verdict, why):
     return Markup('<span class="badge {}">{}</span>{}').format(kind, word(verdict), note)
 
 
-def _lines(parts):
-    return Markup("<br>").join(parts)
+def _evidence(verdict):
+    """The findings of a Verdict, and folded those on other images or with other settings."""
+    elsewhere = [
+        Markup("<p>{} {}</p>{}").format(badge(one, ""), one.images, _findings(one)) for one in verdict.elsewhere
+    ]
+    parts = [_findings(verdict)]
+    if verdict.findings:
+        parts.append(Markup('<span class="why">{}</span>').format(verdict.images))
+    if elsewhere:
+        words = ", ".join(dict.fromkeys(word(one) for one in verdict.elsewhere))
+        parts.append(
+            Markup("<details><summary>on other images or with other settings: {}</summary>{}</details>").format(
+                words, Markup("").join(elsewhere)
+            )
+        )
+    return Markup("").join(parts)
+
+
+def _findings(verdict):
+    """A list of what was measured, with its interval, and what was expected."""
+    (row,) = rows([verdict._replace(elsewhere=())])
+    items = [
+        Markup('<li>{}<span class="why">expected: {}; seeds: {}</span></li>').format(*parts)
+        for parts in zip(row.measured, row.expected, row.seeds, strict=True)
+    ]
+    return Markup('<ul class="findings">{}</ul>').format(Markup("").join(items)) if items else ""
 
 
 def index(material):
@@ -171,7 +197,17 @@ def index(material):
                 *(Number(str(number), number) for number in counts),
             ]
         )  # fmt: skip
-    head = ("report", "its question", "experiments run", "runs", "reproduced", "confirmed", "refuted", "open", "not run")
+    head = (
+        "report",
+        "its question",
+        "experiments run",
+        "runs",
+        "reproduced",
+        "confirmed",
+        "refuted",
+        "open",
+        "not run",
+    )
     return {
         "page": page,
         "agreement": agreement,
@@ -179,7 +215,7 @@ def index(material):
         "fewest": FEWEST_SEEDS,
         "figures": figures,
         "verdicts": page.verdicts(together.verdicts, with_report=True),
-        "reports": Table("Reports", head, table, "reports"),
+        "reports": Table("Reports", head, table, "reports", True),
         "run": len(material.groups),
         "listed": max(len(experiments), len(material.groups)),
         "runs": len(material.records),
@@ -197,10 +233,14 @@ def _agreement_row(page, one):
         low, high = (max(0, 100 * one.low), min(100, 100 * one.high)) if enough else (None, None)
         marks.append(charts.Mark("dot" if enough else "ring", mean, low, high))
         tip.append(f"measured {mean:.2f} % over {one.seeds} seed{'' if one.seeds == 1 else 's'}")
-        text = f"{100 * one.difference:+.2f}"
+        text = f"{mean - published:+.2f}"
         if enough:
             tip.append(f"one more run is expected from {low:.2f} to {high:.2f} %")
-            tip.append({True: "the published number lies within", False: "the published number lies outside"}.get(one.within, ""))
+            tip.append(
+                {True: "the published number lies within", False: "the published number lies outside"}.get(
+                    one.within, ""
+                )
+            )
     marks.append(charts.Mark("tick", published))
     return charts.Row(
         name.split("/", 1)[-1], tuple(marks), f"{name}: {'; '.join(filter(None, tip))}", text, page.href(page_of_experiment(name))
@@ -235,12 +275,13 @@ def report(material, source):
     return {
         "page": page,
         "source": source,
+        "fewest": FEWEST_SEEDS,
         "text": _paragraphs(source.text),
         "judged": judged,
         "agreement": summarise_agreement(judged.experiments, judged.agreements) if judged else None,
         "claims": count(judged.verdicts) if judged else None,
         "verdicts": page.verdicts(judged.verdicts) if judged else None,
-        "experiments": Table("Experiments with records", head, table, "experiments"),
+        "experiments": Table("Experiments with records", head, table, "experiments", True),
         "run": len(groups),
         "listed": max(len(listed), len(groups)),
         "runs": len(records),
@@ -258,6 +299,7 @@ def report(material, source):
                 for one in missing
             ],
             "missing",
+            True,
         ),
     }
 
@@ -272,18 +314,24 @@ def _experiment_row(page, name, listed, group):
     published = listed.published if listed else group.experiment.published
     published = published and published.test_accuracy
     summary = group.summary
-    difference = None if published is None or summary.mean is None or not group.as_published else summary.mean - published
+    difference = (
+        None if published is None or summary.mean is None or not group.as_published else summary.mean - published
+    )
     return [
         page.experiment(name),
         (listed or group.experiment).description,
-        group.images if group.as_published else Markup('{}<span class="why">not the published images and settings</span>').format(group.images) if listed else group.images,
+        Markup('{}<span class="why">{}on {}</span>').format(
+            group.images,
+            "not the published images and settings; " if listed and not group.as_published else "",
+            group.where,
+        ),
         _percent_cell(published),
         Number(mean_and_spread(summary).split(" (")[0], summary.mean),
         Number("-" if difference is None else f"{100 * difference:+.2f}", difference),
         Number(str(len(group.completed)), len(group.completed)),
         Number(", ".join(dict.fromkeys(str(r.epochs_run) for r in group.records)), group.records[0].epochs_run),
         Number(f"{group.records[0].parameters:,}", group.records[0].parameters),
-    ]  # fmt: skip
+    ]
 
 
 def _percent_cell(fraction):
@@ -410,7 +458,10 @@ def _classes(group, published, index):
     theirs = theirs if theirs and len(theirs) == len(names) and group.completed[0].experiment.published else None
     found = []
     for i, accuracy in enumerate(group.class_accuracies()):
-        marks, tip = [], [f"{100 * accuracy:.1f} % of {sum(matrix[i]):,} test images" if accuracy is not None else "no test image"]
+        marks, tip = (
+            [],
+            [f"{100 * accuracy:.1f} % of {sum(matrix[i]):,} test images" if accuracy is not None else "no test image"],
+        )
         if accuracy is not None:
             marks.append(charts.Mark("bar", 100 * accuracy))
         if theirs:
@@ -469,7 +520,11 @@ def _settings_table(group, listed, index):
     for name, value in settings(group.experiment).items():
         if value is None and name not in changed:
             continue
-        note = Markup('<span class="why">the report lists {}</span>').format(_value(usual.get(name))) if name in changed else ""
+        note = (
+            Markup('<span class="why">the report lists {}</span>').format(_value(usual.get(name)))
+            if name in changed
+            else ""
+        )
         found.append([name, Markup("{}{}").format(_value(value), note)])
     return Table("Settings", ("setting", "value"), found, f"settings-{index + 1}")
 
@@ -480,6 +535,7 @@ def _value(value):
 
 def _environment(group):
     """{what: in words} of where and with what the runs were computed."""
+
     def of(words):
         return "; ".join(dict.fromkeys(filter(None, map(words, group.records))))
 
@@ -526,5 +582,3 @@ def _paragraphs(text):
         lines = [line[4:] for line in block.splitlines()] if kind == "pre" else block.splitlines()
         found.append((kind, "\n".join(lines)))
     return found
-
-

@@ -68,7 +68,7 @@ function sortBy(table, head, column) {
 
 function makeFilterable(table) {
   const rows = [...table.tBodies[0].rows];
-  if (rows.length < 7) return;
+  if (rows.length < 12) return;
   const box = document.createElement("div");
   box.className = "filter";
   const label = document.createElement("label");
