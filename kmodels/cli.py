@@ -196,8 +196,8 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
         readme: the file whose tables stand between their markers.
         check: change nothing; fail if what is written there is not what the results say.
     """
-    from kmodels.catalogue import reports
     from kmodels.bench.tables import markdown, read_benchmarks
+    from kmodels.catalogue import reports
     from kmodels.records import read_records
     from kmodels.report.markdown import PAGE, write
     from kmodels.report.site import FOLDER, write_site

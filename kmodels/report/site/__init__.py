@@ -1,8 +1,8 @@
 """The static site of a results folder: `<out>/site/`, written by `kmodels report`.
 
-material.py: records in groups, with what their reports say of them; pages.py: the values of each page; figures.py: the
-figures of a report; charts.py: numbers as SVG; commands.py: the command that repeats runs. The templates, the style
-sheet and the script are in kmodels/report/templates/site/.
+material.py: records in groups, with what their reports say of them; pages.py and experiment_page.py: the values of
+each page, page.py and cells.py: what they share; figures.py: the figures of a report; charts.py: numbers as SVG;
+commands.py: the command that repeats runs. Templates, style sheet and script: kmodels/report/templates/site/.
 """
 
 import hashlib
@@ -14,8 +14,10 @@ import jinja2
 
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
-from kmodels.report.site import pages
+from kmodels.report.site import charts, experiment_page, pages
+from kmodels.report.site.cells import Number
 from kmodels.report.site.material import Material, ReportSource
+from kmodels.report.site.page import page_of_experiment, page_of_report
 from kmodels.report.tables import percent
 
 FOLDER = "site"
@@ -107,16 +109,16 @@ def _pages(material):
         inputs = digest(
             source.name, source.digest, sorted(of_report), [p for p in pictures if p.startswith(source.name)]
         )
-        found[pages.page_of_report(source.name)] = (
+        found[page_of_report(source.name)] = (
             "report.html.j2",
             inputs,
             lambda source=source: pages.report(material, source),
         )
         for name in groups:
-            found[pages.page_of_experiment(name)] = (
+            found[page_of_experiment(name)] = (
                 "experiment.html.j2",
                 inputs,
-                lambda name=name: pages.experiment(material, name),
+                lambda name=name: experiment_page.experiment(material, name),
             )
     return found
 
@@ -129,8 +131,8 @@ def _environment():
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals["percent"] = percent
-    environment.filters["is_number"] = lambda cell: isinstance(cell, pages.Number)
+    environment.globals |= {"percent": percent, "reliability": charts.reliability}
+    environment.filters["is_number"] = lambda cell: isinstance(cell, Number)
     return environment
 
 
@@ -158,6 +160,7 @@ def _gone(folder, wanted):
     there = set(folder.rglob("*.html")) if folder.is_dir() else set()
     if there and not (folder / STATIC[0]).is_file():
         raise InputError(
-            f"{folder} has pages that were not written by `kmodels report`, and would be lost; choose another results folder"
+            f"{folder} has pages that were not written by `kmodels report`, and would be lost; choose another results "
+            "folder"
         )
     return sorted(there - wanted)

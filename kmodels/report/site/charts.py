@@ -27,6 +27,26 @@ MOST_POINTS = 160
 MOST_CELLS = 20
 
 
+def tag(name, *content, **attributes):
+    """An element of HTML or SVG.
+
+    Args:
+        name: of the element.
+        *content: texts, which are escaped, and Markup.
+        **attributes: "_" at the end of a name is left out, others become "-"; floats have one decimal.
+
+    Returns:
+        Markup.
+    """
+    found = [
+        Markup(' {}="{}"').format(
+            key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
+        )
+        for key, value in attributes.items()
+    ]
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), Markup("").join(found), Markup("").join(content))
+
+
 class Line(NamedTuple):
     """A line of a chart.
 
@@ -77,9 +97,7 @@ def lines(series, title, unit="", digits=3, percent=False, logarithmic=False):
         parts.append(_band(line, epochs, across, height))
         parts.append(_path(line, epochs, across, height))
         parts += [
-            Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
-                line.colour % COLOURS, across(x), height(line.values[x - 1])
-            )
+            tag("circle", class_=f"dot s{line.colour}", cx=across(x), cy=height(line.values[x - 1]), r=3.5)
             for x in line.dots
             if x <= len(line.values) and line.values[x - 1] is not None
         ]
@@ -91,32 +109,36 @@ def lines(series, title, unit="", digits=3, percent=False, logarithmic=False):
         "unit": unit,
         "series": [{"name": line.name, "values": _at(line.values, epochs, digits)} for line in series],
     }
-    return Markup(
-        '<svg class="chart lines" viewBox="0 0 {} {}" role="img" tabindex="0" aria-label="{}" data-lines="{}">{}'
-        '<line class="cursor" y1="{}" y2="{}" x1="-9" x2="-9"/></svg>'
-    ).format(
-        WIDTH,
-        HEIGHT,
-        f"{title}. {_said(series, unit, digits)} Arrow keys move along the epochs.",
-        json.dumps(data, separators=(",", ":")),
-        Markup("").join(parts),
-        TOP,
-        HEIGHT - BOTTOM,
-    )
+    parts.append(tag("line", class_="cursor", x1=-9, x2=-9, y1=TOP, y2=HEIGHT - BOTTOM))
+    label = f"{title}. {_said(series, unit, digits)} Arrow keys move along the epochs."
+    return _chart("lines", label, parts, data_lines=json.dumps(data, separators=(",", ":")))
+
+
+def _chart(kind, label, parts, **data):
+    box = f"0 0 {WIDTH} {HEIGHT}"
+    return tag("svg", *parts, class_=f"chart {kind}", viewBox=box, role="img", tabindex=0, aria_label=label, **data)
 
 
 def legend(series):
     """The names of Lines, with a sample of each."""
-    items = [
-        Markup('<li><svg class="key" width="24" height="10" aria-hidden="true">{}</svg>{}</li>').format(
-            Markup('<line class="line s{}{}" x1="1" x2="23" y1="5" y2="5"/>').format(
-                line.colour % COLOURS, " dashed" if line.dashed else ""
-            ),
-            shown(line.name, 40),
-        )
-        for line in series
-    ]
-    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
+    items = []
+    for line in series:
+        kind = f"line s{line.colour}{' dashed' if line.dashed else ''}"
+        items.append((tag("line", class_=kind, x1=1, x2=23, y1=7, y2=7), shown(line.name, 40)))
+    return legend_of(items)
+
+
+def legend_of(items):
+    """A legend.
+
+    Args:
+        items: (sample, an element of SVG in 24x14 or None; text).
+    """
+    found = []
+    for sample, words in items:
+        key = tag("svg", sample, class_="key", width=24, height=14, aria_hidden="true") if sample else ""
+        found.append(tag("li", key, words))
+    return tag("ul", *found, class_="legend")
 
 
 def style_of(index):
@@ -169,27 +191,28 @@ def _ticks(low, high, percent=False):
 
 
 def _log_ticks(low, high):
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 1e-9)
+    # A rate of 0.1 ** 4 is a little below 0.0001.
+    first, last = math.floor(math.log10(low) + 1e-6), math.ceil(math.log10(high) - 1e-6)
     return [10.0**power for power in range(first, max(last, first + 1) + 1)]
 
 
 def _grid(ticks, height, length, across):
     """Horizontal lines with their numbers, and numbers of epochs."""
-    parts = [
-        Markup('<line class="rule" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{}" y="{:.1f}" class="end">{}</text>')
-        .format(LEFT, WIDTH - RIGHT, LEFT - 6, height(tick) + 4, f"{tick:g}", y=height(tick))
-        for tick in ticks
-    ]  # fmt: skip
+    parts = [_level(height(tick), f"{tick:g}") for tick in ticks]
     whole = [1] + [round(x) for x in _ticks(1, max(length, 2)) if 1 < x <= length and x == round(x)]
     if whole[-1] != length and across(length) - across(whole[-1]) > 30:
         whole.append(length)
-    parts += [
-        Markup('<text x="{:.1f}" y="{}" class="middle">{}</text>').format(across(x), HEIGHT - 22, x) for x in whole
-    ]
-    parts.append(
-        Markup('<text x="{}" y="{}" class="middle">epoch</text>').format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5)
-    )
-    return Markup("").join(parts)
+    parts += [tag("text", x, x=across(x), y=HEIGHT - 22, class_="middle") for x in whole]
+    return Markup("").join([*parts, _below("epoch")])
+
+
+def _level(y, words):
+    rule = tag("line", class_="rule", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y)
+    return rule + tag("text", words, x=LEFT - 6, y=y + 4, class_="end")
+
+
+def _below(words):
+    return tag("text", words, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 5, class_="middle")
 
 
 def _path(line, epochs, across, height):
@@ -202,10 +225,9 @@ def _path(line, epochs, across, height):
             continue
         commands.append(f"{pen}{across(x):.1f} {height(value):.1f}")
         pen = "L"
-    dashed = " dashed" if line.dashed else ""
-    only = len(commands) == 1
-    end = "h.1" if only else ""
-    return Markup('<path class="line s{}{}" d="{}{}"/>').format(line.colour % COLOURS, dashed, "".join(commands), end)
+    # A point alone is drawn as a short line.
+    end = "h.1" if len(commands) == 1 else ""
+    return tag("path", class_=f"line s{line.colour}{' dashed' if line.dashed else ''}", d="".join(commands) + end)
 
 
 def _band(line, epochs, across, height):
@@ -217,7 +239,7 @@ def _band(line, epochs, across, height):
     if len(edges) < 2:
         return ""
     points = [f"{x:.1f} {high:.1f}" for x, _, high in edges] + [f"{x:.1f} {low:.1f}" for x, low, _ in reversed(edges)]
-    return Markup('<path class="band s{}" d="M{}z"/>').format(line.colour % COLOURS, "L".join(points))
+    return tag("path", class_=f"band s{line.colour}", d=f"M{'L'.join(points)}z")
 
 
 class Mark(NamedTuple):
@@ -255,62 +277,56 @@ class Row(NamedTuple):
     href: str | None = None
 
 
-def rows(found, title, low=0.0, high=100.0, axis=True):
+def rows(found, title, low=0.0, high=100.0):
     """Rows with marks on a common scale, as a table: names left, numbers right.
 
     Args:
         found: Rows.
         title: the caption.
         low, high: the ends of the scale.
-        axis: whether numbers stand above it.
 
     Returns:
         Markup of a <table>.
     """
     ticks = [tick for tick in _ticks(low, high) if low <= tick <= high]
     place = _scale(low, high, 0, 100)
-    head = Markup("").join(Markup('<span style="left:{:.2f}%">{:g}</span>').format(place(tick), tick) for tick in ticks)
-    rules = Markup("").join(
-        Markup('<line class="rule" x1="{x:.2f}%" x2="{x:.2f}%" y1="0" y2="100%"/>').format(x=place(tick))
-        for tick in ticks
-    )
+    axis = [tag("span", f"{tick:g}", style=f"left:{place(tick):.2f}%") for tick in ticks]
+    scale = tag("td", tag("div", *axis, class_="axis"), class_="scale")
+    head = tag("thead", tag("tr", tag("td"), scale, tag("td")), aria_hidden="true")
+    rules = [_across("line", "rule", x1=place(tick), x2=place(tick), y1=0, y2="100%") for tick in ticks]
     body = []
     for row in found:
-        drawn = Markup("").join(_mark(mark, place, low, high) for mark in row.marks if mark.value is not None)
+        marks = [_mark(mark, place, low, high) for mark in row.marks if mark.value is not None]
         name = breakable(shown(row.name, 44))
-        body.append(
-            Markup(
-                '<tr><th scope="row">{}</th><td class="scale"><svg class="row" width="100%" height="22" role="img" tabindex="0"'
-                ' aria-label="{tip}" data-tip="{tip}">{}{}</svg></td><td class="number">{}</td></tr>'
-            ).format(
-                Markup('<a href="{}">{}</a>').format(row.href, name) if row.href else name,
-                rules,
-                drawn,
-                row.text,
-                tip=row.tip,
-            )
-        )
-    scale = Markup('<thead aria-hidden="true"><tr><td></td><td class="scale"><div class="axis">{}</div></td><td></td></tr></thead>').format(head)  # fmt: skip
-    return Markup('<table class="rows"><caption>{}</caption>{}<tbody>{}</tbody></table>').format(
-        title, scale if axis else "", Markup("").join(body)
-    )
+        said = {"role": "img", "tabindex": 0, "aria_label": row.tip, "data_tip": row.tip}
+        drawn = tag("svg", *rules, *marks, class_="row", width="100%", height=22, **said)
+        cells = [
+            tag("th", tag("a", name, href=row.href) if row.href else name, scope="row"),
+            tag("td", drawn, class_="scale"),
+            tag("td", row.text, class_="number"),
+        ]
+        body.append(tag("tr", *cells))
+    return tag("table", tag("caption", title), head, tag("tbody", *body), class_="rows")
+
+
+def _across(name, kind, **positions):
+    """An element in a row, whose x positions and width are percent of it."""
+    shares = {key: f"{value:.2f}%" if "x" in key or key == "width" else value for key, value in positions.items()}
+    return tag(name, class_=kind, **shares)
 
 
 def _mark(mark, place, low, high):
-    at = place(min(max(mark.value, low), high))
-    line = ""
-    if mark.low is not None:
-        ends = [place(min(max(end, low), high)) for end in (mark.low, mark.high)]
-        line = Markup('<line class="whisker s{}" x1="{:.2f}%" x2="{:.2f}%" y1="11" y2="11"/>').format(
-            mark.colour, *ends
-        )
+    at, colour = place(min(max(mark.value, low), high)), f"s{mark.colour}"
     shape = {
-        "bar": '<rect class="bar s{c}" x="0" width="{x:.2f}%" y="4" height="14"/>',
-        "dot": '<circle class="dot s{c}" cx="{x:.2f}%" cy="11" r="5"/>',
-        "ring": '<circle class="ring s{c}" cx="{x:.2f}%" cy="11" r="4.5"/>',
-        "tick": '<line class="tick" x1="{x:.2f}%" x2="{x:.2f}%" y1="1" y2="21"/>',
-    }[mark.kind]
-    return Markup(line) + Markup(shape).format(c=mark.colour, x=at)
+        "bar": lambda: _across("rect", f"bar {colour}", x=0, width=at, y=4, height=14),
+        "dot": lambda: _across("circle", f"dot {colour}", cx=at, cy=11, r=5),
+        "ring": lambda: _across("circle", f"ring {colour}", cx=at, cy=11, r=4.5),
+        "tick": lambda: _across("line", "tick", x1=at, x2=at, y1=1, y2=21),
+    }[mark.kind]()
+    if mark.low is None:
+        return shape
+    ends = [place(min(max(end, low), high)) for end in (mark.low, mark.high)]
+    return _across("line", f"whisker {colour}", x1=ends[0], x2=ends[1], y1=11, y2=11) + shape
 
 
 def reliability(calibration):
@@ -322,38 +338,27 @@ def reliability(calibration):
     Returns:
         Markup of an <svg>.
     """
-    bins, bottom, top = len(calibration.counts), HEIGHT - BOTTOM, TOP
-    across, height = _scale(0, 1, LEFT + 4, WIDTH - RIGHT), _scale(0, 1, bottom, top)
-    parts = []
+    bins, bottom = len(calibration.counts), HEIGHT - BOTTOM
+    across, height = _scale(0, 1, LEFT + 4, WIDTH - RIGHT), _scale(0, 1, bottom, TOP)
+    parts = [_below("confidence, %")]
     for tick in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(
-            Markup('<line class="rule" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{}" y="{:.1f}" class="end">{:.0f}</text>')
-            .format(LEFT, WIDTH - RIGHT, LEFT - 6, height(tick) + 4, 100 * tick, y=height(tick))
-        )  # fmt: skip
-        parts.append(
-            Markup('<text x="{:.1f}" y="{}" class="middle">{:.0f}</text>').format(across(tick), HEIGHT - 22, 100 * tick)
-        )
-    for index, (count, confidence, right) in enumerate(
-        zip(calibration.counts, calibration.confidences, calibration.accuracies, strict=True)
-    ):
+        parts.append(_level(height(tick), f"{100 * tick:.0f}"))
+        parts.append(tag("text", f"{100 * tick:.0f}", x=across(tick), y=HEIGHT - 22, class_="middle"))
+    columns = zip(calibration.counts, calibration.confidences, calibration.accuracies, strict=True)
+    for index, (count, confidence, right) in enumerate(columns):
         if not count:
             continue
         left, end = across(index / bins) + 1, across((index + 1) / bins) - 1
+        y, dash = height(right), height(confidence)
+        shapes = [
+            tag("rect", class_="hit", x=left, width=end - left, y=TOP, height=bottom - TOP),
+            tag("rect", class_="bar s0", x=left, width=end - left, y=y, height=bottom - y),
+            tag("line", class_="tick", x1=left, x2=end, y1=dash, y2=dash),
+        ]
         tip = f"confidence {100 * confidence:.1f} %: {100 * right:.1f} % right, {count:,} images"
-        parts.append(
-            Markup(
-                '<g data-tip="{}"><rect class="hit" x="{l:.1f}" y="{}" width="{w:.1f}" height="{}"/>'
-                '<rect class="bar s0" x="{l:.1f}" y="{:.1f}" width="{w:.1f}" height="{:.1f}"/>'
-                '<line class="tick" x1="{l:.1f}" x2="{:.1f}" y1="{c:.1f}" y2="{c:.1f}"/></g>'
-            ).format(tip, top, bottom - top, height(right), bottom - height(right), end, l=left, w=end - left, c=height(confidence))
-        )  # fmt: skip
-    parts.append(
-        Markup('<text x="{}" y="{}" class="middle">confidence, %</text>').format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5)
-    )
-    label = f"Accuracy by confidence. Expected calibration error {100 * calibration.error:.2f} %. Arrow keys move along the bins."
-    return Markup('<svg class="chart marks" viewBox="0 0 {} {}" role="img" tabindex="0" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, label, Markup("").join(parts)
-    )  # fmt: skip
+        parts.append(tag("g", *shapes, data_tip=tip))
+    error = f"expected calibration error {100 * calibration.error:.2f} %"
+    return _chart("marks", f"Accuracy by confidence, {error}. Arrow keys move along the bins.", parts)
 
 
 def confusion(matrix, names):
@@ -370,24 +375,26 @@ def confusion(matrix, names):
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(names) > MOST_CELLS:
         return _confusion_picture(counts, shares, names)
-    head = Markup("").join(Markup('<th scope="col"><span>{}</span></th>').format(shown(name, 24)) for name in names)
+    corner = tag("td", "true ↓ predicted →", class_="corner")
+    head = tag("tr", corner, *(tag("th", tag("span", shown(name, 24)), scope="col") for name in names))
     body = []
     for i, name in enumerate(names):
-        cells = [
-            Markup('<td style="--v:{:.2f}" data-tip="{}">{}</td>').format(
-                shares[i, j],
-                f"{shown(name)} taken for {shown(other)}: {counts[i, j]:,}, {100 * shares[i, j]:.1f} % of {shown(name)}"
-                if i != j
-                else f"{shown(name)}: {counts[i, j]:,} right, {100 * shares[i, j]:.1f} %",
-                f"{counts[i, j]:,}" if counts[i, j] else Markup('<span class="zero">0</span>'),
-            )
-            for j, other in enumerate(names)
-        ]
-        body.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(shown(name, 18), Markup("").join(cells)))
-    return Markup(
-        '<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix"><table class="confusion">'
-        '<thead><tr><td class="corner">true ↓ predicted →</td>{}</tr></thead><tbody>{}</tbody></table></div>'
-    ).format(head, Markup("").join(body))
+        cells = [tag("th", shown(name, 18), scope="row")]
+        for j, other in enumerate(names):
+            share = f"{100 * shares[i, j]:.1f} %"
+            tip = f"{shown(name)} taken for {shown(other)}: {counts[i, j]:,}, {share} of {shown(name)}"
+            if i == j:
+                tip = f"{shown(name)}: {counts[i, j]:,} right, {share}"
+            number = f"{counts[i, j]:,}" if counts[i, j] else tag("span", 0, class_="zero")
+            cells.append(tag("td", number, style=f"--v:{shares[i, j]:.2f}", data_tip=tip))
+        body.append(tag("tr", *cells))
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="confusion")
+    return region("Confusion matrix. Arrow keys move over the cells.", table)
+
+
+def region(label, table):
+    """A table that is scrolled sideways where it is wider than the page."""
+    return tag("div", table, class_="wide", tabindex=0, role="region", aria_label=label)
 
 
 def _confusion_picture(counts, shares, names):
@@ -399,26 +406,23 @@ def _confusion_picture(counts, shares, names):
     Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, exact=True)
     rows_of_counts = ";".join(",".join(str(n) if n else "" for n in row) for row in counts.tolist())
     data = json.dumps({"names": [shown(name) for name in names], "counts": rows_of_counts}, ensure_ascii=False)
-    return Markup(
-        '<div class="matrix" tabindex="0" role="img" aria-label="{}" data-matrix="{}">'
-        '<img alt="" src="data:image/webp;base64,{}" width="{n}" height="{n}"></div>'
-    ).format(
+    label = (
         f"Confusion matrix of {len(names)} classes: rows are true classes, columns predicted ones. The most frequent "
-        "confusions are in the table. Arrow keys move over the cells.",
-        data,
-        base64.b64encode(buffer.getvalue()).decode(),
-        n=len(names),
+        "confusions are in the table. Arrow keys move over the cells."
     )
+    source = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image = Markup('<img alt="" src="{0}" width="{1}" height="{1}">').format(source, len(names))
+    return tag("div", image, class_="matrix", tabindex=0, role="img", aria_label=label, data_matrix=data)
 
 
-def bars_in_cells(values, colour=0):
+def bars_in_cells(values):
     """Cells of a table with numbers from 0 to 100 and a bar below each; None is a dash."""
     return [
-        Markup("<td class=number>–</td>")
+        tag("td", "-", class_="number", data_value="")
         if value is None
-        else Markup('<td class="number barred" style="--v:{:.1f}%" data-value="{v:.4f}">{v:.2f}</td>').format(value, v=value)
+        else tag("td", f"{value:.2f}", class_="number barred", style=f"--v:{value:.1f}%", data_value=f"{value:.4f}")
         for value in values
-    ]  # fmt: skip
+    ]
 
 
 def text(value):

@@ -3,8 +3,6 @@
 import statistics
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from kmodels.errors import InputError
 from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, Sweep, measured_alike
 from kmodels.report.pictures import titled_path
@@ -151,11 +149,15 @@ def ends(rows, least=0.0, most=100.0):
     return max(least, min(numbers) - room), min(most, max(numbers) + room)
 
 
-MEASURED_AND_PUBLISHED = Markup(
-    '<ul class="legend"><li><svg class="key" width="24" height="14" aria-hidden="true">'
-    '<line class="whisker s0" x1="1" x2="23" y1="7" y2="7"/><circle class="dot s0" cx="12" cy="7" r="5"/></svg>'
-    'measured, mean ± standard deviation over seeds</li><li><svg class="key" width="10" height="14" '
-    'aria-hidden="true"><line class="tick" x1="5" x2="5" y1="0" y2="14"/></svg>published</li></ul>'
+MEASURED_AND_PUBLISHED = charts.legend_of(
+    [
+        (
+            charts.tag("line", class_="whisker s0", x1=1, x2=23, y1=7, y2=7)
+            + charts.tag("circle", class_="dot s0", cx=12, cy=7, r=5),
+            "measured, mean ± standard deviation over seeds",
+        ),
+        (charts.tag("line", class_="tick", x1=12, x2=12, y1=0, y2=14), "published"),
+    ]
 )
 
 
@@ -175,11 +177,13 @@ def _class_comparison(figure, material):
         )
         for a, b, name in found[:CLASSES_SHOWN]
     ]
-    legend = Markup(
-        '<ul class="legend"><li><svg class="key" width="14" height="14" aria-hidden="true">'
-        '<circle class="ring s1" cx="7" cy="7" r="4.5"/></svg>{}</li><li><svg class="key" width="14" height="14" '
-        'aria-hidden="true"><circle class="dot s0" cx="7" cy="7" r="5"/></svg>{}</li><li>right: the difference</li></ul>'
-    ).format(_short(one), _short(other))
+    legend = charts.legend_of(
+        [
+            (charts.tag("circle", class_="ring s1", cx=12, cy=7, r=4.5), _short(one)),
+            (charts.tag("circle", class_="dot s0", cx=12, cy=7, r=5), _short(other)),
+            (None, "right: the difference"),
+        ]
+    )
     which = f", the {len(rows)} classes of {len(names)} that differ most" if len(rows) < len(names) else ""
     chart = charts.rows(rows, f"Test accuracy by class, %{which}", *ends(rows))
     return Shown(figure.title, (("", chart),), legend, _note(summaries))
@@ -193,23 +197,20 @@ def _class_means(summary):
 def _long_tail(figure, material):
     # A head and its network share the data; the network may have been trained with other settings than listed.
     summaries = measured_alike(figure.experiments, material, OF_DATA)
-    head = Markup("<tr><th>experiment</th><th class=number>all</th><th class=number>many</th><th class=number>medium</th><th class=number>few</th></tr>")  # fmt: skip
-    body = []
+    tag, parts, body = charts.tag, ("all", "many", "medium", "few"), []
+    head = tag("tr", tag("th", "experiment"), *(tag("th", part, class_="number") for part in parts))
     for name, summary in summaries.items():
         groups = [by_shots(record) for record in summary.records]
-        means = [
-            None if None in (numbers := [group[part] for group in groups]) else 100 * statistics.fmean(numbers)
-            for part in ("all", "many", "medium", "few")
-        ]
-        body.append(
-            Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-                _short(name), Markup("").join(charts.bars_in_cells(means))
-            )
-        )
+        columns = [[group[part] for group in groups] for part in parts]
+        means = [None if None in numbers else 100 * statistics.fmean(numbers) for numbers in columns]
+        body.append(tag("tr", tag("th", _short(name), scope="row"), *charts.bars_in_cells(means)))
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="data")
     many, few = figure.experiments[0].shots
-    chart = Markup('<div class="wide" tabindex="0" role="region" aria-label="{}"><table class="data"><thead>{}</thead><tbody>{}</tbody></table></div>').format(figure.title, head, Markup("").join(body))  # fmt: skip
-    note = f"{_note(summaries)}. Test accuracy, %, of all classes, of those with more than {many:,} training images, with {few:,} to {many:,}, and with fewer"
-    return Shown(figure.title, (("", chart),), "", note)
+    note = (
+        f"{_note(summaries)}. Test accuracy, %, of all classes, of those with more than {many:,} training images, with "
+        f"{few:,} to {many:,}, and with fewer"
+    )
+    return Shown(figure.title, (("", charts.region(figure.title, table)),), "", note)
 
 
 DRAWN = {Curves: _curves, Sweep: _sweep, ClassComparison: _class_comparison, LongTail: _long_tail}
