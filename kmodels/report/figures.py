@@ -209,7 +209,7 @@ def _conditions(record, listed, alike=None):
         for name, value in changed_settings(experiment, listed[experiment.name]).items()
         if alike is None or name in alike
     ]
-    counts = source["counts"]["val"], source["counts"]["test"]
+    counts = source["counts"].get("val"), source["counts"].get("test")
     return record.backend, source["kind"], source["name"], *counts, *changed
 
 

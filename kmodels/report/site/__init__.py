@@ -46,6 +46,7 @@ def write_site(records, reports, out, check=False):
         InputError: if `<out>/site` has files that are not of a site.
     """
     folder = Path(out) / FOLDER
+    there = _pages_there(folder)
     material = Material(records, [_source(report) for report in reports], out)
     known = _read_digests(folder)
     found, stale = {}, []
@@ -64,7 +65,7 @@ def write_site(records, reports, out, check=False):
         path, text = folder / name, (TEMPLATES / name).read_bytes()
         if not path.is_file() or path.read_bytes() != text:
             stale.append((path, text))
-    gone = _gone(folder, {folder / name for name in (*found, *STATIC)})
+    gone = sorted(there - {folder / name for name in found})
     if not check:
         for path, text in stale:
             write_atomically(path, text)
@@ -155,12 +156,12 @@ def _read_digests(folder):
     return found if isinstance(found, dict) else {}
 
 
-def _gone(folder, wanted):
-    """Pages of the site that are not wanted any more."""
-    there = set(folder.rglob("*.html")) if folder.is_dir() else set()
+def _pages_there(folder):
+    """The pages that the folder of the site has now."""
+    there = set(folder.rglob("*.html"))
     if there and not (folder / STATIC[0]).is_file():
         raise InputError(
             f"{folder} has pages that were not written by `kmodels report`, and would be lost; choose another results "
             "folder"
         )
-    return sorted(there - wanted)
+    return there

@@ -74,6 +74,8 @@ def _group(page, group, listed, index):
         "settings": _settings_table(group, listed, index),
         "environment": _environment(group),
         "pictures": _pictures(page, group),
+        "shots": {},
+        "calibrated": None,
     }
     if group.completed:
         found |= _classes(group, published, index)
