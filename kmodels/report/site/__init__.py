@@ -93,29 +93,34 @@ def _source(report):
 def _pages(material):
     """{path in the site: (template, digest of all that it depends on, function that returns its values)}."""
     code = _code_digest()
-    of_records = {
-        id(record): _digest(path.read_bytes()) for record in material.records if (path := material.paths[id(record)])
-    }
-    pictures = sorted(str(path.relative_to(material.out)) for path in material.out.glob("*/**/*.webp"))
+    contents = {id(record): _digest(material.paths[id(record)].read_bytes()) for record in material.records}
+    # Of pictures the page has the address and the size.
+    pictures = sorted(
+        (str(path.relative_to(material.out)), path.stat().st_size) for path in material.out.rglob("*.webp")
+    )
 
     def digest(*parts):
         return _digest(json.dumps([code, *parts]).encode())
 
     reports = [(source.name, source.digest) for source in material.reports]
-    found = {"index.html": ("index.html.j2", digest(reports, list(of_records.values())), lambda: pages.index(material))}
+    found = {"index.html": ("index.html.j2", digest(reports, list(contents.values())), lambda: pages.index(material))}
     for source in material.reports:
-        # Verdicts on a report, and neighbours of an experiment, depend on all records of the report.
-        groups = material.of_report(source.name)
-        of_report = [of_records[id(r)] for found_groups in groups.values() for g in found_groups for r in g.records]
+        # Verdicts on a report, and neighbours of an experiment, depend on all records of the report and on those of the
+        # networks that its runs started from.
+        records = [record for record in material.records if record.experiment.name.startswith(f"{source.name}/")]
+        parents = {record.started_from["network"] for record in records if record.started_from}
+        records += [record for record in material.records if f"{Path(record.stem).name}.keras" in parents]
         inputs = digest(
-            source.name, source.digest, sorted(of_report), [p for p in pictures if p.startswith(source.name)]
+            [source.name, source.digest],
+            sorted({contents[id(record)] for record in records}),
+            [picture for picture in pictures if picture[0].startswith(f"{source.name}/")],
         )
         found[page_of_report(source.name)] = (
             "report.html.j2",
             inputs,
             lambda source=source: pages.report(material, source),
         )
-        for name in groups:
+        for name in material.of_report(source.name):
             found[page_of_experiment(name)] = (
                 "experiment.html.j2",
                 inputs,
@@ -138,8 +143,8 @@ def _environment():
 
 
 def _code_digest():
-    """Of all code and templates that decide how a page looks."""
-    package = Path(__file__).parents[1]
+    """Of all code and templates: any of it may decide what a page shows."""
+    package = Path(__file__).parents[2]
     files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".j2"))
     return _digest(b"".join(_digest(path.read_bytes()).encode() for path in files))
 

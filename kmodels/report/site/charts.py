@@ -38,13 +38,11 @@ def tag(name, *content, **attributes):
     Returns:
         Markup.
     """
-    found = [
-        Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
-        )
-        for key, value in attributes.items()
-    ]
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), Markup("").join(found), Markup("").join(content))
+    parts = [f"<{name}"]
+    for key, value in attributes.items():
+        shown_value = f"{value:.1f}" if isinstance(value, float) else escape(value)
+        parts.append(f' {key.rstrip("_").replace("_", "-")}="{shown_value}"')
+    return Markup("".join([*parts, ">", *map(escape, content), f"</{name}>"]))
 
 
 class Line(NamedTuple):
