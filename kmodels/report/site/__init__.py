@@ -50,14 +50,14 @@ def write_site(records, reports, out, check=False):
     material = Material(records, [_source(report) for report in reports], out)
     known = _read_digests(folder)
     found, stale = {}, []
-    environment = _environment()
+    templates = environment()
     for name, (template, inputs, values) in _pages(material).items():
         path = folder / name
         written = _digest(path.read_bytes()) if path.is_file() else None
         if written is not None and known.get(name) == [inputs, written]:
             found[name] = known[name]
             continue
-        text = environment.get_template(template).render(**values()).encode(errors="backslashreplace")
+        text = templates.get_template(template).render(**values()).encode(errors="backslashreplace")
         found[name] = [inputs, _digest(text)]
         if found[name][1] != written:
             stale.append((path, text))
@@ -129,17 +129,18 @@ def _pages(material):
     return found
 
 
-def _environment():
-    environment = jinja2.Environment(
+def environment():
+    """What renders the templates of the site."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals |= {"percent": percent, "reliability": charts.reliability}
-    environment.filters["is_number"] = lambda cell: isinstance(cell, Number)
-    return environment
+    found.globals |= {"percent": percent, "reliability": charts.reliability}
+    found.filters["is_number"] = lambda cell: isinstance(cell, Number)
+    return found
 
 
 def _code_digest():

@@ -18,6 +18,7 @@ from kmodels.report.tables import (
     shot_groups,
     weights_tested,
 )
+from kmodels.text import printable
 
 # Pictures whose numbers are charts here.
 AS_CHARTS = ("curves", "confusion", "classes", "reliability", "long_tail")
@@ -50,12 +51,20 @@ def experiment(material, name):
         "before": page.experiment(names[at - 1]) if at else "",
         "after": page.experiment(names[at + 1]) if at + 1 < len(names) else "",
         "verdicts": page.verdicts(verdicts) if verdicts else None,
-        "groups": [_group(page, group, listed, index) for index, group in enumerate(groups)],
+        "groups": [group_values(page, group, listed, index) for index, group in enumerate(groups)],
         "folder": FOLDER,
     }
 
 
-def _group(page, group, listed, index):
+def group_values(page, group, listed, index):
+    """The values of a group of runs, for runs.html.j2.
+
+    Args:
+        page: a Page.
+        group: a Group.
+        listed: the Experiment as its report lists it, or None.
+        index: of the group on the page, from 0.
+    """
     first = (group.completed or group.records)[0]
     published = (listed or group.experiment).published
     found = {
@@ -74,6 +83,7 @@ def _group(page, group, listed, index):
         "settings": _settings_table(group, listed, index),
         "environment": _environment(group),
         "pictures": _pictures(page, group),
+        "mistakes": {},
         "shots": {},
         "calibrated": None,
     }
@@ -102,7 +112,7 @@ def _runs_table(page, group, index):
                 number_cell(record.best_epoch if kept_epoch(record) else None, "d"),
                 number_cell(record.train_seconds, ",.1f"),
                 number_cell(record.images_per_second, ",.0f"),
-                Markup('<a href="{}">JSON</a>').format(page.file(page.material.paths[id(record)])),
+                page.record(record),
             ]
         )
     return Table("Runs, one for each seed", head, found, f"seeds-{index + 1}")
@@ -160,9 +170,10 @@ def _classes(group, published, index):
 
 def _class_row(name, accuracy, images, published):
     """The row of a class in a chart: its accuracy, and the published one."""
+    whole = printable(name)
     if accuracy is None:
-        return charts.Row(name, (), f"{name}: no test image", "-")
-    marks, tip = [charts.Mark("bar", 100 * accuracy)], f"{name}: {100 * accuracy:.1f} % of {images:,} test images"
+        return charts.Row(name, (), f"{whole}: no test image", "-")
+    marks, tip = [charts.Mark("bar", 100 * accuracy)], f"{whole}: {100 * accuracy:.1f} % of {images:,} test images"
     if published is not None:
         marks.append(charts.Mark("tick", 100 * published))
         tip += f", published {100 * published:.1f} %"
@@ -233,13 +244,11 @@ def _environment(group):
 
 
 def _pictures(page, group):
-    """Pictures beside the first record that has some."""
+    """{seed: pictures beside its record} of those that have some."""
+    found = {}
     for record in group.records:
-        found = []
         for name, caption in PICTURES.items():
             path = picture_path(record, page.material.out, name)
             if name not in AS_CHARTS and path.is_file():
-                found.append({**page.image(path, caption), "seed": record.seed})
-        if found:
-            return found
-    return []
+                found.setdefault(record.seed, []).append({**page.image(path, caption), "seed": record.seed})
+    return found

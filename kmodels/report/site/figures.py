@@ -8,6 +8,7 @@ from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, S
 from kmodels.report.pictures import titled_path
 from kmodels.report.site import charts
 from kmodels.report.tables import by_shots, percent, seeds, settings, source_name
+from kmodels.text import printable
 
 # Of a hundred classes these many are shown: those that differ most.
 CLASSES_SHOWN = 20
@@ -172,7 +173,7 @@ def _class_comparison(figure, material):
         charts.Row(
             name,
             (charts.Mark("ring", a, min(a, b), max(a, b), 1), charts.Mark("dot", b)),
-            f"{name}: {_short(one)} {a:.1f} %, {_short(other)} {b:.1f} %",
+            f"{printable(name)}: {_short(one)} {a:.1f} %, {_short(other)} {b:.1f} %",
             f"{b - a:+.1f}",
         )
         for a, b, name in found[:CLASSES_SHOWN]

@@ -86,13 +86,14 @@ class Material:
         records: {path: Record}.
         reports: ReportSources; of other reports the experiments with records are shown, and nothing is compared.
         out: the results folder.
+        without: names of reports that are left out.
     """
 
-    def __init__(self, records, reports, out):
+    def __init__(self, records, reports, out, without=("quickstart",)):
         self.out = Path(out)
         self.paths = {id(record): path for path, record in records.items()}
-        self.records = [r for r in records.values() if r.experiment.name.split("/")[0] != "quickstart"]
-        listed = [report for report in reports if report.name != "quickstart"]
+        self.records = [r for r in records.values() if r.experiment.name.split("/")[0] not in without]
+        listed = [report for report in reports if report.name not in without]
         others = dict.fromkeys(record.experiment.name.split("/")[0] for record in self.records)
         self.reports = [*listed, *(ReportSource(name) for name in others if name not in {one.name for one in listed})]
 
@@ -124,7 +125,7 @@ class Material:
         for groups in found.values():
             groups.sort(key=lambda group: (not group.as_published, -len(group.completed), len(group.changed)))
         order = {name: index for index, name in enumerate(self.listed)}
-        return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+        return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
     @cached_property
     def judged(self):

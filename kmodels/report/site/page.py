@@ -51,6 +51,10 @@ class Page:
             return self.link(text, page_of_experiment(name))
         return charts.text(text)
 
+    def record(self, record):
+        """A link to the file of a record."""
+        return Markup('<a href="{}">JSON</a>').format(self.file(self.material.paths[id(record)]))
+
     def image(self, path, caption):
         """A picture of the results folder, as {"src", "width", "height", "caption"}."""
         with Image.open(path) as picture:

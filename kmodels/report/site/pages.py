@@ -9,7 +9,7 @@ from kmodels.report.site.cells import Number, Table, code, percent_cell
 from kmodels.report.site.commands import run_command
 from kmodels.report.site.figures import ends, show
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
-from kmodels.report.tables import mean_and_spread, percent, weights_tested
+from kmodels.report.tables import mean_and_spread, percent, seeds, weights_tested
 from kmodels.report.verdicts import count
 
 
@@ -115,14 +115,6 @@ def report(material, source):
     groups = material.of_report(source.name)
     judged = material.judged.get(source.name)
     listed = {one.name: one for one in source.experiments}
-    table = []
-    for name, found in groups.items():
-        for group in found:
-            table.append(_experiment_row(page, name, listed.get(name), group))
-    head = (
-        "experiment", "what it is", "images and changed settings", "published %", "measured %", "difference", "seeds",
-        "epochs", "parameters",
-    )  # fmt: skip
     records = [record for found in groups.values() for group in found for record in group.records]
     order = {name: index for index, name in enumerate(listed)}
     records.sort(key=lambda record: (order.get(record.experiment.name, len(order)), record.status != "completed"))
@@ -138,7 +130,7 @@ def report(material, source):
         "agreement": summarise_agreement(judged.experiments, judged.agreements) if judged else None,
         "claims": count(judged.verdicts) if judged else None,
         "verdicts": page.verdicts(judged.verdicts) if judged else None,
-        "experiments": Table("Experiments with records", head, table, "experiments", True),
+        "experiments": experiments_table(page, groups, listed),
         "run": len(groups),
         "listed": max(len(listed), len(groups)),
         "runs": len(records),
@@ -167,6 +159,22 @@ def _with_picture(page, figure):
     return figure._asdict() | {"image": page.image(figure.picture, figure.title)}
 
 
+def experiments_table(page, groups, listed):
+    """Experiments with what was published and measured, a row for each group of runs.
+
+    Args:
+        page: a Page.
+        groups: {experiment: [Group]}.
+        listed: {experiment: Experiment as its report lists it}.
+    """
+    head = (
+        "experiment", "what it is", "images and changed settings", "published %", "measured %", "difference", "seeds",
+        "epochs", "parameters",
+    )  # fmt: skip
+    found = [_experiment_row(page, name, listed.get(name), group) for name, of in groups.items() for group in of]
+    return Table("Experiments with records", head, found, "experiments", True)
+
+
 def _experiment_row(page, name, listed, group):
     published = listed.published if listed else group.experiment.published
     published = published and published.test_accuracy
@@ -185,7 +193,7 @@ def _experiment_row(page, name, listed, group):
         percent_cell(published),
         Number(mean_and_spread(summary).split(" (")[0], summary.mean),
         Number("-" if difference is None else f"{100 * difference:+.2f}", difference),
-        Number(str(len(group.completed)), len(group.completed)),
+        Number(seeds(summary).removeprefix("n="), len(group.completed)),
         Number(", ".join(dict.fromkeys(str(r.epochs_run) for r in group.records)), group.records[0].epochs_run),
         Number(f"{group.records[0].parameters:,}", group.records[0].parameters),
     ]
