@@ -23,6 +23,8 @@ from kmodels.records import read_records
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
+# How many seeds a plan gives each experiment: an interval over five is a third as wide as one over three.
+PLANNED_SEEDS = (0, 1, 2, 3, 4)
 # Exit statuses after Ctrl-C and SIGTERM.
 INTERRUPTED = (130, 143)
 
@@ -134,6 +136,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
         InputError: for what the user can mend.
     """
     selected = select(experiments, arguments.names)
+    arguments = replace(arguments, seeds=_seeds(arguments))
     if arguments.list:
         print(tables.experiment_list(selected))
         return 0
@@ -150,7 +153,14 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     selected = [_changed(experiment, given, arguments.data_dir) for experiment in selected]
     if arguments.smoke:
         return _smoke(selected)
-    status = 0 if arguments.figures else run_experiments(parents_first(selected), arguments)[0]
+    if arguments.plan or arguments.pending or arguments.hours is not None:
+        from kmodels.commands.plan import run_plan
+
+        status, ran = run_plan(arguments, selected, experiments, claims, bool(given))
+        if not ran:
+            return status
+    else:
+        status = 0 if arguments.figures else run_experiments(parents_first(selected), arguments)[0]
     if status == 2:
         # What was wrong is the last thing to be read.
         return status
@@ -165,6 +175,13 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     if closing:
         print(f"\n{closing}")
     return status
+
+
+def _seeds(arguments):
+    """The seeds asked for: by default one, and those of a plan where there is one to make."""
+    if arguments.seeds is None:
+        return PLANNED_SEEDS if arguments.plan else (0,)
+    return arguments.seeds
 
 
 def _changed(experiment, given, data_dir):
@@ -353,8 +370,18 @@ class _Common(Running):
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...")] = ()
     """which experiments, as --list shows them; none: all"""
+    seeds: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...")] = None
+    """one run each; None: 0, and with --plan 0 1 2 3 4"""
     data_dir: Path | None = None
-    """the folder of images, or the archive you already have or its folder; None: download, where that can be"""
+    """the folder of images, or the archive you already have or its folder; None: download, where that can be. With
+    --plan also a folder with those of several datasets, as DIR/cifar10 and DIR/cifar100"""
+    plan: bool = False
+    """show which runs are not recorded, in the order in which they tell most, with the minutes that each takes here,
+    and which cannot be done here, and why; runs nothing without --hours. Downloads nothing"""
+    hours: float | None = None
+    """with --plan: do what is planned for so many hours; stopped at any moment, the same command goes on from there"""
+    pending: bool = False
+    """with --plan: write PENDING.md in --out, what waits for this device, for a GPU and for data"""
     list: bool = False
     """show the experiments with their published numbers, and end"""
     smoke: bool = False

@@ -36,6 +36,7 @@ ONE_BACKEND = (
     "test_files.py",
     "test_names.py",
     "test_notebook.py",
+    "test_plan.py",
     "test_plots*.py",
     "test_predictions.py",
     "test_records.py",

@@ -1,4 +1,4 @@
-"""Every Python example of the README runs as it stands there, with train and with run, on whichever backend is set."""
+"""Every Python example of the guides runs as it stands there, on whichever backend is set; the README is short."""
 
 import os
 import re
@@ -12,8 +12,12 @@ import tensorflow_datasets as tfds
 
 from kmodels import read_records
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)[^\n]*\n(.*?)```", README, re.DOTALL))
+ROOT = Path(__file__).parents[1]
+GUIDES = [f"{name}README.md" for name in ("", "kmodels/", "experiments/", "experiments/photographs/", "results/bench/")]
+README, GUIDE = ((folder / "README.md").read_text() for folder in (ROOT, ROOT / "kmodels"))
+# Named by their first lines; each ends with the accuracy of a record.
+EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)[^\n]*\n(.*?)```", GUIDE, re.DOTALL))
+(FIRST,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 class Beans(tfds.core.GeneratorBasedBuilder):
@@ -49,21 +53,40 @@ def environment(tmp_path_factory):
     return {"TFDS_DATA_DIR": str(folder)}
 
 
+def run(source, folder, **environment):
+    (folder / "example.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    assert len(README.split()) <= 1500
+    for path in (ROOT / name for name in GUIDES):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            assert "://" in link or (path.parent / link).exists(), f"{path}: {link}"
+
+
+def test_the_first_example_trains_a_network_of_your_own(tmp_path):
+    assert FIRST.count("\n") <= 11
+    *_, accuracy, shape = run(FIRST, tmp_path)
+    assert float(accuracy.split()[1]) > 0.9
+    assert shape == "(8, 16, 16)"
+
+
 def test_the_examples_are_there_and_short():
     assert {"network.py", "arrays.py", "tfds_set.py", "augmentation.py", "lion.py", "logs.py"} <= set(EXAMPLES)
     assert max(source.count("\n") for source in EXAMPLES.values()) < 25
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_of_the_readme_runs(name, tmp_path, environment):
+def test_an_example_of_the_guide_runs(name, tmp_path, environment):
     if name == "logs.py":
         pytest.importorskip("tensorboard")
-    (tmp_path / name).write_text(EXAMPLES[name])
-    done = subprocess.run(
-        [sys.executable, name], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    printed = run(EXAMPLES[name], tmp_path, **environment)
     (record,) = read_records(tmp_path / "results").values()
     assert record.status == "completed"
     # Both ways ended with an accuracy, and the last line has that of the record.
-    assert done.stdout.splitlines()[-1].endswith(f"{record.test.accuracy:.3f}")
+    assert printed[-1].endswith(f"{record.test.accuracy:.3f}")

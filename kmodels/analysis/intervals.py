@@ -104,7 +104,8 @@ def expected_interval(numbers, runs, confidence=CONFIDENCE):
         return value, value
     from scipy.stats import t
 
-    half = t.ppf((1 + confidence) / 2, (runs - 1) * _freedom(variances)) * math.sqrt(sum(variances) / runs)
+    quantile = t.ppf((1 + confidence) / 2, (runs - 1) * _freedom(variances))
+    half = float(quantile) * math.sqrt(sum(variances) / runs)
     return value - half, value + half
 
 
@@ -125,7 +126,7 @@ def next_run_interval(numbers, confidence=CONFIDENCE):
     from scipy.stats import t
 
     spread = statistics.stdev(numbers) * math.sqrt(1 + 1 / len(numbers))
-    half = t.ppf((1 + confidence) / 2, len(numbers) - 1) * spread
+    half = float(t.ppf((1 + confidence) / 2, len(numbers) - 1)) * spread
     return statistics.fmean(numbers) - half, statistics.fmean(numbers) + half
 
 

@@ -15,8 +15,9 @@ PRECISIONS = ("float32", "bfloat16")
 DEFAULT_MODELS = ("model4", "alexnet_cifar", "resnet18_cifar", "resnet50", "densenet121")
 # A deep network takes minutes per block on a CPU.
 CPU_MODELS = DEFAULT_MODELS[:2]
-# What photographs are classified by, unless a network and a size are named.
-PHOTOGRAPHS, PHOTOGRAPH_SIZE, IMAGE_SIZE = ("efficientnet_lite0",), 224, 32
+# What photographs are classified by, unless a network and a size are named: by a small network, beside which decoding
+# counts, and by a large one.
+PHOTOGRAPHS, PHOTOGRAPH_SIZE, IMAGE_SIZE = ("efficientnet_lite0", "resnet50"), 224, 32
 # The training images of CIFAR-10; fewer where images are larger, because every contender holds its own.
 EPOCH_IMAGES, EPOCH_BYTES = 50_000, 2**28
 # Of an epoch as one program on a CPU, where XLA runs convolutions inside a loop about sixty times slower.

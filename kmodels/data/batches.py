@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kmodels.backend import import_tensorflow
-from kmodels.data.order import epoch_order
+from kmodels.data.order import epoch_order, images_shown
 from kmodels.errors import InputError
 
 # What the stream keeps decoded in memory, as a cache and again as a shuffle buffer; a larger set is decoded again in
@@ -19,12 +19,12 @@ STREAM_BYTES = 2**30
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """Batches of a split, in a new order each epoch; the last one may be smaller.
+    """Batches of a split, in a new order each epoch; the last one may be smaller, see `images_shown`.
 
     Args:
         split: a Split.
         batch_size: images per batch.
-        seed: of the order; None keeps the order of the split.
+        seed: of the order; None keeps the order of the split, and shows all of it.
         sampler: see `epoch_order`.
         devices: the Devices among which each batch is divided; None for one.
     """
@@ -37,9 +37,11 @@ class ArrayBatches(keras.utils.PyDataset):
     def start_epoch(self, epoch):
         """Shuffles for this epoch, counted from 0."""
         self.order = epoch_order(self.split.labels, self.seed, epoch, self.sampler)
+        if self.seed is not None:
+            self.order = self.order[: images_shown(len(self.order), self.batch_size)]
 
     def __len__(self):
-        return math.ceil(len(self.split) / self.batch_size)
+        return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, index):
         indices = self.order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -72,7 +74,7 @@ def stream_batches(dataset, batch_size, seed, epochs, first_epoch=0):
 
     Args:
         dataset: a Dataset whose source can stream.
-        batch_size: images per batch; the last one of each epoch may be smaller.
+        batch_size: images per batch; the last one of each epoch may be smaller, see `images_shown`.
         seed: of the order.
         epochs: the first epoch that is not provided.
         first_epoch: where to begin, counted from 0.
@@ -98,6 +100,7 @@ def stream_batches(dataset, batch_size, seed, epochs, first_epoch=0):
     examples = source.enumerate().filter(lambda index, _: chosen[index])
     # tfds has int64 labels; JAX warns of them.
     examples = examples.map(lambda _, example: (example[0], tf.cast(example[1], tf.int32)))
+    shown = images_shown(len(dataset.train), batch_size)
     fitting = STREAM_BYTES // math.prod(dataset.image_shape)
     if len(dataset.train) <= fitting:
         examples = examples.cache()
@@ -107,7 +110,7 @@ def stream_batches(dataset, batch_size, seed, epochs, first_epoch=0):
         order = examples.shuffle(
             min(len(dataset.train), fitting), seed=epoch * 1_000_003 + seed, reshuffle_each_iteration=False
         )
-        return order.batch(batch_size)
+        return order.take(shown).batch(batch_size)
 
     batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
-    return batches, math.ceil(len(dataset.train) / batch_size)
+    return batches, math.ceil(shown / batch_size)

@@ -1,14 +1,19 @@
-"""Convert the pickled CIFAR archives (Python version) to the binary files that tfds reads.
+"""Convert the pickled CIFAR archives (Python version), or their files, to the binary files that tfds reads.
 
 Both have the same images in the same order. Unpickling can call any function that the file names. The unpickler here
 calls none: it accepts only the three names that arrays need, and replaces each of them with a class that stores data.
 """
 
+import contextlib
 import pickle
 import tarfile
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from kmodels.data.exact_copy import require_published
+from kmodels.data.pixel_digests import class_digests, image_digests
 from kmodels.errors import InputError
 
 # {pickled file: binary file} of images, and {pickled file: {key: text file}} of class names.
@@ -32,26 +37,60 @@ NAMES = {
 LABELS = {"cifar10": (b"labels",), "cifar100": (b"coarse_labels", b"fine_labels")}
 
 
+def unpacked_folder(name, folder):
+    """Where the files of an unpacked -python.tar.gz archive are, in a folder or the one folder of the archive in it.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        folder: a Path.
+
+    Returns:
+        A Path; None if they are not all there.
+    """
+    members = [Path(member) for member in (*IMAGES[name], *NAMES[name])]
+    for place in (folder, folder / members[0].parent):
+        if all((place / member.name).is_file() for member in members):
+            return place
+    return None
+
+
 def write_binary(name, path, folder):
     """Writes the content of a -python.tar.gz archive as the files of the binary archive.
 
     Args:
         name: "cifar10" or "cifar100".
-        path: of the archive.
+        path: of the archive, or of a folder with its files; their pixels must be the published ones, because there is
+            no hash of the archive to compare.
         folder: a Path, to write into.
 
     Raises:
-        InputError: if a pickle in it contains anything but dicts, lists, strings, numbers and arrays.
+        InputError: if a pickle in it contains anything but dicts, lists, strings, numbers and arrays; if the files of a
+            folder do not have the published pixels.
     """
-    with tarfile.open(path) as tar:
+    with contextlib.ExitStack() as stack:
+        tar = None if path.is_dir() else stack.enter_context(tarfile.open(path))
+        read = partial(_unpickle, tar, path)
+        names = {target: lines for member, keys in NAMES[name].items() for target, lines in _names(read(member), keys)}
+        found = {}
         for member, target in IMAGES[name].items():
-            batch = _unpickle(tar, member, path)
+            batch = read(member)
             columns = [np.array(batch[key], np.uint8)[:, None] for key in LABELS[name]]
-            _write(folder / target, np.concatenate([*columns, batch[b"data"].pixels()], axis=1).tobytes())
-        for member, targets in NAMES[name].items():
-            names = _unpickle(tar, member, path)
-            for key, target in targets.items():
-                _write(folder / target, b"\n".join(names[key]) + b"\n")
+            pixels = batch[b"data"].pixels()
+            _write(folder / target, np.concatenate([*columns, pixels], axis=1).tobytes())
+            if tar is None:
+                images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+                digests, labels = found.setdefault("test" if "test" in member else "train", ([], []))
+                digests += image_digests(images)
+                labels += columns[-1][:, 0].tolist()
+        for target, lines in names.items():
+            _write(folder / target, b"\n".join(lines) + b"\n")
+    if tar is None:
+        classes = [line.decode() for line in list(names.values())[-1]]
+        require_published(name, path, {part: class_digests(*images, classes) for part, images in found.items()})
+
+
+def _names(content, keys):
+    return [(target, content[key]) for key, target in keys.items()]
 
 
 def _write(path, content):
@@ -59,12 +98,12 @@ def _write(path, content):
     path.write_bytes(content)
 
 
-def _unpickle(tar, member, path):
-    with tar.extractfile(member) as file:
+def _unpickle(tar, path, member):
+    with tar.extractfile(member) if tar else open(path / Path(member).name, "rb") as file:
         try:
             return _Unpickler(file, encoding="bytes").load()
-        except pickle.UnpicklingError as error:
-            raise InputError(f"{path}/{member} is refused: {error}") from error
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise InputError(f"{path}/{Path(member).name if tar is None else member} is refused: {error}") from error
 
 
 class _Stored:

@@ -28,6 +28,7 @@ SLOW, SLOW_AFTER = 200_000, 20.0
 # What has come of a block when a connection breaks is lost.
 BLOCK_BYTES = 2**16
 _MIRROR = ContextVar("mirror", default=None)
+_ALLOWED = ContextVar("allowed", default=True)
 
 
 class _RefusedError(Exception):
@@ -57,6 +58,16 @@ def from_mirror(url):
         _MIRROR.reset(token)
 
 
+@contextlib.contextmanager
+def without_downloads():
+    """A context in which a dataset whose archive would have to be downloaded cannot be opened."""
+    token = _ALLOWED.set(False)
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
 def download(archives):
     """Downloads an archive into the cache, unless it is there.
 
@@ -67,7 +78,8 @@ def download(archives):
         The Archive, and its path in the cache.
 
     Raises:
-        InputError: if none can be downloaded, or there is no space for it; says what every server answered.
+        InputError: if none can be downloaded, or there is no space for it; says what every server answered. Within
+            `without_downloads`, if none is in the cache.
     """
     from kmodels.locks import FileLock
 
@@ -80,6 +92,8 @@ def download(archives):
                     return archive, path
                 print(f"{path} is damaged or gone; downloading it again", file=sys.stderr)
                 path.unlink()
+        if not _ALLOWED.get():
+            raise InputError(f"{archives[0].name} is not here, and would have to be downloaded")
         return _download(_sources(archives), folder)
 
 

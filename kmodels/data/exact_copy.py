@@ -154,6 +154,26 @@ def _compare(files, name, known, pixels, tally):
     return missing, unknown
 
 
+def require_published(name, path, pixels):
+    """Raises an InputError if a class has other pixels than were published. One that is not wholly known may.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        path: of the files, for the message.
+        pixels: {"train" or "test": {class: ClassDigest}}.
+    """
+    differing = []
+    for part, classes in published(name).items():
+        for label, one in classes.items():
+            found = pixels.get(part, {}).get(label)
+            if one.known == one.images and not (found and found.digest.startswith(one.digest)):
+                differing.append(f"{part}/{label}")
+    if differing:
+        raise InputError(
+            f"{path} does not have the published images of {name}: these classes differ: {shorten(differing)}"
+        )
+
+
 def _faults(tally):
     """How image files differ from lossless ones of the published size, in words."""
     lossy = tally.formats["JPEG"] + tally.formats["MPO"]

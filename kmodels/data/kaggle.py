@@ -19,17 +19,18 @@ def input_folder():
     return Path(os.environ.get("KAGGLE_INPUT") or "/kaggle/input")
 
 
-def find_attached(name):
+def find_attached(name, top=None):
     """Where a dataset lies among the attached data.
 
     Args:
         name: "cifar10", "cifar100", "eurosat", "eurosat_small", "intel_scenes" or "stl10_5".
+        top: another folder to look in, and in the folders within it; None: that of all attached data.
 
     Returns:
         The Path of its folder or archive, as `data_dir` of `load_dataset`; None if there is none.
     """
     fits = _tests()[name]
-    for folder in _folders(input_folder()):
+    for folder in _folders(input_folder() if top is None else top):
         found = fits(folder)
         if found:
             return found
@@ -81,13 +82,13 @@ def _names(folder):
 
 def _tests():
     """{name: function from a Listed to the dataset's path there, or None}."""
-    from kmodels.data import eurosat, exact_copy, intel_scenes, stl10_5, tfds_sets
+    from kmodels.data import cifar_python, eurosat, exact_copy, intel_scenes, stl10_5, tfds_sets
 
     def archive_of(archives, folder):
         return next((folder.path / archive.name for archive in archives if archive.name in folder.files), None)
 
     def cifar(name, folder):
-        found = archive_of(tfds_sets.archives(name), folder)
+        found = archive_of(tfds_sets.archives(name), folder) or cifar_python.unpacked_folder(name, folder.path)
         if found or not set(exact_copy.PARTS) <= set(folder.folders):
             return found
         classes = set(exact_copy.published(name)["train"])

@@ -15,7 +15,7 @@ import numpy as np
 from kmodels.data import exact_copy
 from kmodels.data.archives import Archive, existing, find, import_tfds, link
 from kmodels.data.cache import cache_folder, prepared, writable_cache
-from kmodels.data.cifar_python import write_binary
+from kmodels.data.cifar_python import unpacked_folder, write_binary
 from kmodels.data.downloads import download
 from kmodels.data.file_sources import Folder
 from kmodels.data.kaggle import find_attached
@@ -101,8 +101,8 @@ def load(name, image_size, data_dir):
     Args:
         name: "cifar10" or "cifar100".
         image_size: height and width to resize to, in pixels; None means 32.
-        data_dir: an archive or its folder, a data_dir of tfds that has the dataset prepared, or a folder of image
-            files; None looks among the attached data of Kaggle, and downloads it.
+        data_dir: an archive or its folder, the files of an archive for Python, a data_dir of tfds that has the dataset
+            prepared, or a folder of image files; None looks among the attached data of Kaggle, and downloads it.
 
     Returns:
         A Dataset.
@@ -143,9 +143,16 @@ def load(name, image_size, data_dir):
 
 def _has_image_files(name, folder):
     """Whether the folder has image files, and no archive beside them."""
-    return not any((folder / archive.name).exists() for archive in archives(name)) and bool(
-        set(exact_copy.PARTS) & set(Folder(folder).folders(""))
-    )
+    return not _has_archive(name, folder) and bool(set(exact_copy.PARTS) & set(Folder(folder).folders("")))
+
+
+def _unpacked(name, folder):
+    """The folder with the files of an archive for Python, where there is no archive; else None."""
+    return unpacked_folder(name, folder) if folder.is_dir() and not _has_archive(name, folder) else None
+
+
+def _has_archive(name, folder):
+    return any((folder / archive.name).exists() for archive in archives(name))
 
 
 def _builder(name, data_dir):
@@ -160,13 +167,15 @@ def _builder(name, data_dir):
     known = TFDS_SETS[name]
     if data_dir is None:
         found, path = download(archives(name))
+    elif unpacked := _unpacked(name, data_dir):
+        found, path = known.python_archive, unpacked
     else:
         found, path = find(
             data_dir,
             archives(name),
             known.other_archives,
             missing=f"neither {name} prepared by tfds ({name}/{builder.version}), nor its images as "
-            "{train,test}/<class>/<file>, nor the archive",
+            "{train,test}/<class>/<file>, nor the archive or the files of the archive for Python",
         )
     _prepare(builder, path, found, writable_cache("tfds"))
     return tfds.builder(name, data_dir=root)
@@ -177,7 +186,7 @@ def _prepare(builder, path, archive, root):
 
     Args:
         builder: of tfds.
-        path: of the archive.
+        path: of the archive, or of the folder with its files.
         archive: the Archive that it is.
         root: a Path.
     """

@@ -44,7 +44,7 @@ def efficientnet_lite0(input_shape, num_classes, *, weights=None, dropout=0.2):
         InputError: for weights that are not there or of another network.
     """
     # Before the network is built, for that takes a while.
-    path = None if weights is None else Path(_packaged() if weights == "imagenet" else weights)
+    path = None if weights is None else Path(packaged() if weights == "imagenet" else weights)
     network = _assemble(input_shape, num_classes, dropout)
     if path is not None:
         _load(network, path)
@@ -110,8 +110,8 @@ def _load(network, path):
     load_torch_weights(network, arrays)
 
 
-def _packaged():
-    """The path of the ImageNet weights."""
+def packaged():
+    """The path of the ImageNet weights; raises InputError where their package is not installed."""
     found = importlib.util.find_spec(PACKAGE)
     files = (
         [path for folder in found.submodule_search_locations for path in Path(folder).rglob("*.pth")] if found else []

@@ -66,7 +66,7 @@ class AgreementSummary(NamedTuple):
         judged: how many of these with enough seeds to say whether the published number lies in the interval.
         within: how many of the judged do.
         above, below: how many published numbers are above and below the measured mean, judged or not.
-        p: of the sign test that they are as often above as below.
+        p: of the sign test that they are as often above as below, as if experiments were independent.
     """
 
     published: int

@@ -96,14 +96,19 @@ def reason(verdict):
         return _why_open(verdict)
     if verdict.outcome != REFUTED:
         return ""
-    broken = [finding for finding in verdict.findings if finding.outcome == REFUTED]
-    if len(verdict.claim.bounds) > 1:
-        return f"{len(broken)} of {len(verdict.claim.bounds)} comparisons refuted"
-    (finding,) = broken
-    if finding.bound.gain and finding.low > 0:
-        size = "larger" if finding.value > finding.bound.most else "smaller"
-        return f"there is a gain, but a {size} one than claimed"
-    return ""
+    refuted = [finding for finding in verdict.findings if finding.outcome == REFUTED]
+    bounds = len(verdict.claim.bounds)
+    parts = [f"{len(refuted)} of {bounds} comparisons refuted"] if bounds > 1 else []
+    return "; ".join([*parts, *dict.fromkeys(_missed_size(finding) for finding in refuted if finding.bound.gain)])
+
+
+def _missed_size(finding):
+    """Of a gain that does not have the claimed size: whether there is one at all."""
+    if finding.high < 0:
+        return "a loss, no gain"
+    size = "larger" if finding.value > finding.bound.most else "smaller"
+    shown = "a gain is confirmed" if finding.low > 0 else "a gain is open"
+    return f"{shown}, its size is {size} than claimed"
 
 
 def _why_open(verdict):
@@ -115,6 +120,8 @@ def _why_open(verdict):
         return "a run diverged"
     if verdict.seeds < 2:
         return "how many seeds would decide cannot be said from one"
+    if any(finding.low is None for finding in findings):
+        return "how many seeds would decide cannot be said from two equal numbers"
     needed = verdict.seeds_needed
     if needed is None:
         return "how many seeds would decide cannot be said: a number is at the edge of what was claimed"
@@ -140,23 +147,31 @@ def _row(verdict):
 
 
 def text(judged):
-    """Rows for a terminal."""
-    lines, previous = [], None
-    for row in judged:
-        if row.claim != previous:
-            lines.append(row.claim)
-            previous = row.claim
-        verdict = "; ".join(filter(None, (row.verdict, row.why)))
-        lines.append(f"  {verdict}{f': {row.images}' if row.images else ''}")
-        for measured, expected, seeds in zip(row.measured, row.expected, row.seeds, strict=True):
-            lines.append(f"    {measured}; expected: {expected}; seeds: {seeds}")
+    """Rows for a terminal: the verdicts, and below them what was found elsewhere."""
+    proper, elsewhere = _apart(judged)
+    lines = [line for row in proper for line in _lines(row)]
+    if elsewhere:
+        lines += ["", OTHER_IMAGES, *(f"  {line}" for row in elsewhere for line in _lines(row))]
     return "\n".join(lines)
+
+
+def _lines(row):
+    verdict = "; ".join(filter(None, (row.verdict, row.why)))
+    lines = [row.claim, f"  {verdict}{f': {row.images}' if row.images else ''}"]
+    for measured, expected, seeds in zip(row.measured, row.expected, row.seeds, strict=True):
+        lines.append(f"    {measured}; expected: {expected}; seeds: {seeds}")
+    return lines
+
+
+def _apart(judged):
+    """The rows that are verdicts, and those of elsewhere."""
+    return [[row for row in judged if row.as_published is wanted] for wanted in (True, False)]
 
 
 def markdown(judged):
     """Rows as tables: the verdicts, and below them what was found elsewhere."""
     head = ("claim", "verdict", "", "measured, with 95 % interval", "expected", "seeds", "images")
-    proper, elsewhere = ([row for row in judged if row.as_published is wanted] for wanted in (True, False))
+    proper, elsewhere = _apart(judged)
     parts = [_rows_table(head, proper)]
     if elsewhere:
         parts += [OTHER_IMAGES, _rows_table(head, elsewhere)]
@@ -202,10 +217,12 @@ def agreement_text(summary):
     if not summary.measured:
         return f"None of {summary.published} published numbers was measured again."
     sides = f"{summary.above} above the measured mean, {summary.below} below (sign test: p = {summary.p:.2g})"
-    return (
-        f"Reproduced {summary.within} of {summary.judged} published numbers with {FEWEST_SEEDS} seeds or more. "
-        f"Of {summary.published} published numbers {summary.measured} were measured again: {sides}."
+    reproduced = (
+        f"Reproduced {summary.within} of {summary.judged} published numbers with {FEWEST_SEEDS} seeds or more."
+        if summary.judged
+        else f"No published number has {FEWEST_SEEDS} seeds yet."
     )
+    return f"{reproduced} Of {summary.published} published numbers {summary.measured} were measured again: {sides}."
 
 
 def report_text(report):

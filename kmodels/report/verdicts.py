@@ -46,7 +46,8 @@ class Finding(NamedTuple):
         seeds_needed: where it is open, the smallest number of seeds (of each experiment) whose interval would decide,
             if mean and spread are as measured; math.inf: more than MOST_SEEDS; None where that cannot be said: with
             one seed, where a seed diverged, or where the number is at the edge of the bound.
-        p: that the bound holds (two-sided, against its edge); None where there is no interval.
+        p: of the two-sided test that the number is at the edge of the bound which it is beyond, 1 where it is beyond
+            none; None where the bound is confirmed or cannot be judged.
     """
 
     bound: Bound
@@ -141,7 +142,7 @@ def _verdict(claim, settings):
 def _corrected(findings, bounds):
     """Findings that Holm's method leaves refuted, all others that are not confirmed being open."""
     p_values = [1.0 if finding.p is None else finding.p for finding in findings]
-    # What was not run counts too, so that a claim is not judged more strictly before than after.
+    # Bounds that were not run count as well: how strictly one is judged does not depend on which were.
     adjusted = holm(p_values + [1.0] * (bounds - len(findings)))
     return tuple(
         finding._replace(outcome=REFUTED, seeds_needed=None)
@@ -274,8 +275,9 @@ def _finding(bound, runs, bounds):
     if bound.holds(low, high):
         return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
     edge = bound.edge(value)
-    # Where every seed has the same number, a difference from the edge is no chance.
-    p = 1.0 if edge is None else 0.0 if low == high else t_p_value(measured, edge)
+    if bound.measure.exact:
+        return Finding(bound, seeds, diverged, value, low, high, OPEN, p=float(edge is None))
+    p = 1.0 if edge is None else t_p_value(measured, edge)
     return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds), p)
 
 

@@ -12,8 +12,8 @@ it is the stock model. So `fit` keeps its epochs, callbacks, validation and Hist
 losses differ by rounding only. Evaluation and prediction go the same way.
 
 A chunk has at most CHUNK_STEPS steps, so that Ctrl-C and the progress bar need not wait for a long epoch. The last
-batch of an epoch may be smaller. It is one more step after the scan, in the same program: no image is left out, batch
-norm sees no padding, and no epoch compiles anything that the first one did not.
+batch of an epoch may be smaller. It is one more step after the scan, in the same program: batch norm sees no padding,
+and no epoch compiles anything that the first one did not.
 
 The images are an argument of the program. As a constant (closed over) they would be compiled into it; as a weight they
 would be saved with it.
@@ -28,7 +28,7 @@ import jax
 import keras
 import numpy as np
 
-from kmodels.data.order import epoch_order
+from kmodels.data.order import epoch_order, images_shown
 from kmodels.training.trainer import Trainer
 
 CHUNK_STEPS = 1000
@@ -52,7 +52,7 @@ class DeviceBatches(keras.utils.PyDataset):
     Args:
         split: a Split, copied to the device.
         batch_size: images per step; the last step of an epoch may have fewer.
-        seed: of the order; None keeps the order of the split.
+        seed: of the order; None keeps the order of the split, and shows all of it.
         sampler: see `epoch_order`.
         devices: the Devices among which each step is divided; None for one.
         chunk_steps: the largest number of steps in a chunk.
@@ -71,9 +71,11 @@ class DeviceBatches(keras.utils.PyDataset):
     def start_epoch(self, epoch):
         """Shuffles for this epoch, counted from 0."""
         self.order = epoch_order(self._host_labels, self.seed, epoch, self.sampler).astype(np.int32)
+        if self.seed is not None:
+            self.order = self.order[: images_shown(len(self.order), self.batch_size)]
 
     def __len__(self):
-        return -(-len(self._host_labels) // (self.batch_size * self.chunk_steps))
+        return -(-len(self.order) // (self.batch_size * self.chunk_steps))
 
     def __getitem__(self, index):
         images_per_chunk = self.batch_size * self.chunk_steps

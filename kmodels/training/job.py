@@ -39,6 +39,25 @@ def reduced(dataset, experiment, seed):
     return dataset
 
 
+def open_dataset(experiment, data_dir=None, skip_unreadable=False):
+    """The whole Dataset of an Experiment, also where that names a function of the user's; raises as `load_dataset`."""
+    if "dataset" not in experiment.references:
+        return load_dataset(experiment.dataset, experiment.image_size, data_dir, skip_unreadable, experiment.group_by)
+    function = load_component("dataset", experiment.dataset)
+    arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
+    arguments["skip_unreadable"] = skip_unreadable or None
+    dataset = call_with("dataset", experiment.dataset, function, **arguments)
+    require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
+    return dataset
+
+
+def open_augmentation(experiment):
+    """What `train` takes as augmentation: the name, or the function or layers that the user's function stands for."""
+    if "augmentation" not in experiment.references:
+        return experiment.augmentation
+    return from_component(experiment.augmentation, load_component("augmentation", experiment.augmentation))
+
+
 class Job:
     """One experiment with one seed: its data, what it starts from, and the files that it leaves.
 
@@ -81,25 +100,13 @@ class Job:
         key = (experiment.dataset, experiment.image_size, data_dir, skip_unreadable, experiment.group_by)
         if key not in opened:
             try:
-                opened[key] = self._load(data_dir, skip_unreadable)
+                opened[key] = open_dataset(experiment, data_dir, skip_unreadable)
             except InputError as error:
                 opened[key] = error
         dataset = opened[key]
         if isinstance(dataset, InputError):
             raise dataset
         return reduced(dataset, experiment, self.seed)
-
-    def _load(self, data_dir, skip_unreadable):
-        experiment = self.experiment
-        if "dataset" not in self.components:
-            options = data_dir, skip_unreadable, experiment.group_by
-            return load_dataset(experiment.dataset, experiment.image_size, *options)
-        function = self.components["dataset"]
-        arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
-        arguments["skip_unreadable"] = skip_unreadable or None
-        dataset = call_with("dataset", experiment.dataset, function, **arguments)
-        require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
-        return dataset
 
     @property
     def stem(self):
@@ -160,13 +167,6 @@ class Job:
             momentum=experiment.momentum or None,
             weight_decay=experiment.weight_decay,
         )
-
-    def augmentation(self):
-        """What `train` takes: the name, or the function or layers that the experiment's own function stands for."""
-
-        if "augmentation" not in self.components:
-            return self.experiment.augmentation
-        return from_component(self.experiment.augmentation, self.components["augmentation"])
 
     def evaluations(self, outputs):
         """{split: Evaluation}.

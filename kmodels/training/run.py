@@ -13,7 +13,7 @@ from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
 from kmodels.training.callbacks import Interrupts, interruptible
-from kmodels.training.job import Job
+from kmodels.training.job import Job, open_augmentation
 from kmodels.training.precision import computing_in
 from kmodels.training.train import Training, check_on_device
 
@@ -139,7 +139,7 @@ def arguments(job, verbose=None):
     return (
         network,
         dataset,
-        {**values, "optimizer": job.optimizer(), "augmentation": job.augmentation(), "seed": job.seed},
+        {**values, "optimizer": job.optimizer(), "augmentation": open_augmentation(experiment), "seed": job.seed},
     )
 
 

@@ -75,6 +75,7 @@ def sweep(
     data_dir=None,
     skip_unreadable=False,
     devices=1,
+    parents=None,
     **options,
 ):
     """Runs every experiment with every seed; a run that fails does not keep the others from running.
@@ -82,6 +83,7 @@ def sweep(
     Args:
         experiments: Experiments, one that starts from the network of another one after it.
         seeds, out, again, together, split, data_dir, skip_unreadable, devices, **options: as in `run_seeds`.
+        parents: {(name of an experiment, seed): .keras file}: which network `init_from` means, where `out` has several.
 
     Yields:
         An Outcome for each run, when it has ended.
@@ -115,7 +117,7 @@ def sweep(
         return
     options["devices"] = devices
     progress = _Progress(len(experiments) * len(seeds), silent=options.get("verbose") == 0)
-    parents, opened = {}, {}
+    parents, opened = dict(parents or {}), {}
     for experiment in experiments:
         limit = _number_together(experiment, seeds, together)
         for first in range(0, len(seeds), limit):

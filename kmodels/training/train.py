@@ -21,7 +21,7 @@ from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.backend import keep_compiled
 from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
-from kmodels.data.order import SAMPLERS
+from kmodels.data.order import SAMPLERS, images_shown
 from kmodels.errors import InputError, require, require_whole, unknown
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
@@ -76,7 +76,8 @@ def train(
             the network is left as it is. Its weights are changed in place.
         dataset: a Dataset: `load_dataset(...)`, `Dataset.from_arrays(...)`, `Dataset.from_batches(...)`.
         epochs: the largest number of epochs.
-        batch_size: images per training step; the last step of an epoch may have fewer.
+        batch_size: images per training step; the last step of an epoch may have fewer, and is left out if it had less
+            than an eighth (`kmodels.data.order.images_shown`).
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad", with PyTorch's constants and arithmetic; or a
             keras.optimizers.Optimizer, of which a copy without state is used.
         learning_rate: initial; None: 0.001, or that of the optimizer given.
@@ -238,7 +239,7 @@ class Training:
         if network.compute_dtype == "float16":
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
-        steps = -(-len(self.dataset.train) // s.batch_size)
+        steps = -(-images_shown(len(self.dataset.train), s.batch_size) // s.batch_size)
         set_schedule(
             optimizer,
             s.schedule,
@@ -376,7 +377,8 @@ class Training:
         epochs, clock = self.epochs_run, self._clock
         if self.devices:
             _copy_variables(self._trained, self.network)
-        images = len(self.dataset.train) * epochs - (self.settings.batch_size if clock.excludes_first_step else 0)
+        shown = images_shown(len(self.dataset.train), self.settings.batch_size)
+        images = shown * epochs - (self.settings.batch_size if clock.excludes_first_step else 0)
         seconds = clock.train_seconds
         return Fitted(
             network=self.network,

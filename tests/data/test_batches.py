@@ -5,6 +5,7 @@ import pytest
 
 from kmodels import load_dataset
 from kmodels.data.batches import ArrayBatches
+from kmodels.data.order import images_shown
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,25 @@ def test_every_image_comes_once_and_the_last_batch_is_smaller(split):
     assert batches[0][0].dtype == np.uint8
     pixels = np.concatenate([images for images, _ in batches])
     assert sorted(image.tobytes() for image in pixels) == sorted(image.tobytes() for image in split.images)
+
+
+def test_a_last_batch_of_less_than_an_eighth_is_left_out_of_training(split):
+    data = ArrayBatches(split, 13, seed=0)
+    left_out = []
+    for epoch in (0, 1):
+        data.start_epoch(epoch)
+        assert [len(data[i][1]) for i in range(len(data))] == [13, 13, 13]
+        left_out += set(range(40)) - set(data.order.tolist())
+    assert len(set(left_out)) == 2
+    # Of what is evaluated nothing is.
+    whole = ArrayBatches(split, 13)
+    assert sum(len(whole[i][1]) for i in range(len(whole))) == 40
+    assert [images_shown(*sizes) for sizes in ((40_000, 512), (39_939, 512), (3, 512), (65, 8))] == [
+        40_000,
+        39_936,
+        3,
+        65,
+    ]
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(split):

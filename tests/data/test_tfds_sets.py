@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, load_dataset
-from kmodels.data import tfds_sets
+from kmodels.data import exact_copy, tfds_sets
 from kmodels.data.pixel_digests import dataset_digests, whole_digest
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -185,6 +185,28 @@ def test_the_python_archive_gives_the_same_images_order_and_split_and_streams(
     assert streams[0] == streams[1]
 
 
+@pytest.mark.parametrize(("name", "attached"), [("cifar10", True), ("cifar100", False)])
+def test_the_files_of_a_python_archive_are_read_if_their_pixels_are_the_published_ones(
+    python, name, attached, tmp_path, monkeypatch
+):
+    path = python(name)
+    expected = load_dataset(name, data_dir=path)
+    unpacked = tmp_path / "input" / "somebodys-cifar"
+    with tarfile.open(path) as tar:
+        tar.extractall(unpacked, filter="data")
+    monkeypatch.setenv("KMODELS_CACHE", str(tmp_path / "another cache"))
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path / "input"))
+    given = None if attached else unpacked
+    with pytest.raises(InputError, match=rf"{unpacked}.* does not have the published images of {name}: .*train/"):
+        load_dataset(name, data_dir=given)
+    known = {
+        part: {label: exact_copy.Published(*one[:1], *one) for label, one in classes.items()}
+        for part, classes in dataset_digests(expected).items()
+    }
+    monkeypatch.setattr(exact_copy, "published", lambda name: known)
+    assert load_dataset(name, data_dir=given).source == expected.source
+
+
 def test_what_a_killed_conversion_left_is_removed_by_the_next(python, tmp_path):
     for name in ("cifar10.partial", "cifar10/incomplete.AB12CD_3.0.2"):
         left = tmp_path / "cache" / "tfds" / name / "half"
@@ -215,6 +237,9 @@ def test_the_stream_gives_just_the_train_split_once_an_epoch_in_an_order_of_seed
     from kmodels.data.batches import stream_batches
 
     dataset = load_dataset("cifar10", data_dir=archive.parent)
+    batches, steps = stream_batches(dataset, 26, 0, epochs=1)
+    assert steps == 3
+    assert [len(labels) for _, labels in batches.as_numpy_iterator()] == [26, 26, 26]
 
     def epochs(seed):
         batches, steps = stream_batches(dataset, 32, seed, epochs=2)

@@ -1,16 +1,17 @@
-"""Claims: kept, broken or open, by the interval over the seeds; and in words that say on which images."""
+"""Claims: confirmed, refuted or open, by the interval over the seeds; and in words that say on which images."""
 
+import math
 from dataclasses import replace
 
 import pytest
-from scipy import stats
 from test_markdown import FOLDER
 from test_records import make
 
 from kmodels import Published
-from kmodels.report import claim_tables, claims, verdicts
-from kmodels.report.claims import Bound, Claim, beats, equals
-from kmodels.report.verdicts import BROKEN, KEPT, OPEN, judge
+from kmodels.analysis.intervals import t_interval
+from kmodels.report import claim_tables, claims
+from kmodels.report.claims import Bound, Claim, beats, equals, gains
+from kmodels.report.verdicts import CONFIRMED, NOT_RUN, OPEN, REFUTED, Finding, Verdict, count, judge
 
 ONE = replace(make().experiment, name="report/one", published=Published(test_accuracy=0.6, train_accuracy=0.9))
 TWO = replace(ONE, name="report/two", published=Published(test_accuracy=0.55))
@@ -20,14 +21,22 @@ def runs(experiment, *accuracies, **changes):
     return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
+def judged(*bounds, records):
+    """The only Verdict on bounds for which there are runs: on the published images, or else elsewhere."""
+    (verdict,) = judge([Claim("It is so.", bounds)], records)
+    if verdict.outcome != NOT_RUN:
+        assert not verdict.elsewhere
+        return verdict
+    return verdict.elsewhere[0] if verdict.elsewhere else verdict
+
+
 def outcome(bound, *records):
-    (verdict,) = judge([Claim("It is so.", (bound,))], records)
-    return verdict.outcome
+    return judged(bound, records=records).outcome
 
 
 @pytest.mark.parametrize(
     ("others", "expected"),
-    [((0.50, 0.51, 0.52), KEPT), ((0.70, 0.71, 0.72), BROKEN), ((0.58, 0.60, 0.62), OPEN), ((0.5,), OPEN)],
+    [((0.50, 0.51, 0.52), CONFIRMED), ((0.70, 0.71, 0.72), REFUTED), ((0.58, 0.60, 0.62), OPEN), ((0.5,), OPEN)],
 )
 def test_a_difference_is_judged_by_its_interval_over_the_seeds(others, expected):
     assert outcome(beats(ONE, TWO), *runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, *others)) == expected
@@ -35,59 +44,172 @@ def test_a_difference_is_judged_by_its_interval_over_the_seeds(others, expected)
 
 def test_a_difference_must_be_as_large_as_claimed():
     records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.56, 0.55, 0.57))
-    assert outcome(beats(ONE, TWO, by=1), *records) == KEPT
-    assert outcome(beats(ONE, TWO, by=8), *records) == BROKEN
+    assert outcome(beats(ONE, TWO, by=1), *records) == CONFIRMED
+    assert outcome(beats(ONE, TWO, by=8), *records) == REFUTED
     assert outcome(beats(ONE, TWO, by=4), *records) == OPEN
 
 
 def test_equal_means_that_the_whole_interval_is_near():
     records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.60, 0.61, 0.60))
-    assert outcome(equals(ONE, TWO, within=4), *records) == KEPT
+    assert outcome(equals(ONE, TWO, within=4), *records) == CONFIRMED
     assert outcome(equals(ONE, TWO, within=1), *records) == OPEN
 
 
 def test_a_number_of_one_experiment_is_judged_too():
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.21)) == KEPT
-    assert outcome(Bound(of=ONE, least=30), *runs(ONE, 0.2, 0.21)) == BROKEN
+    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.21)) == CONFIRMED
+    assert outcome(Bound(of=ONE, least=30), *runs(ONE, 0.2, 0.21)) == REFUTED
 
 
 def test_numbers_without_spread_need_three_runs_and_a_tie_beats_nobody():
     assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2)) == OPEN
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2, 0.2)) == KEPT
+    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2, 0.2)) == CONFIRMED
     tied = (*runs(ONE, 0.2, 0.2, 0.2), *runs(TWO, 0.2, 0.2, 0.2))
     assert outcome(beats(ONE, TWO), *tied) == OPEN
-    assert outcome(beats(ONE, TWO), *runs(ONE, 0.3, 0.3, 0.3), *runs(TWO, 0.2, 0.21, 0.2)) == KEPT
+    assert outcome(beats(ONE, TWO), *runs(ONE, 0.3, 0.3, 0.3), *runs(TWO, 0.2, 0.21, 0.2)) == CONFIRMED
     # The same for every seed, by its nature.
-    assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, most=1), *runs(ONE, 0.2)) == KEPT
+    assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, most=1), *runs(ONE, 0.2)) == CONFIRMED
 
 
-def test_the_interval_is_welchs():
-    # Unequal numbers and variances, where Student's pooled one is another: scipy.stats.ttest_ind(equal_var=False).
-    numbers = [[60.0, 61.0, 59.0, 60.5], [50.0, 58.0]]
-    low, high = verdicts._interval(numbers, 0.95, exact=False)
-    reference = stats.ttest_ind(*numbers, equal_var=False).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((reference.low, reference.high))
-    low, high = verdicts._interval(numbers[:1], 0.95, exact=False)
-    reference = stats.ttest_1samp(numbers[0], 0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((reference.low, reference.high))
+# Test accuracies whose mean is 60.0 and 10.0 %, with a standard deviation of 0.1 percentage points.
+NARROW_ONE, NARROW_TWO = (0.599, 0.600, 0.601), (0.099, 0.100, 0.101)
 
 
-def test_one_of_many_bounds_must_be_broken_the_more_surely():
-    # Broken by itself, at 95 %; not at 99.4 %, as one of eight.
+@pytest.mark.parametrize(
+    ("about", "accuracies", "expected", "why"),
+    [
+        (5, (0.549, 0.550, 0.551), CONFIRMED, ""),
+        (5, (0.545, 0.546, 0.547), CONFIRMED, ""),
+        ((2, 5), (0.565, 0.566, 0.567), CONFIRMED, ""),
+        # Half of what was claimed: there is a gain, but not the one that was claimed.
+        (5, (0.569, 0.570, 0.571), REFUTED, "a gain is confirmed, its size is smaller than claimed"),
+        ((2, 5), (0.499, 0.500, 0.501), REFUTED, "a gain is confirmed, its size is larger than claimed"),
+        (5, (0.599, 0.600, 0.601), REFUTED, "a gain is open, its size is smaller than claimed"),
+        (5, (0.629, 0.630, 0.631), REFUTED, "a loss, no gain"),
+        # Both 0 and the size are possible.
+        (5, (0.50, 0.56, 0.62), OPEN, "more than 100 seeds would decide"),
+    ],
+)
+def test_a_gain_is_judged_by_its_direction_and_its_size(about, accuracies, expected, why):
+    if expected == OPEN:
+        why = None
+    verdict = judged(gains(ONE, TWO, about=about), records=(*runs(ONE, *NARROW_ONE), *runs(TWO, *accuracies)))
+    assert verdict.outcome == expected
+    assert why is None or claim_tables.reason(verdict) == why
+
+
+def test_what_a_printed_size_stands_for():
+    assert [claims.rounded_to(printed) for printed in (5, 3.2, 10)] == [(4.5, 5.5), (3.15, 3.25), (9.5, 10.5)]
+    bound = gains(ONE, TWO, about=5.7)
+    assert (bound.least, bound.most) == (5.65, 5.75)
+    # In an interval of [+5.69, +5.70], whatever the rounding of floats.
+    assert bound.holds(5.69, 5.70)
+
+
+def test_one_of_many_bounds_must_be_refuted_the_more_surely():
+    # Refuted by itself, with p = 0.03; not as one of eight.
     records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.625, 0.63, 0.62))
     alone = beats(ONE, TWO)
-    assert outcome(alone, *records) == BROKEN
-    (verdict,) = judge([Claim("So.", (alone, *7 * (Bound(of=ONE, least=1),)))], records)
-    assert verdict.findings[0].outcome == OPEN
-    assert verdict.outcome == OPEN
+    assert outcome(alone, *records) == REFUTED
+    verdict = judged(alone, *7 * (Bound(of=ONE, least=1),), records=records)
+    assert (verdict.findings[0].outcome, verdict.outcome) == (OPEN, OPEN)
+    # Those that were not run count too.
+    never = replace(TWO, name="report/never")
+    assert judged(alone, *7 * (beats(ONE, never),), records=records).findings[0].outcome == OPEN
+
+
+def test_holm_rejects_what_bonferroni_does_not():
+    # The second p-value is compared with 0.05 once the first is below 0.05 / 2.
+    records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.625, 0.63, 0.62))
+    p = judged(beats(ONE, TWO), records=records).findings[0].p
+    assert 0.05 / 2 < p < 0.05
+    with_surely = judged(Bound(of=ONE, least=90), beats(ONE, TWO), records=records).findings
+    assert [finding.outcome for finding in with_surely] == [REFUTED, REFUTED]
+    with_kept = judged(Bound(of=ONE, least=1), beats(ONE, TWO), records=records).findings
+    assert [finding.outcome for finding in with_kept] == [CONFIRMED, OPEN]
+
+
+def test_confirmed_bounds_need_no_correction():
+    # Each alone can prevent the claim: of eight as of one.
+    records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.575, 0.58, 0.57))
+    assert outcome(beats(ONE, TWO), *records) == CONFIRMED
+    assert judged(*8 * (beats(ONE, TWO),), records=records).outcome == CONFIRMED
+
+
+def test_an_open_verdict_says_how_many_seeds_would_decide():
+    records = (*runs(ONE, 0.60, 0.62), *runs(TWO, 0.58, 0.60))
+    verdict = judged(beats(ONE, TWO), records=records)
+    assert (verdict.outcome, verdict.seeds) == (OPEN, 2)
+    needed = verdict.seeds_needed
+
+    def above_zero(seeds):
+        # As many with the same means and standard deviations (1.414): half of them above, half below.
+        sides = [[mean + sign * 2**0.5 * (1 - 1 / seeds) ** 0.5 for sign in seeds // 2 * (1, -1)] for mean in (61, 59)]
+        return t_interval(sides)[0] > 0
+
+    even = needed + needed % 2
+    assert above_zero(even)
+    assert not above_zero(even - 2)
+    assert claim_tables.word(verdict) == "open at 2 seeds"
+    assert claim_tables.reason(verdict) == f"about {needed} seeds would decide"
+
+
+def test_how_many_seeds_would_decide_cannot_always_be_said():
+    one_seed = judged(beats(ONE, TWO), records=(*runs(ONE, 0.60), *runs(TWO, 0.58)))
+    assert (claim_tables.word(one_seed), one_seed.seeds_needed) == ("open at 1 seed", None)
+    assert "from one" in claim_tables.reason(one_seed)
+    equal = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.5), *runs(TWO, 0.4, 0.4)))
+    assert (equal.seeds_needed, "two equal numbers" in claim_tables.reason(equal)) == (None, True)
+    edge = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.75), *runs(TWO, 0.75, 0.5)))
+    assert (edge.seeds_needed, "edge" in claim_tables.reason(edge)) == (None, True)
+    many = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.6), *runs(TWO, 0.6, 0.499)))
+    assert (many.seeds_needed, "more than 100" in claim_tables.reason(many)) == (math.inf, True)
+    never = replace(TWO, name="report/never")
+    part = judged(beats(ONE, TWO), beats(ONE, never), records=(*runs(ONE, 0.60, 0.62), *runs(TWO, 0.58, 0.60)))
+    assert (part.seeds_needed, claim_tables.reason(part)) == (None, "1 of 2 comparisons not run")
+
+
+def test_what_is_the_same_for_every_seed_is_refuted_by_one():
+    assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, least=1), *runs(ONE, 0.2)) == REFUTED
+
+
+def test_a_training_that_is_claimed_to_fail_fails_where_it_diverges():
+    lost = [make(seed, experiment=ONE, status="diverged", test=None) for seed in range(3)]
+    # Guessing between two classes.
+    fails = Bound(of=ONE, measure=claims.TEST_ACCURACY_OR_GUESSING, most=51)
+    verdict = judged(fails, records=lost)
+    assert (verdict.outcome, verdict.findings[0].value, verdict.seeds) == (CONFIRMED, 50, 3)
+    assert outcome(Bound(of=ONE, most=51), *lost) == OPEN
+
+
+def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():
+    claim = Claim("One beats two.", (beats(ONE, TWO),))
+    elsewhere = (*runs(ONE, 0.3, 0.31, source=FOLDER), *runs(TWO, 0.6, 0.61, source=FOLDER))
+    (verdict,) = judge([claim], elsewhere)
+    assert (verdict.outcome, verdict.findings, verdict.as_published) == (NOT_RUN, (), True)
+    assert [one.outcome for one in verdict.elsewhere] == [REFUTED]
+    (verdict,) = judge([claim], [*elsewhere, *runs(ONE, 0.60, 0.61), *runs(TWO, 0.30, 0.31)])
+    assert (verdict.outcome, len(verdict.elsewhere)) == (CONFIRMED, 1)
+    assert [row.verdict for row in claim_tables.rows([verdict])] == ["confirmed", "does not hold there"]
+    top, below = claim_tables.text(claim_tables.rows([verdict])).split(claim_tables.OTHER_IMAGES)
+    assert ("confirmed" in top, "does not hold there" in below) == (True, True)
+    assert count([verdict]) == (1, 0, 0, 0)
+
+
+def test_of_two_copies_of_the_published_images_the_one_with_more_runs_counts():
+    source = {**make().source, "sha256": "cd" * 32, "missing": {"train": 97}}
+    records = [*runs(ONE, 0.6, 0.61, 0.6, source=source), *runs(ONE, 0.3, 0.31)]
+    (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=50),))], records)
+    assert (verdict.outcome, verdict.seeds, len(verdict.elsewhere)) == (CONFIRMED, 3, 1)
+    assert not verdict.elsewhere[0].as_published
 
 
 def test_a_run_without_an_outcome_leaves_it_open_and_is_counted():
     lost = make(2, experiment=ONE, status="diverged", test=None)
     records = (*runs(ONE, 0.60, 0.61), lost, *runs(TWO, 0.30, 0.31))
-    (verdict,) = judge([Claim("So.", (beats(ONE, TWO),))], records)
+    verdict = judged(beats(ONE, TWO), records=records)
     assert (verdict.outcome, verdict.findings[0].diverged) == (OPEN, 1)
-    assert claim_tables.rows([verdict.claim], [verdict])[0].seeds == ("2, 1 diverged",)
+    (row,) = claim_tables.rows([verdict])
+    assert (row.seeds, row.why) == (("2, 1 diverged",), "a run diverged")
 
 
 def test_an_experiment_that_only_diverged_is_open_and_not_unmeasured():
@@ -95,7 +217,7 @@ def test_an_experiment_that_only_diverged_is_open_and_not_unmeasured():
     claim = Claim("So.", (beats(ONE, TWO),))
     (verdict,) = judge([claim], [*lost, *runs(TWO, 0.30, 0.31)])
     assert verdict.outcome == OPEN
-    (row,) = claim_tables.rows([claim], [verdict])
+    (row,) = claim_tables.rows([verdict])
     assert (row.measured, row.seeds) == (("one minus two: diverged",), ("0, 2 diverged",))
 
 
@@ -119,62 +241,59 @@ def test_a_seed_counts_once_by_its_newest_run_whichever_backend():
 def test_only_the_reports_own_images_and_settings_are_as_published(changes):
     source = {**make().source, "subset": 100} if "subset" in changes else make().source
     records = [make(0, 0.5, experiment=replace(ONE, **changes), source=source)]
-    (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], records)
+    verdict = judged(Bound(of=ONE, least=1), records=records)
+    assert verdict.findings
     assert not verdict.as_published
 
 
 def test_options_of_the_network_are_compared_one_by_one():
     dropped = replace(TWO, model_options={"dropout": 0.3})
-    claim = Claim("So.", (beats(dropped, ONE),))
     both = {"hidden": (64,)}
     runs_of = [runs(replace(one, model_options={**one.model_options, **both}), 0.5) for one in (dropped, ONE)]
-    (verdict,) = judge([claim], [*runs_of[0], *runs_of[1]])
+    verdict = judged(beats(dropped, ONE), records=[*runs_of[0], *runs_of[1]])
     assert verdict.images.endswith("hidden=(64,)")
     # Made equal in what the claim is about.
     same = [runs(replace(one, model_options={"dropout": 0.1}), 0.5) for one in (dropped, ONE)]
-    assert judge([claim], [*same[0], *same[1]]) == []
+    assert judged(beats(dropped, ONE), records=[*same[0], *same[1]]).outcome == NOT_RUN
 
 
 def test_what_a_network_started_from_belongs_to_the_images():
     start = {"network": "jax-12345678-cd-seed0.keras", "taken": (), "drawn": ()}
     tuned = replace(ONE, init_from="report/two")
-    claim = Claim("So.", (Bound(of=tuned, least=1),))
-    (verdict,) = judge([claim], runs(tuned, 0.5, started_from=start))
+    verdict = judged(Bound(of=tuned, least=1), records=runs(tuned, 0.5, started_from=start))
     assert verdict.images.endswith("from a network without a record")
     assert not verdict.as_published
     (parent,) = runs(TWO, 0.5, source=FOLDER)
     start = {**start, "network": f"{parent.stem.split('/')[-1]}.keras"}
-    (verdict,) = judge([claim], [parent, *runs(tuned, 0.5, started_from=start)])
+    verdict = judged(Bound(of=tuned, least=1), records=[parent, *runs(tuned, 0.5, started_from=start)])
     assert verdict.images.endswith("from report/two on cifar10 (image folder, JPEG), 8x8 pixels")
     assert not verdict.as_published
 
 
 def test_experiments_that_were_made_equal_say_nothing():
     longer = replace(TWO, epochs=80)
-    claim = Claim("More epochs are better.", (beats(longer, ONE),))
     cut = [replace(experiment, epochs=5) for experiment in (ONE, longer)]
-    assert judge([claim], [*runs(cut[0], 0.5, 0.51), *runs(cut[1], 0.6, 0.61)]) == []
-    stops = Claim("It stops early.", (Bound(of=ONE, measure=claims.BEST_EPOCH, most=9),))
-    assert judge([stops], runs(cut[0], 0.5)) == []
+    records = [*runs(cut[0], 0.5, 0.51), *runs(cut[1], 0.6, 0.61)]
+    assert judged(beats(longer, ONE), records=records).outcome == NOT_RUN
+    assert judged(Bound(of=ONE, measure=claims.BEST_EPOCH, most=9), records=runs(cut[0], 0.5)).outcome == NOT_RUN
 
 
-def test_a_claim_is_kept_where_all_of_it_is_and_broken_where_a_part_is():
+def test_a_claim_is_confirmed_where_all_of_it_is_and_refuted_where_a_part_is():
     records = (*runs(ONE, 0.60, 0.61), *runs(TWO, 0.30, 0.31))
     kept, broken = beats(ONE, TWO), Bound(of=ONE, most=10)
     missing = beats(ONE, replace(TWO, name="report/three"))
 
     def of(*bounds):
-        (verdict,) = judge([Claim("So.", bounds)], records)
+        verdict = judged(*bounds, records=records)
         return verdict.outcome, len(verdict.findings)
 
-    assert of(kept) == (KEPT, 1)
-    assert of(kept, broken) == (BROKEN, 2)
+    assert of(kept) == (CONFIRMED, 1)
+    assert of(kept, broken) == (REFUTED, 2)
     assert of(kept, missing) == (OPEN, 1)
-    assert judge([Claim("So.", (missing,))], records) == []
+    assert of(missing) == (NOT_RUN, 0)
 
 
 def test_only_runs_on_the_same_images_and_changed_alike_are_compared():
-    claim = Claim("It is so.", (beats(ONE, TWO),))
     short = [replace(experiment, epochs=3) for experiment in (ONE, TWO)]
     records = (
         *runs(ONE, 0.6),
@@ -182,7 +301,7 @@ def test_only_runs_on_the_same_images_and_changed_alike_are_compared():
         *runs(short[0], 0.2, source=FOLDER),
         *runs(short[1], 0.3, source=FOLDER),
     )
-    (verdict,) = judge([claim], records)
+    verdict = judged(beats(ONE, TWO), records=records)
     assert verdict.images == "cifar10 (image folder, JPEG), 8x8 pixels, epochs=3"
     assert not verdict.as_published
     assert verdict.findings[0].value == pytest.approx(-10)
@@ -193,7 +312,7 @@ def test_a_head_is_compared_with_the_network_of_its_features():
     head = replace(ONE, name="report/head", head="svm", init_from="report/one")
     base = runs(parent, 0.5)[0]
     record = runs(head, 0.6, started_from={"network": f"{base.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()})
-    (verdict,) = judge([Claim("It is so.", (beats(head, ONE),))], [base, *record])
+    verdict = judged(beats(head, ONE), records=[base, *record])
     assert "epochs=3" in verdict.images
     assert verdict.findings[0].value == pytest.approx(10)
 
@@ -220,19 +339,17 @@ def test_measures_of_a_run():
 
 
 def test_words_say_what_was_measured_expected_and_published():
-    claim, other = Claim("One beats two.", (beats(ONE, TWO, by=2.5),)), Claim("Nobody knows.", (Bound(of=TWO, most=1),))
-    records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.50, 0.51, 0.49))
     alone = replace(TWO, name="report/never")
-    asked = [claim, other._replace(bounds=(Bound(of=alone, most=1),))]
-    rows = claim_tables.rows(asked, judge(asked, records))
+    asked = [Claim("One beats two.", (beats(ONE, TWO, by=2.5),)), Claim("Nobody knows.", (Bound(of=alone, most=1),))]
+    rows = claim_tables.rows(judge(asked, [*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.50, 0.51, 0.49)]))
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
         "  confirmed: cifar10 (tfds), 8x8 pixels",
         "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
-        "  not measured",
+        "  not run",
     ]
-    assert claim_tables.markdown(rows).splitlines()[-1] == "| Nobody knows. | not measured |  |  |  |  |"
+    assert claim_tables.markdown(rows).splitlines()[-1] == "| Nobody knows. | not run |  |  |  |  |  |"
 
 
 @pytest.mark.parametrize(
@@ -240,15 +357,15 @@ def test_words_say_what_was_measured_expected_and_published():
     [
         (beats(ONE, TWO), "above 0 (published +5.00)"),
         (equals(ONE, TWO, within=1), "-1 to +1 (published +5.00)"),
+        (gains(ONE, TWO, about=(2, 5)), "a gain, of +2 to +5 (published +5.00)"),
         (Bound(of=ONE, most=65), "below 65 (published 60.00)"),
         (Bound(of=ONE, measure=claims.GENERALISATION_GAP, least=3), "above 3 (published 30.00)"),
         (Bound(of=ONE, over=TWO, measure=claims.GENERALISATION_GAP, most=0), "below 0"),
     ],
 )
 def test_what_is_expected_in_words(bound, expected):
-    finding = verdicts.Finding(bound, 1, 0, 0.0, None, None, OPEN)
-    verdict = verdicts.Verdict(Claim("So.", (bound,)), "images", False, (finding,), OPEN)
-    (row,) = claim_tables.rows([verdict.claim], [verdict])
+    finding = Finding(bound, 1, 0, 0.0, None, None, OPEN)
+    (row,) = claim_tables.rows([Verdict(Claim("So.", (bound,)), OPEN, (finding,), "images", False)])
     assert row.expected == (expected,)
     assert row.verdict == "open there"
 
@@ -257,7 +374,14 @@ def test_a_table_for_each_report_is_written_and_shown_with_its_results(tmp_path)
     from kmodels.report.markdown import results_page
 
     records = [*runs(ONE, 0.60, 0.61), *runs(TWO, 0.30, 0.31)]
-    judged = claim_tables.write_claims([Claim("One beats two.", (beats(ONE, TWO),))], records, tmp_path)
-    assert list(judged) == ["report"]
-    assert "| One beats two. | confirmed |" in (tmp_path / "report" / "claims.md").read_text()
-    assert "| One beats two. | confirmed |" in results_page(records, tmp_path)
+    of_two = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("So.", (beats(replace(ONE, name="x/y"), TWO),))]
+    written = claim_tables.write_claims(of_two, [ONE, TWO], records, tmp_path, only=["report"])
+    assert list(written) == ["report", "x"]
+    assert not (tmp_path / "x").exists()
+    text = (tmp_path / "report" / "claims.md").read_text()
+    assert "| One beats two. | confirmed |" in text
+    assert "| one | 60.00 | 60.50 ± 0.71 (n=2) | -0.50 |" in text
+    assert "1 confirmed, 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()
+    page = results_page(records, tmp_path)
+    assert "| One beats two. | confirmed |" in page
+    assert "| all | 2 | 1 | 0 | 0 | 1 |" in page

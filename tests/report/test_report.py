@@ -71,7 +71,7 @@ def as_run(trained, tmp_path):
 def only_figures(monkeypatch):
     """Leaves out what `write_report` does beside figures, for tests of these."""
     monkeypatch.setattr("kmodels.report.pictures.write_pictures", lambda record, out: [])
-    monkeypatch.setattr("kmodels.report.page.write_page", lambda records, out, path, figures, claims: path)
+    monkeypatch.setattr("kmodels.report.page.write_page", lambda records, out, path, figures, report: path)
 
 
 def own_network(input_shape, num_classes):

@@ -33,13 +33,14 @@ def test_losses_and_logits_are_those_of_single_steps(tiny, tmp_path, model):
 
 
 @pytest.mark.usefixtures("jax_only")
+@pytest.mark.parametrize("batch_size", [16, 13])
 @pytest.mark.parametrize("chunk_steps", [1, 2, 1000])
-def test_chunks_hold_the_batches_of_the_arrays_in_their_order(chunk_steps):
+def test_chunks_hold_the_batches_of_the_arrays_in_their_order(chunk_steps, batch_size):
     from kmodels.training.epoch_program import DeviceBatches
 
     split = load_dataset("synthetic", 16).train
-    arrays = ArrayBatches(split, 16, seed=3)
-    on_device = DeviceBatches(split, 16, seed=3, chunk_steps=chunk_steps)
+    arrays = ArrayBatches(split, batch_size, seed=3)
+    on_device = DeviceBatches(split, batch_size, seed=3, chunk_steps=chunk_steps)
     for epoch in (0, 4):
         arrays.start_epoch(epoch)
         on_device.start_epoch(epoch)

@@ -1,0 +1,106 @@
+"""Published numbers beside measured ones: within the interval for one more run or not, and to which side they lie."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_claims import ONE, TWO, runs
+from test_markdown import FOLDER
+from test_records import make
+
+from kmodels import Published
+from kmodels.analysis.intervals import holm, next_run_interval, sign_test, t_interval, t_p_value
+from kmodels.report import claim_tables
+from kmodels.report.agreement import agreements, summarise_agreement
+
+
+def published(number, name="report/one"):
+    return replace(ONE, name=name, published=Published(test_accuracy=number))
+
+
+@pytest.mark.parametrize(
+    ("number", "accuracies", "within"),
+    [
+        (0.6012, (0.599, 0.600, 0.601), True),
+        (0.6112, (0.599, 0.600, 0.601), False),
+        # Printed in whole per cent, it may have been 60.5.
+        (0.61, (0.600, 0.601, 0.602), True),
+        (0.6112, (0.5, 0.7), None),
+        (0.6112, (0.5,), None),
+    ],
+)
+def test_a_published_number_lies_within_the_spread_of_the_seeds_or_not(number, accuracies, within):
+    one = published(number)
+    (found,) = agreements([one], runs(one, *accuracies))
+    assert found.within is within
+    assert found.difference == pytest.approx(number - np.mean(accuracies))
+    assert (found.seeds, found.spread is None, found.low is None) == (len(accuracies), *2 * [len(accuracies) == 1])
+
+
+def test_a_seed_that_diverged_leaves_it_unknown_and_is_counted():
+    lost = make(3, experiment=ONE, status="diverged", test=None)
+    (found,) = agreements([ONE], [*runs(ONE, 0.6, 0.6, 0.61), lost])
+    assert (found.within, found.seeds, found.diverged) == (None, 3, 1)
+    (found,) = agreements([ONE], [lost])
+    assert (found.mean, found.difference, found.within) == (None, None, None)
+    assert claim_tables.agreement_rows([found])[0][2:6] == ("- (n=0, 1 diverged)", "-", "-", "unknown")
+
+
+def test_only_published_images_and_listed_settings_count_and_backends_are_pooled():
+    incomplete = {**make().source, "missing": {"train": 97}}
+    records = [
+        *runs(ONE, 0.6, 0.61, source=incomplete),
+        make(2, 0.62, experiment=ONE, source=incomplete, backend="torch"),
+        *runs(replace(ONE, epochs=3), 0.1),
+        *runs(ONE, 0.2, source=FOLDER),
+    ]
+    (found,) = agreements([ONE, TWO, replace(ONE, name="report/unpublished", published=None)], records)
+    assert (found.experiment, found.seeds, found.missing) == (ONE, 3, 97)
+    assert found.mean == pytest.approx(0.61)
+
+
+def test_what_all_rows_come_to():
+    names = [f"report/{letter}" for letter in "abcdefg"]
+    experiments = [published(0.61, name) for name in names]
+    records = [record for one in experiments[:6] for record in runs(one, 0.50, 0.51, 0.49)]
+    summary = summarise_agreement(experiments, agreements(experiments, records))
+    assert summary[:6] == (7, 6, 6, 0, 6, 0)
+    # Six of six to one side.
+    assert summary.p == pytest.approx(2 / 2**6)
+    assert "Reproduced 0 of 6" in claim_tables.agreement_text(summary)
+    assert "None of 7" in claim_tables.agreement_text(summarise_agreement(experiments, []))
+
+
+def test_the_interval_is_welchs_and_its_test_agrees():
+    # Unequal numbers and variances, where Student's pooled one is another: scipy.stats.ttest_ind(equal_var=False).
+    numbers = [[60.0, 61.0, 59.0, 60.5], [50.0, 58.0, 57.0]]
+    low, high = t_interval(numbers)
+    reference = stats.ttest_ind(*numbers, equal_var=False).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((reference.low, reference.high))
+    assert t_p_value(numbers, low) == pytest.approx(0.05)
+    low, high = t_interval(numbers[:1])
+    reference = stats.ttest_1samp(numbers[0], 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((reference.low, reference.high))
+    assert t_p_value(numbers[:1], high) == pytest.approx(0.05)
+    # No spread: what differs differs surely.
+    assert (t_p_value([[1.0, 1.0, 1.0]], 2), t_p_value([[1.0, 1.0, 1.0]], 1)) == (0, 1)
+
+
+def test_holms_adjusted_p_values():
+    # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+
+
+def test_the_interval_for_one_more_run_has_it_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(2000, 5))
+    hits = [low <= draw[-1] <= high for draw in draws for low, high in [next_run_interval(list(draw[:-1]))]]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
+    assert next_run_interval([1.0]) == (None, None)
+
+
+def test_the_sign_test_leaves_out_what_is_equal():
+    assert sign_test([1, 2, 3, -1, 0]) == pytest.approx(0.625)
+    assert sign_test([0, 0]) == 1
