@@ -235,6 +235,13 @@ def test_a_folder_of_somebody_else_is_not_changed(results):
     assert [path.name for path in (out / "site").iterdir()] == ["diary.html"]
 
 
+def test_a_picture_that_cannot_be_read_stops_nothing(results):
+    out, records = results
+    next(out.rglob("*_grad_cam.webp")).write_bytes(b"")
+    write_site(records, [REPORT], out)
+    assert "grad_cam.webp" in site_pages(out)["experiments/report/one.html"].read_text()
+
+
 def test_no_record_and_no_report_make_a_site_too(tmp_path):
     write_site({}, [], tmp_path)
     assert "No published number" in Parsed(tmp_path / "site" / "index.html").text

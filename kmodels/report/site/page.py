@@ -56,10 +56,13 @@ class Page:
         return Markup('<a href="{}">JSON</a>').format(self.file(self.material.paths[id(record)]))
 
     def image(self, path, caption):
-        """A picture of the results folder, as {"src", "width", "height", "caption"}."""
-        with Image.open(path) as picture:
-            width, height = picture.size
-        return {"src": self.file(path), "width": width, "height": height, "caption": caption}
+        """A picture of the results folder, as {"src", "size", "caption"}; size is None if it cannot be read."""
+        try:
+            with Image.open(path) as picture:
+                size = picture.size
+        except OSError:
+            size = None
+        return {"src": self.file(path), "size": size, "caption": caption}
 
     def verdicts(self, verdicts, with_report=False):
         """The verdicts on claims as a Table: those with a verdict first, then those that were run elsewhere."""

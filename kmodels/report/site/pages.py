@@ -4,6 +4,7 @@ from markupsafe import Markup
 
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
+from kmodels.report.markdown import CLAIMS_ARE_JUDGED
 from kmodels.report.site import charts
 from kmodels.report.site.cells import Number, Table, code, percent_cell
 from kmodels.report.site.commands import run_command
@@ -63,6 +64,7 @@ def index(material):
         "agreement": agreement,
         "claims": claims,
         "fewest": FEWEST_SEEDS,
+        "claims_are_judged": CLAIMS_ARE_JUDGED,
         "figures": figures,
         "verdicts": page.verdicts(together.verdicts, with_report=True),
         "reports": Table("Reports", head, table, "reports", True),
