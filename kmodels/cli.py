@@ -186,9 +186,10 @@ def convert(
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
-    """Write results/README.md and the tables of the README from records and benchmarks.
+    """Write results/README.md, the site results/site/ and the tables of the README from records and benchmarks.
 
-    (HTML pages of one report, and all its pictures: --figures of an experiment file.)
+    The site opens from the disk, at site/index.html. (All pictures of one report, and one page that has them and its
+    networks in it: --figures of an experiment file.)
 
     Args:
         out: the results folder.
@@ -196,14 +197,20 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
         check: change nothing; fail if what is written there is not what the results say.
     """
     from kmodels.bench.tables import markdown, read_benchmarks
+    from kmodels.catalogue import reports
     from kmodels.records import read_records
     from kmodels.report.markdown import PAGE, write
+    from kmodels.report.site import FOLDER, write_site
 
-    stale = write(read_records(out).values(), markdown(read_benchmarks(out / "bench")), out, readme, check)
+    records = read_records(out)
+    stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, check)
+    changed = "stale: run kmodels report" if check else "written"
     for path in (readme, out / PAGE):
-        changed = "stale: run kmodels report" if check else "written"
         print(f"{path}: {changed if path in stale else 'up to date'}")
-    return 1 if check and stale else 0
+    pages = write_site(records, reports(), out, check)
+    files = f"{len(pages)} file{'' if len(pages) == 1 else 's'}"
+    print(f"{out / FOLDER / 'index.html'}: {f'{files} {changed}' if pages else 'up to date'}")
+    return 1 if check and (stale or pages) else 0
 
 
 def bench(

@@ -177,8 +177,12 @@ def test_augment_draws_the_image_and_what_became_of_it(kmodels_command, monkeypa
 def test_gradcam_draws_beside_the_record(kmodels_command, recorded):
     status, out, _ = kmodels_command("gradcam", f"{recorded}.json")
     assert status == 0
-    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["ten.png", "grad_cam.png", "grad_cam_layers.png"]
-    assert recorded.with_name(f"{recorded.name}_grad_cam.png").is_file()
+    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == [
+        "ten.webp",
+        "grad_cam.webp",
+        "grad_cam_layers.webp",
+    ]
+    assert recorded.with_name(f"{recorded.name}_grad_cam.webp").is_file()
     status, _, errors = kmodels_command("gradcam", f"{recorded}.json", "--layers", "relu1", "relu9")
     assert status == 2
     assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
@@ -236,13 +240,13 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
 def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
     file = f"{recorded}.json"
     status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
-    assert (status, out) == (0, f"{recorded}_tsne_20_seed0.png\n")
+    assert (status, out) == (0, f"{recorded}_tsne_20_seed0.webp\n")
     status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
     assert status == 2
     assert "perplexity must be" in errors
     status, out, _ = kmodels_command("features", file, "--layers", "relu1", "embedding", "--images", "0", "3")
     assert status == 0
-    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["features_0.png", "features_3.png"]
+    assert [line.rsplit("seed0_")[1] for line in out.splitlines()] == ["features_0.webp", "features_3.webp"]
     status, _, errors = kmodels_command("features", file, "--images", "40")
     assert status == 2
     assert "images must be indices in the test split, 0 to 39. Received: 40" in errors

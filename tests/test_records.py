@@ -68,6 +68,13 @@ def test_the_file_is_strict_json(tmp_path):
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["epochs_run"] == 2
 
 
+def test_lists_of_numbers_have_a_line_each(tmp_path):
+    note = "a text with [\n 1,\n 2\n] in it"
+    text = write_record(make(source={**make().source, "notes": [note]}), tmp_path).read_text()
+    assert '\n  "confusion_matrix": [\n   [2,2],\n   [0,0]\n  ]' in text
+    assert json.loads(text)["source"]["notes"] == [note]
+
+
 def test_what_differs_has_another_file():
     base = make()
     others = [

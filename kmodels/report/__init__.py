@@ -1,11 +1,10 @@
 """Tables, pictures and pages of records.
 
 tables.py: text for terminals; markdown.py: results/README.md and the README's tables; claims.py: the claims of a
-report, verdicts.py: whether they hold, agreement.py: published beside measured
-numbers, claim_tables.py: both in words; pictures.py: PNG files beside a record,
-network_pictures.py: those that need its network too; mistakes.py: which images are wrong; figures.py: figures of
-several runs; augmentation.py: examples of an augmentation policy; architecture.py: a network as a table or a drawing;
-page.py: one self-contained HTML page per report.
+report, verdicts.py: whether they hold, agreement.py: published beside measured numbers, claim_tables.py: both in words;
+pictures.py: pictures beside a record, network_pictures.py: those that need its network too; mistakes.py: which images
+are wrong; figures.py: figures of several runs; augmentation.py: examples of an augmentation policy; architecture.py: a
+network as a table or a drawing; site/: a static site of all results; page.py: one self-contained page per report.
 """
 
 from pathlib import Path

@@ -59,7 +59,7 @@ class Sweep:
     def draw(self, material):
         values = [settings(experiment).get(self.setting) for experiment in self.experiments]
         require(None not in values, f"every experiment must have a value of {self.setting}", values)
-        summaries = _measured_alike(self.experiments, material)
+        summaries = measured_alike(self.experiments, material)
         measured = [summaries.get(experiment.name) for experiment in self.experiments]
         return plots.sweep(
             values,
@@ -165,16 +165,32 @@ def _comparable(experiments, material, needed, alike=None):
     return [group[name] for name in names if name in group]
 
 
-def _measured_alike(experiments, material):
-    """{name: Summary} of the largest group of these experiments that was measured under one set of conditions."""
+def measured_alike(experiments, material, alike=None):
+    """The largest group of these experiments that was measured under one set of conditions.
+
+    Args:
+        experiments: Experiments as listed.
+        material: a Material.
+        alike: the settings that must have been changed alike; None: all.
+
+    Returns:
+        {name: Summary}, in the order of the experiments.
+
+    Raises:
+        InputError: if there are not two.
+    """
     names, groups = [experiment.name for experiment in experiments], {}
     for summary in summarise([record for record in material.records if record.experiment.name in names]):
         if summary.records:
-            key = _conditions(summary.records[0], material.listed)
-            groups.setdefault(key, {}).setdefault(summary.experiment.name, summary)
-    group = max(groups.values(), key=len, default={})
+            key = _conditions(summary.records[0], material.listed, alike)
+            known = groups.setdefault(key, {}).setdefault(summary.experiment.name, summary)
+            if len(known.records) < len(summary.records):
+                groups[key][summary.experiment.name] = summary
+    group = max(
+        groups.values(), key=lambda group: (len(group), sum(len(one.records) for one in group.values())), default={}
+    )
     _require_two(group, names)
-    return group
+    return {name: group[name] for name in names if name in group}
 
 
 def _require_two(found, names):
@@ -193,7 +209,7 @@ def _conditions(record, listed, alike=None):
         for name, value in changed_settings(experiment, listed[experiment.name]).items()
         if alike is None or name in alike
     ]
-    counts = source["counts"]["val"], source["counts"]["test"]
+    counts = source["counts"].get("val"), source["counts"].get("test")
     return record.backend, source["kind"], source["name"], *counts, *changed
 
 

@@ -122,7 +122,7 @@ def results_page(records, out):
             if claims.is_file()
             else []
         )
-        figures = sorted((Path(out) / report).glob("*.png"))
+        figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

@@ -1,4 +1,4 @@
-"""PNG files beside a record that need its network, saved beside the record too, and the images it was measured on.
+"""Pictures beside a record that need its network, saved beside the record too, and the images it was measured on.
 
 Ten test images with their predictions; Grad-CAM; t-SNE of the embeddings; feature maps of several layers.
 """

@@ -1,24 +1,27 @@
-"""One self-contained HTML page per report: results and published numbers, and every run with pictures and settings."""
+"""One self-contained HTML page per report, from the templates of the site: all results, and every run."""
 
 import base64
-import io
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
-from PIL import Image
+from markupsafe import Markup
 
 from kmodels.components import load_component, source_digest
 from kmodels.errors import InputError, describe_error
 from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
-from kmodels.records import summarise
 from kmodels.report import claim_tables, tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.mistakes import tables_path
-from kmodels.report.pictures import PICTURES, picture_path
+from kmodels.report.site import TEMPLATES, charts, environment
+from kmodels.report.site.cells import Table
+from kmodels.report.site.commands import FOLDER
+from kmodels.report.site.experiment_page import group_values
+from kmodels.report.site.material import Material, ReportSource
+from kmodels.report.site.page import Page
+from kmodels.report.site.pages import experiments_table
 
 # The option of a network that names its initial weights, not its layers.
 WEIGHTS = ("weights",)
@@ -37,48 +40,71 @@ def write_page(records, out, path, figures=None, report=None):
     Returns:
         The path.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kmodels.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    html = environment.get_template("page.html.j2").render(
-        title=records[0].experiment.name.split("/")[0],
-        percent=tables.percent,
-        weights_tested=tables.weights_tested([record.experiment for record in records]),
-        other_pixels=any(
-            record.experiment.published and not tables.on_published_data(record.source) for record in records
-        ),
-        summaries=[(s, tables.source_name(s.source), tables.mean_and_spread(s)) for s in summarise(records)],
-        figures={title: _embedded(picture) for title, picture in (figures or {}).items()},
-        claims=report.rows if report else (),
-        agreement=claim_tables.agreement_rows(report.agreements) if report else (),
-        agreement_head=claim_tables.AGREEMENT_HEAD,
-        compared=claim_tables.COMPARED,
-        came_to=report.summary if report else "",
-        runs=[_run(record, out) for record in records],
-        networks=_networks(records),
+    name = records[0].experiment.name.split("/")[0]
+    listed = {one.name: one for one in report.experiments} if report else {}
+    source = ReportSource(name, experiments=tuple(listed.values()))
+    material = Material({Path(out) / f"{r.stem}.json": r for r in records}, [source], out, without=())
+    page = _OnePage(material, "")
+    groups = [(of, listed.get(of), group) for of, found in material.groups.items() for group in found]
+    html = (
+        environment()
+        .get_template("one_page.html.j2")
+        .render(
+            page=page,
+            title=name,
+            style=Markup((TEMPLATES / "site.css").read_text()),
+            script=Markup((TEMPLATES / "site.js").read_text()),
+            weights_tested=tables.weights_tested([record.experiment for record in records]),
+            other_pixels=any(
+                record.experiment.published and not tables.on_published_data(record.source) for record in records
+            ),
+            experiments=experiments_table(page, material.groups, listed),
+            verdicts=page.verdicts(report.verdicts) if report and report.verdicts else None,
+            came_to=report.summary if report else "",
+            compared=claim_tables.COMPARED,
+            agreement=Table(
+                "Published beside measured",
+                claim_tables.AGREEMENT_HEAD,
+                claim_tables.agreement_rows(report.agreements) if report else [],
+                "agreement",
+            ),
+            figures=[page.image(picture, title) for title, picture in (figures or {}).items()],
+            groups=[(of, _group(page, group, one, index), one) for index, (of, one, group) in enumerate(groups)],
+            folder=FOLDER,
+            networks=_networks(records),
+        )
     )
     return write_atomically(path, html)
 
 
-def _run(record, out):
-    pictures = {caption: picture_path(record, out, name) for name, caption in PICTURES.items()}
-    return {
-        "record": record,
-        "source": tables.source_name(record.source),
-        "listing": tables.class_listing(record) if record.test else None,
-        "recipe": tables.recipe(record.experiment),
-        "shots": tables.shot_groups(record) if record.test and record.experiment.imbalance else {},
-        "origin": tables.origin(record),
-        "kept": tables.kept_epoch(record),
-        "settings": {n: value for n, value in tables.settings(record.experiment).items() if value is not None},
-        "mistakes": _mistakes(record, out),
-        "pictures": {caption: _embedded(path) for caption, path in pictures.items() if path.is_file()},
-    }
+class _OnePage(Page):
+    """A page that has all in it."""
+
+    def experiment(self, name, text=None):
+        """The name of an experiment, as a link to its first runs."""
+        text = charts.text(text or name.split("/", 1)[-1])
+        index = 0
+        for known, groups in self.material.groups.items():
+            if known == name:
+                return Markup('<a href="#runs-{}">{}</a>').format(index + 1, text)
+            index += len(groups)
+        return text
+
+    def record(self, record):
+        """The path of a record in the results folder."""
+        return Markup("<code>{}.json</code>").format(record.stem)
+
+    def file(self, path):
+        """A picture as an address that has it in itself."""
+        return _data_url("webp", path.read_bytes())
 
 
-def _mistakes(record, out):
-    path = tables_path(record, out)
-    return path.read_text(errors="replace") if path.is_file() else None
+def _group(page, group, listed, index):
+    """Values of a group of runs, with which images are wrong."""
+    found = group_values(page, group, listed, index)
+    paths = {record.seed: tables_path(record, page.material.out) for record in group.completed}
+    mistakes = {seed: path.read_text(errors="replace") for seed, path in paths.items() if path.is_file()}
+    return {**found, "mistakes": mistakes}
 
 
 class _Network(NamedTuple):
@@ -125,14 +151,6 @@ def _untrained(record):
         initialised = record.started_from["drawn"] if record.started_from else ()
         freeze(network, (*initialised, "logits"))
     return network
-
-
-def _embedded(path):
-    # PNG would make a page with many photographs too large to open.
-    buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "WEBP", quality=88)
-    return _data_url("webp", buffer.getvalue())
 
 
 def _data_url(kind, content):

@@ -1,7 +1,9 @@
-"""PNG files beside a record, `<record.stem>_<name>.png`: those that need nothing but the record."""
+"""Pictures beside a record, `<record.stem>_<name>.webp`: those that need nothing but the record."""
 
 import io
 from pathlib import Path
+
+from PIL import Image
 
 from kmodels import plots
 from kmodels.files import write_atomically
@@ -36,7 +38,7 @@ def picture_path(record, out, name):
         out: the results folder.
         name: of the picture, one of PICTURES or another one.
     """
-    return Path(out) / f"{record.stem}_{name}.png"
+    return Path(out) / f"{record.stem}_{name}.webp"
 
 
 def write_pictures(record, out):
@@ -75,7 +77,7 @@ def _published(record, name):
 
 
 def save_titled(figure, title, folder):
-    """Saves a figure as `<folder>/<title>.png`.
+    """Saves a figure as `<folder>/<slug of the title>.webp`.
 
     Args:
         figure: a matplotlib Figure.
@@ -85,22 +87,51 @@ def save_titled(figure, title, folder):
     Returns:
         The path.
     """
+    return save(figure, titled_path(title, folder))
+
+
+def titled_path(title, folder):
+    """The path of a figure of several runs.
+
+    Args:
+        title: of the figure.
+        folder: of the report.
+    """
     slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
     # File systems allow 255 bytes.
     name = slug.encode()[:120].decode(errors="ignore") or "figure"
-    return save(figure, Path(folder) / f"{name}.png")
+    return Path(folder) / f"{name}.webp"
 
 
 def save(figure, path):
-    """Writes a figure as PNG, completely or not at all.
+    """Writes a figure, completely or not at all.
 
     Args:
         figure: a matplotlib Figure.
-        path: of the file.
+        path: of the file. Its ending decides the format: .webp, which is several times smaller, else PNG.
 
     Returns:
         The path.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return write_atomically(path, buffer.getvalue())
+    png = buffer.getvalue()
+    return write_atomically(path, webp(png) if Path(path).suffix == ".webp" else png)
+
+
+def webp(content):
+    """A picture as WebP.
+
+    Args:
+        content: bytes of a picture that Pillow reads.
+
+    Returns:
+        Bytes: without loss where that is smaller, as for drawings; with a quality of 88 otherwise, as for photographs.
+    """
+    found = []
+    for options in ({"lossless": True}, {"quality": 88}):
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.convert("RGB").save(buffer, "WEBP", method=5, **options)
+        found.append(buffer.getvalue())
+    return min(found, key=len)

@@ -189,7 +189,7 @@ def runs_by_setting(records, listed):
     found = {}
     for record in sorted(records, key=lambda record: (record.status == "completed", record.started)):
         if record.experiment.name in listed:
-            setting = _setting(record, listed, networks)
+            setting = setting_of(record, listed, networks)
             # All backends compute the same.
             found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
     return {
@@ -198,7 +198,14 @@ def runs_by_setting(records, listed):
     }
 
 
-def _setting(record, listed, networks):
+def setting_of(record, listed, networks):
+    """The Setting of a run.
+
+    Args:
+        record: a Record.
+        listed: {experiment name: Experiment as its report lists it}.
+        networks: {file name of a network: the Record of the run that trained it}, for runs that start from one.
+    """
     images = _images(record)
     changes, as_listed = _changes(record, listed, networks)
     precision = [] if record.precision == "float32" else [record.precision]

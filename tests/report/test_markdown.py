@@ -89,13 +89,13 @@ def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path
 def test_the_page_shows_the_pictures_that_are_there(tmp_path):
     record = make()
     (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "all_of_them.png").touch()
+    (tmp_path / "report" / "all_of_them.webp").touch()
     assert "<details>" not in markdown.results_page([record], tmp_path)
     path = picture_path(record, tmp_path, "grad_cam")
     path.parent.mkdir()
     path.touch()
     page = markdown.results_page([record], tmp_path)
-    assert "![all of them](report/all_of_them.png)" in page
+    assert "![all of them](report/all_of_them.webp)" in page
     assert page.count("<details>") == 1
     assert f"\n\n![grad cam]({path.relative_to(tmp_path).as_posix()})\n\n" in page
 

@@ -1,0 +1,211 @@
+"""The first page and the pages of reports: for each the values in its template."""
+
+from markupsafe import Markup
+
+from kmodels.report import figures as report_figures
+from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
+from kmodels.report.markdown import CLAIMS_ARE_JUDGED
+from kmodels.report.site import charts
+from kmodels.report.site.cells import Number, Table, code, percent_cell
+from kmodels.report.site.commands import run_command
+from kmodels.report.site.figures import ends, show
+from kmodels.report.site.page import Page, page_of_experiment, page_of_report
+from kmodels.report.tables import mean_and_spread, percent, seeds, weights_tested
+from kmodels.report.verdicts import count
+
+
+def index(material):
+    """The values of the first page."""
+    page = Page(material, "index.html")
+    together = material.together
+    agreement = summarise_agreement(together.experiments, together.agreements)
+    claims = count(together.verdicts)
+    experiments = [one for report in material.reports for one in report.experiments]
+    figures = []
+    for report in material.reports:
+        found = [
+            _agreement_row(page, one)
+            for one in together.agreements
+            if one.experiment.name.startswith(f"{report.name}/")
+        ]
+        if found:
+            figures.append(charts.rows(found, page.link(report.name, page_of_report(report.name)), *ends(found)))
+    table = []
+    for report in material.reports:
+        groups = material.of_report(report.name)
+        judged = material.judged.get(report.name)
+        counts = count(judged.verdicts) if judged else (0, 0, 0, 0)
+        numbers = summarise_agreement(judged.experiments, judged.agreements) if judged else None
+        runs = sum(len(group.records) for one in groups.values() for group in one)
+        total = max(len(report.experiments), len(groups))
+        table.append(
+            [
+                page.link(report.name, page_of_report(report.name)),
+                report.question,
+                Number(f"{len(groups)} of {total}", len(groups)),
+                Number(f"{runs}", runs),
+                _share(numbers),
+                *(Number(str(number), number) for number in counts),
+            ]
+        )  # fmt: skip
+    head = (
+        "report",
+        "its question",
+        "experiments run",
+        "runs",
+        "reproduced",
+        "confirmed",
+        "refuted",
+        "open",
+        "not run",
+    )
+    return {
+        "page": page,
+        "agreement": agreement,
+        "claims": claims,
+        "fewest": FEWEST_SEEDS,
+        "claims_are_judged": CLAIMS_ARE_JUDGED,
+        "figures": figures,
+        "verdicts": page.verdicts(together.verdicts, with_report=True),
+        "reports": Table("Reports", head, table, "reports", True),
+        "run": len(material.groups),
+        "listed": max(len(experiments), len(material.groups)),
+        "runs": len(material.records),
+        "weights": weights_tested([record.experiment for record in material.records]),
+    }
+
+
+def _share(numbers):
+    """How many of the judged published numbers were reproduced, for an AgreementSummary or None."""
+    if not numbers or not numbers.judged:
+        return Number("-", None)
+    return Number(f"{numbers.within} of {numbers.judged}", numbers.within)
+
+
+def _agreement_row(page, one):
+    """The row of an Agreement in the figure of the first page."""
+    name, href = one.experiment.name, page.href(page_of_experiment(one.experiment.name))
+    published, tip = 100 * one.published, [f"published {percent(one.published)} %"]
+    marks, text = [], "diverged"
+    if one.mean is not None:
+        mean = 100 * one.mean
+        enough = one.seeds >= FEWEST_SEEDS
+        low, high = (max(0, 100 * one.low), min(100, 100 * one.high)) if enough else (None, None)
+        marks.append(charts.Mark("dot" if enough else "ring", mean, low, high))
+        tip.append(f"measured {mean:.2f} % over {one.seeds} seed{'' if one.seeds == 1 else 's'}")
+        text = f"{mean - published:+.2f}"
+        if enough:
+            tip.append(f"one more run is expected from {low:.2f} to {high:.2f} %")
+            tip.append(
+                {True: "the published number lies within", False: "the published number lies outside"}.get(
+                    one.within, ""
+                )
+            )
+    marks.append(charts.Mark("tick", published))
+    tip = f"{name}: {'; '.join(filter(None, tip))}"
+    return charts.Row(name.split("/", 1)[-1], tuple(marks), tip, text, href)
+
+
+def report(material, source):
+    """The values of a report's page.
+
+    Args:
+        material: a Material.
+        source: a ReportSource.
+    """
+    page = Page(material, page_of_report(source.name))
+    groups = material.of_report(source.name)
+    judged = material.judged.get(source.name)
+    listed = {one.name: one for one in source.experiments}
+    records = [record for found in groups.values() for group in found for record in group.records]
+    order = {name: index for index, name in enumerate(listed)}
+    records.sort(key=lambda record: (order.get(record.experiment.name, len(order)), record.status != "completed"))
+    drawing = report_figures.Material([r for r in records if r.experiment.name in listed], listed, None)
+    figures = [show(figure, drawing, material.out / source.name) for figure in source.figures]
+    missing = [one for one in source.experiments if one.name not in groups]
+    return {
+        "page": page,
+        "source": source,
+        "fewest": FEWEST_SEEDS,
+        "text": _paragraphs(source.text),
+        "judged": judged,
+        "agreement": summarise_agreement(judged.experiments, judged.agreements) if judged else None,
+        "claims": count(judged.verdicts) if judged else None,
+        "verdicts": page.verdicts(judged.verdicts) if judged else None,
+        "experiments": experiments_table(page, groups, listed),
+        "run": len(groups),
+        "listed": max(len(listed), len(groups)),
+        "runs": len(records),
+        "figures": [_with_picture(page, figure) for figure in figures],
+        "missing": Table(
+            "Not run yet",
+            ("experiment", "what it is", "published %", "command"),
+            [
+                [
+                    one.name.split("/", 1)[-1],
+                    one.description,
+                    percent_cell(one.published and one.published.test_accuracy),
+                    code(run_command(one)),
+                ]
+                for one in missing
+            ],
+            "missing",
+            True,
+        ),
+    }
+
+
+def _with_picture(page, figure):
+    if figure.picture is None:
+        return figure._asdict() | {"image": None}
+    return figure._asdict() | {"image": page.image(figure.picture, figure.title)}
+
+
+def experiments_table(page, groups, listed):
+    """Experiments with what was published and measured, a row for each group of runs.
+
+    Args:
+        page: a Page.
+        groups: {experiment: [Group]}.
+        listed: {experiment: Experiment as its report lists it}.
+    """
+    head = (
+        "experiment", "what it is", "images and changed settings", "published %", "measured %", "difference", "seeds",
+        "epochs", "parameters",
+    )  # fmt: skip
+    found = [_experiment_row(page, name, listed.get(name), group) for name, of in groups.items() for group in of]
+    return Table("Experiments with records", head, found, "experiments", True)
+
+
+def _experiment_row(page, name, listed, group):
+    published = listed.published if listed else group.experiment.published
+    published = published and published.test_accuracy
+    summary = group.summary
+    difference = (
+        None if published is None or summary.mean is None or not group.as_published else summary.mean - published
+    )
+    return [
+        page.experiment(name),
+        (listed or group.experiment).description,
+        Markup('{}<span class="why">{}on {}</span>').format(
+            group.images,
+            "not the published images and settings; " if listed and not group.as_published else "",
+            group.where,
+        ),
+        percent_cell(published),
+        Number(mean_and_spread(summary).split(" (")[0], summary.mean),
+        Number("-" if difference is None else f"{100 * difference:+.2f}", difference),
+        Number(seeds(summary).removeprefix("n="), len(group.completed)),
+        Number(", ".join(dict.fromkeys(str(r.epochs_run) for r in group.records)), group.records[0].epochs_run),
+        Number(f"{group.records[0].parameters:,}", group.records[0].parameters),
+    ]
+
+
+def _paragraphs(text):
+    """The docstring of a report as (kind, text): "p", or "pre" for what is indented."""
+    found = []
+    for block in text.strip().split("\n\n")[1:]:
+        kind = "pre" if all(line.startswith("    ") for line in block.splitlines()) else "p"
+        lines = [line[4:] for line in block.splitlines()] if kind == "pre" else block.splitlines()
+        found.append((kind, "\n".join(lines)))
+    return found
