@@ -186,28 +186,32 @@ def convert(
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
-    """Write results/README.md, the site results/site/ and the tables of the README from records and benchmarks.
+    """Write results/README.md, the site results/site/ and the results in the README from records and benchmarks.
 
     The site opens from the disk, at site/index.html. (All pictures of one report, and one page that has them and its
     networks in it: --figures of an experiment file.)
 
     Args:
         out: the results folder.
-        readme: the file whose tables stand between their markers.
+        readme: the file that shows results between its markers.
         check: change nothing; fail if what is written there is not what the results say.
     """
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.catalogue import reports
     from kmodels.records import read_records
+    from kmodels.report.claim_tables import judge_reports, together
     from kmodels.report.markdown import PAGE, write
     from kmodels.report.site import FOLDER, write_site
 
-    records = read_records(out)
-    stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, check)
+    records, modules = read_records(out), reports()
+    claims = [claim for module in modules for claim in module.CLAIMS]
+    experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
+    judged = together(judge_reports(claims, experiments, records.values()).values())
+    stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, judged, check)
     changed = "stale: run kmodels report" if check else "written"
-    for path in (readme, out / PAGE):
+    for path in dict.fromkeys((readme, out / PAGE, *stale)):
         print(f"{path}: {changed if path in stale else 'up to date'}")
-    pages = write_site(records, reports(), out, check)
+    pages = write_site(records, modules, out, check)
     files = f"{len(pages)} file{'' if len(pages) == 1 else 's'}"
     print(f"{out / FOLDER / 'index.html'}: {f'{files} {changed}' if pages else 'up to date'}")
     return 1 if check and (stale or pages) else 0

@@ -1,4 +1,4 @@
-"""The files that `kmodels report` writes: results/README.md with all numbers and pictures, the README's tables."""
+"""The Markdown that `kmodels report` writes: results/README.md with all numbers and pictures, parts of other pages."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from kmodels.report.tables import (
 )
 from kmodels.text import printable
 
-# The lines around the generated parts of the README.
+# The lines around the generated parts of the README and of the page of benchmarks.
 MARKERS = {
     "results": ("<!-- results:begin, written by `kmodels report` -->", "<!-- results:end -->"),
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
@@ -251,14 +251,16 @@ def table(rows, right=()):
     return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
 
 
-def write(records, speed, out, readme, check=False):
-    """Writes the page of the results and the README's tables.
+def write(records, speed, out, readme, report=None, check=False):
+    """Writes the page of the results, and what of them and of benchmarks other pages show between their markers.
 
     Args:
         records: all Records.
         speed: the table of benchmarks.
-        out: the results folder, which gets the page.
+        out: the results folder, which gets the page; a page `bench/README.md` there may have markers of "speed".
         readme: path of the README, which must have the markers of "results".
+        report: a Report of claim_tables.py, of all reports together. Where published numbers were measured, the README
+            begins with them; else it has a table of the best results.
         check: write nothing.
 
     Returns:
@@ -268,32 +270,34 @@ def write(records, speed, out, readme, check=False):
         InputError: if there is no README, if markers are missing or repeated, or if the page would replace a file that
             was not written by this function.
     """
-    records, readme, page = list(records), Path(readme), Path(out) / PAGE
+    # It writes tables with this module.
+    from kmodels.report.headline import PICTURE, headline, picture
+
+    records, readme, out = list(records), Path(readme), Path(out)
+    page, bench = out / PAGE, out / "bench" / PAGE
     if page.is_file() and not page.read_text().startswith(HEAD):
         raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
-    address = Path(os.path.relpath(page, readme.parent)).as_posix()
-    wanted = {
-        readme: _between_markers(readme, {"results": summary(records, address), "speed": speed}),
-        page: results_page(records, out),
-    }
+    if not readme.is_file():
+        raise InputError(f"no README at {readme}")
+    address = Path(os.path.relpath(out, readme.parent)).as_posix()
+    shown, pictures = summary(records, f"{address}/{PAGE}"), {}
+    if report and any(one.mean is not None for one in report.agreements):
+        shown = headline(report, address, "site/index.html")
+        pictures = {out / PICTURE: picture(report.agreements)}
+    wanted = {readme: _between_markers(readme, "results", shown), page: results_page(records, out), **pictures}
+    if bench.is_file():
+        wanted[bench] = _between_markers(bench, "speed", speed)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     for path in () if check else stale:
         write_atomically(path, wanted[path])
     return stale
 
 
-def _between_markers(readme, sections):
-    """The README's text with the sections between their markers; those of "results" are required."""
-    if not readme.is_file():
-        raise InputError(f"no README at {readme}")
-    text = readme.read_text()
-    for name, section in sections.items():
-        begin, end = MARKERS[name]
-        counts = text.count(begin), text.count(end)
-        if counts == (0, 0) and name != "results":
-            continue
-        if counts != (1, 1):
-            raise InputError(f"{readme} must have the lines {begin!r} and {end!r} once each")
-        head, rest = text.split(begin)
-        text = f"{head}{begin}\n{section}\n{end}{rest.split(end)[1]}"
-    return text
+def _between_markers(path, name, section):
+    """The text of a file with a section between its markers."""
+    text = path.read_text()
+    begin, end = MARKERS[name]
+    if (text.count(begin), text.count(end)) != (1, 1):
+        raise InputError(f"{path} must have the lines {begin!r} and {end!r} once each")
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{section}\n{end}{rest.split(end)[1]}"

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from test_records import make
@@ -11,6 +12,8 @@ from test_records import make
 from kmodels import InputError, cli
 from kmodels.records import read_records, write_record
 from kmodels.report import markdown
+from kmodels.report.claim_tables import judge_reports, together
+from kmodels.report.claims import Claim, beats
 from kmodels.report.pictures import picture_path
 from kmodels.report.tables import recipe
 
@@ -128,8 +131,40 @@ def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     assert "old" not in text
     # It has no place for the benchmarks.
     assert "fast" not in text
+    assert not (out / "bench" / "README.md").exists()
     assert "| `one` |" in (out / "README.md").read_text()
     assert markdown.write([make()], "fast", out, readme) == []
+
+
+def test_benchmarks_have_a_page_of_their_own(readme, tmp_path):
+    page = tmp_path / "results" / "bench" / "README.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("Speed\n" + "\nold\n".join(markdown.MARKERS["speed"]) + "\nend")
+    assert page in markdown.write([make()], "fast", tmp_path / "results", readme)
+    assert page.read_text().splitlines() == [
+        "Speed",
+        markdown.MARKERS["speed"][0],
+        "fast",
+        markdown.MARKERS["speed"][1],
+        "end",
+    ]
+
+
+def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, tmp_path):
+    one = make().experiment
+    better = replace(one, name="report/better")
+    records = [make(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
+    records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1)]
+    claims = [Claim("One beats better.", (beats(one, better),))]
+    judged = together(judge_reports(claims, [one, replace(better, published=None)], records).values())
+    out = tmp_path / "results"
+    picture = out / "published_and_measured.svg"
+    assert picture in markdown.write(records, "", out, readme, judged)
+    assert "**1 of 1 published numbers reproduced. Claims: 1 confirmed, 0 refuted" in readme.read_text()
+    assert "(results/published_and_measured.svg)" in readme.read_text()
+    drawing = ElementTree.fromstring(picture.read_text())
+    assert "report/one: 60.00, 59.67 (n=3)" in drawing.get("aria-label")
+    assert markdown.write(records, "", out, readme, judged, check=True) == []
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(readme, tmp_path):
