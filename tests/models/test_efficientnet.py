@@ -43,7 +43,7 @@ def test_imagenet_weights_compute_what_they_compute_in_pytorch():
     pytest.importorskip(efficientnet.PACKAGE)
     network = build_model("efficientnet_lite0", (224, 224, 3), 1000, weights="imagenet")
     twin = theirs.from_name("efficientnet-lite0")
-    state = torch.load(efficientnet._packaged(), weights_only=True)
+    state = torch.load(efficientnet.packaged(), weights_only=True)
     twin.load_state_dict(state)
     network.get_layer("logits").set_weights([state["_fc.weight"].numpy().T, state["_fc.bias"].numpy()])
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
