@@ -2,6 +2,7 @@
 
     python -m experiments --list
     python -m experiments cifar10_small_cnns --seeds 0 1 2
+    python -m experiments --plan --hours 8 --data-dir DIR    # what is not recorded, the most telling runs first
 
 Names are reports (`cifar10_small_cnns`) or experiments (`cifar10_small_cnns/m1`, or `m1` where only one report has an
 m1); the options are those of every experiment file.
