@@ -18,8 +18,8 @@ epochs; the kernel of the SVM, scikit-learn's default; and how unequal the class
 are large: 0, 1, 2 and 7). The report's best test accuracy is that of the best epoch on test; here the epoch with the
 best validation accuracy is tested, so numbers may be lower.
 
-Not run yet except with --smoke: EuroSAT was not at hand. Expect ten minutes or more per network on a recent GPU; the
-heads take seconds once the features are there.
+Not run yet except with --smoke; results/PENDING.md has what it costs. The heads take seconds once the features are
+there.
 """
 
 from dataclasses import replace

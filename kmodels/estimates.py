@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     """How long a run will take.
 
     Attributes:
-        seconds: of the whole run, at most: it may stop earlier.
+        seconds: that the whole run is expected to take.
         basis: what that is estimated from, in words.
     """
 

@@ -376,7 +376,7 @@ class _Common(Running):
     """the folder of images, or the archive you already have or its folder; None: download, where that can be. With
     --plan also a folder with those of several datasets, as DIR/cifar10 and DIR/cifar100"""
     plan: bool = False
-    """show which runs are not recorded, in the order in which they tell most, with the minutes that each takes here,
+    """show which runs are not recorded, the most informative first, with the minutes that each takes here,
     and which cannot be done here, and why; runs nothing without --hours. Downloads nothing"""
     hours: float | None = None
     """with --plan: do what is planned for so many hours; stopped at any moment, the same command goes on from there"""
@@ -387,7 +387,7 @@ class _Common(Running):
     smoke: bool = False
     """try each for one epoch on synthetic images; keeps nothing"""
     claims: bool = False
-    """show what the report claims and what the records in --out say of it, and end"""
+    """show what the report claims and what the records in --out say of it, write that to claims.md there, and end"""
     figures: bool = False
     """draw the figures of the report from the records in --out, and a page with them"""
 

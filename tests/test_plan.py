@@ -228,6 +228,15 @@ class EndsAtEpoch:
             EndsAtEpoch.end()
 
 
+def test_what_starts_from_a_run_that_failed_is_not_begun(tmp_path, seconds, capsys):
+    bad = replace(ONE, batch_size=41)
+    child = replace(TWO, init_from=ONE.name)
+    # A network of the parent with other settings, which it must not start from.
+    run(ONE, 0, tmp_path, verbose=0)
+    assert run_script("--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path, experiments=(bad, child)) == 1
+    assert [record.experiment.name for record in read_records(tmp_path).values()] == [ONE.name]
+
+
 def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(tmp_path, seconds, capsys):
     child = replace(TWO, init_from=ONE.name)
     lock = tmp_path / ONE.name / "seed0.lock"

@@ -88,13 +88,14 @@ def holm(p_values):
     return adjusted
 
 
-def expected_interval(numbers, runs, confidence=CONFIDENCE):
-    """The interval of `t_interval` that so many runs on each side would give, if all is truly as measured.
+def expected_interval(numbers, runs, confidence=CONFIDENCE, further=False):
+    """The interval that so many runs on each side would give, if all is truly as measured.
 
     Args:
         numbers: one or two lists of at least two floats.
         runs: two or more.
         confidence: 0 to 1.
+        further: whether it is that of `next_run_interval`, and not that of `t_interval`.
 
     Returns:
         (low, high).
@@ -105,29 +106,50 @@ def expected_interval(numbers, runs, confidence=CONFIDENCE):
     from scipy.stats import t
 
     quantile = t.ppf((1 + confidence) / 2, (runs - 1) * _freedom(variances))
-    half = float(quantile) * math.sqrt(sum(variances) / runs)
+    half = float(quantile) * math.sqrt(sum(variances) * (1 / runs + further))
     return value - half, value + half
 
 
 def next_run_interval(numbers, confidence=CONFIDENCE):
-    """The prediction interval of one more run: a further number of the same kind lies in it so often.
+    """The prediction interval of one more run, or of the difference of one more run on each side.
 
     Args:
-        numbers: floats, normally distributed.
-        confidence: 0 to 1.
+        numbers: one or two lists of floats, normally distributed, as in `t_interval`.
+        confidence: 0 to 1; a further number, or difference, lies in the interval so often.
 
     Returns:
-        (low, high); (None, None) where there are fewer than two.
+        (low, high); (None, None) where there are fewer than two on a side.
 
-    Source: mean ± t s sqrt(1 + 1/n), in Hahn and Meeker, Statistical Intervals, 1991.
+    Source: mean ± t s sqrt(1 + 1/n), in Hahn and Meeker, Statistical Intervals, 1991; of a difference with Welch's
+    degrees of freedom.
     """
-    if len(numbers) < 2:
+    if min(map(len, numbers)) < 2:
         return None, None
     from scipy.stats import t
 
-    spread = statistics.stdev(numbers) * math.sqrt(1 + 1 / len(numbers))
-    half = float(t.ppf((1 + confidence) / 2, len(numbers) - 1)) * spread
-    return statistics.fmean(numbers) - half, statistics.fmean(numbers) + half
+    value, (spread, freedom) = mean_difference(numbers), _next_spread(numbers)
+    half = float(t.ppf((1 + confidence) / 2, freedom)) * spread if spread else 0.0
+    return value - half, value + half
+
+
+def next_run_p_value(numbers, value):
+    """The two-sided p-value of the test that goes with `next_run_interval`: that a further number may be `value`.
+
+    Args:
+        numbers: as there, enough for an interval.
+        value: the further number, or difference.
+    """
+    from scipy.stats import t
+
+    distance, (spread, freedom) = abs(mean_difference(numbers) - value), _next_spread(numbers)
+    return float(2 * t.sf(distance / spread, freedom)) if spread else float(not distance)
+
+
+def _next_spread(numbers):
+    """The standard deviation of a further number about the mean, or difference, and its degrees of freedom."""
+    variances = [statistics.variance(side) * (1 + 1 / len(side)) for side in numbers]
+    parts = sum(v**2 / (len(side) - 1) for v, side in zip(variances, numbers, strict=True))
+    return math.sqrt(sum(variances)), sum(variances) ** 2 / parts if parts else math.inf
 
 
 def sign_test(differences):

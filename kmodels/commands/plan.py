@@ -80,7 +80,7 @@ def _do(planner, arguments):
     options = {name: getattr(arguments, name) for name in ("skip_unreadable", "devices", "track")}
     try:
         with time_limit(arguments.hours):
-            while runs := [run for run in planner.plan().runs if (run.experiment.name, run.seed) not in tried]:
+            while runs := [run for run in planner.plan(tried).runs if (run.experiment.name, run.seed) not in tried]:
                 with _free(runs, planner.out) as run:
                     if run is None:
                         break

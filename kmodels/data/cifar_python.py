@@ -67,6 +67,13 @@ def write_binary(name, path, folder):
         InputError: if a pickle in it contains anything but dicts, lists, strings, numbers and arrays; if the files of a
             folder do not have the published pixels.
     """
+    try:
+        _write_binary(name, path, folder)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not have the content of a CIFAR archive for Python: {error!r}") from error
+
+
+def _write_binary(name, path, folder):
     with contextlib.ExitStack() as stack:
         tar = None if path.is_dir() else stack.enter_context(tarfile.open(path))
         read = partial(_unpickle, tar, path)

@@ -18,6 +18,10 @@ def images_shown(images, batch_size):
     The gradient of a few images is mostly noise, and it would be the last step before validation: with 3 images after
     156 batches of 256, the validation loss of a small network on CIFAR-10 jumps from one epoch to the next, and early
     stopping ends too soon; without them it falls smoothly. Other images are left out in each epoch.
+
+    Args:
+        images: of the split.
+        batch_size: images per step.
     """
     rest = images % batch_size
     return images - rest if images > batch_size and rest < SMALLEST_BATCH * batch_size else images

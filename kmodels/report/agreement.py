@@ -12,9 +12,7 @@ from typing import NamedTuple
 from kmodels.analysis.intervals import mean_difference, next_run_interval, sign_test
 from kmodels.experiment import Experiment
 from kmodels.report.claims import rounded_to
-from kmodels.report.verdicts import runs_by_setting
-
-FEWEST_SEEDS = 3
+from kmodels.report.verdicts import FEWEST_SEEDS, runs_by_setting
 
 
 class Agreement(NamedTuple):
@@ -45,8 +43,8 @@ class Agreement(NamedTuple):
 
     @property
     def difference(self):
-        """Published minus measured; None where nothing was measured."""
-        return None if self.mean is None else self.published - self.mean
+        """Measured minus published; None where nothing was measured."""
+        return None if self.mean is None else self.mean - self.published
 
     @property
     def within(self):
@@ -61,11 +59,11 @@ class AgreementSummary(NamedTuple):
     """What a list of Agreements comes to.
 
     Attributes:
-        published: how many experiments have a published test accuracy, run or not.
+        published: how many experiments have a published test accuracy, run or not; the same ones count once.
         measured: how many of them were run.
         judged: how many of these with enough seeds to say whether the published number lies in the interval.
         within: how many of the judged do.
-        above, below: how many published numbers are above and below the measured mean, judged or not.
+        above, below: how many measured means are above and below the published number, judged or not.
         p: of the sign test that they are as often above as below, as if experiments were independent.
     """
 
@@ -89,7 +87,7 @@ def agreements(experiments, records):
         Agreements, in the order of the experiments, without those that were not run on the published images with the
         listed settings.
     """
-    listed = {one.name: one for one in experiments if _published(one) is not None}
+    listed = {one.name: one for one in _distinct(experiments)}
     found = {}
     for setting, by_name in runs_by_setting(records, listed).items():
         for name, runs in by_name.items() if setting.as_published else ():
@@ -108,7 +106,7 @@ def summarise_agreement(experiments, found):
     judged = [one.within for one in found if one.within is not None]
     differences = [one.difference for one in found if one.difference is not None]
     return AgreementSummary(
-        published=sum(_published(one) is not None for one in experiments),
+        published=len(_distinct(experiments)),
         measured=len(found),
         judged=len(judged),
         within=sum(judged),
@@ -118,13 +116,22 @@ def summarise_agreement(experiments, found):
     )
 
 
+def _distinct(experiments):
+    """Those with a published test accuracy; of a report's experiments that are the same under two names, the first."""
+    found = {}
+    for one in experiments:
+        if _published(one) is not None:
+            found.setdefault((one.name.split("/")[0], one.fingerprint, _published(one)), one)
+    return list(found.values())
+
+
 def _published(experiment):
     return experiment.published and experiment.published.test_accuracy
 
 
 def _agreement(experiment, setting, runs):
     accuracies = [record.test.accuracy for record in runs if record.status == "completed"]
-    low, high = next_run_interval(accuracies)
+    low, high = next_run_interval([accuracies]) if accuracies else (None, None)
     return Agreement(
         experiment=experiment,
         images=setting.words,

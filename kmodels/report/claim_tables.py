@@ -16,7 +16,9 @@ ELSEWHERE = {CONFIRMED: "holds there", REFUTED: "does not hold there", OPEN: "op
 AGREEMENT_HEAD = ("experiment", "published %", "measured %", "difference", "one more run", "within", "images")
 OTHER_IMAGES = "On other images or with other settings, which neither confirm nor refute:"
 COMPARED = (
-    "Published minus measured test accuracy, on the published images with the listed settings. A report prints one "
+    "Measured minus published test accuracy, on the published images with the listed settings. Where a report trained "
+    "on all training images, a fifth of them is held out here for validation, so that measured numbers may be somewhat "
+    "lower. Where a seed was run on several backends, the first completed run counts. A report prints one "
     'run: "one more run" is the 95 % prediction interval for a single further run. With fewer than '
     f"{FEWEST_SEEDS} seeds it is unknown whether the published number, or one that is rounded to it, lies within."
 )
@@ -216,7 +218,7 @@ def agreement_text(summary):
     """An AgreementSummary as a sentence or two."""
     if not summary.measured:
         return f"None of {summary.published} published numbers was measured again."
-    sides = f"{summary.above} above the measured mean, {summary.below} below (sign test: p = {summary.p:.2g})"
+    sides = f"{summary.above} were exceeded, {summary.below} were not reached (sign test: p = {summary.p:.2g})"
     reproduced = (
         f"Reproduced {summary.within} of {summary.judged} published numbers with {FEWEST_SEEDS} seeds or more."
         if summary.judged

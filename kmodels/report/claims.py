@@ -148,20 +148,32 @@ class Bound:
         numbers = [one.published and self.measure.published(one.published) for one in self.sides]
         return None if None in numbers else numbers[0] - sum(numbers[1:])
 
-    def holds(self, low, high):
+    def holds(self, low, high, further=None):
         """Whether the interval from `low` to `high` shows it.
 
-        It does where it lies between the values; zero is not above zero. It shows a gain where it lies above zero and
-        reaches into the claimed size.
+        It does where it lies between the values; zero is not above zero. It shows a gain where it lies above zero, and
+        the difference of one further run on each side, as the report has it, may have the claimed size.
+
+        Args:
+            low, high: of the confidence interval.
+            further: (low, high) of a further difference; None: as they are.
         """
         least, most = self._limits
         if self.gain:
-            return low > 0 and low <= most and high >= least
+            further_low, further_high = further or (low, high)
+            return low > 0 and further_low <= most and further_high >= least
         return least < low and high < most
 
-    def fails(self, low, high):
-        """Whether the interval from `low` to `high` lies outside the values."""
+    def fails(self, low, high, further=None):
+        """Whether the interval lies outside the values; of a gain, whether it is a loss or has another size.
+
+        Args:
+            low, high, further: as in `holds`.
+        """
         least, most = self._limits
+        if self.gain:
+            further_low, further_high = further or (low, high)
+            return high < 0 or further_high < least or further_low > most
         return high < least or low > most
 
     def edge(self, value):

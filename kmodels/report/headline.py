@@ -33,7 +33,7 @@ def headline(report, results, site):
     return (
         f"![Published test accuracies beside measured ones]({results}/{PICTURE})\n\n"
         f"**{numbers}{counts_text(count(report.verdicts))}** A number is judged from three seeds on, on the published "
-        "images with the report's settings, and reproduced where it could be one more run of ours. A claim is judged "
+        "images with the listed settings, and reproduced where it could be one more run of ours. A claim is judged "
         "by the 95 % interval over the seeds. What stands behind each: "
         f"[{results}/README.md]({results}/README.md) or, in a browser and with pictures, "
         f"[{results}/{site}]({results}/{site})."
@@ -50,7 +50,7 @@ def picture(agreements):
     # With two seeds an interval has no meaning to the eye: it is as wide as the picture.
     spans = {one.experiment.name: (one.low, one.high) for one in measured if one.within is not None}
     ends = [100 * end for one in measured for end in (one.mean, one.published, *spans.get(one.experiment.name, ()))]
-    low, high = 10 * max(0, min(ends) // 10), 10 * min(10, -(-max(ends) // 10))
+    low, high = 10 * max(0, min(9, min(ends) // 10)), 10 * min(10, max(ends) // 10 + 1)
     groups = {}
     for one in measured:
         groups.setdefault(one.experiment.name.split("/")[0], []).append(one)

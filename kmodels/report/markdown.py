@@ -40,11 +40,12 @@ OTHER_PIXELS = (
 HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
 CLAIMS_ARE_JUDGED = (
     "A claim is confirmed where the 95 % confidence interval over the seeds lies within what it says, refuted where it "
-    "lies outside, and open otherwise; with one seed every claim is open. A gain of about x percentage points is "
-    "confirmed where the interval lies above 0 and contains x (or a number that is rounded to x, or part of a claimed "
-    "range), refuted where it does not contain x, and open where it contains both 0 and x. Where a claim makes several "
-    "comparisons, all must hold, and one that refutes it is corrected by Holm's method. Claims are not corrected for "
-    "the number of claims."
+    "lies outside, and open otherwise; with fewer than three seeds every claim is open. A gain of about x percentage "
+    "points is confirmed where the interval lies above 0 and x (or a number that is rounded to x, or part of a claimed "
+    "range) could be the difference of one more run on each side, as the report has it (95 % prediction interval); it "
+    "is refuted where it is a loss, or x is not possible. Where a claim makes several comparisons, all must hold, and "
+    "one that refutes it is corrected by Holm's method. Claims are not corrected for the number of claims. A verdict "
+    "is final once all five planned seeds are there."
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "

@@ -7,12 +7,13 @@ from kmodels.training.sweeps import duration
 PAGE = "PENDING.md"
 HEAD = """# Measurements that wait for a machine
 
-Written by `python -m experiments --plan --pending` from the records in this folder. Each command does what is not
-recorded, the most telling runs first, and can be stopped at any moment: the same command goes on from there."""
+Written by `python -m experiments --plan --pending` from the records in this folder. A command with `--plan` does what
+is not recorded, the most informative runs first, and can be stopped at any moment: the same command goes on from there.
+"""
 # What is no experiment of a report, as it is listed there: command, what it needs, what it is expected to cost.
 OTHERS = (
     (
-        "python experiments/cifar10_small_cnns.py m8 --momentum 0 --data-dir DIR/cifar10",
+        "python experiments/cifar10_small_cnns.py m8 --momentum 0 --resume --data-dir DIR/cifar10",
         "CIFAR-10, a GPU",
         "one run of at most 500 epochs; tells whether the report's SGD can have been without momentum",
     ),
@@ -65,11 +66,11 @@ def pending_text(planner):
     }
     sections = [
         (f"On this device: {planner.device}, {planner.backend}", list(here), _cost_here, ""),
-        ("On a GPU", waiting["slow"], _cost_elsewhere, " --precision float32"),
+        ("Better on a GPU: longer than two hours a run here", waiting["slow"], _cost_elsewhere, " --precision float32"),
         ("With data or weights that are not here", waiting["data"], _epochs, ""),
         ("Failed here", waiting["failed"], _epochs, ""),
     ]
-    parts = [HEAD, ABOUT_COSTS]
+    parts = [HEAD.strip(), ABOUT_COSTS]
     for title, runs, cost, flags in sections:
         if runs:
             parts += [f"## {title}", _section(planner, runs, cost, flags)]

@@ -4,13 +4,15 @@ The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
-- A gain of about a size is confirmed where the interval lies above zero and reaches into the claimed size, refuted
-  where it misses the size (even if it lies above zero: then the direction holds and the size does not), and open where
-  it has both zero and the size in it.
+- A gain of about a size is confirmed where the interval lies above zero and the size is possible, refuted where it is
+  a loss or the size is not possible (even if the interval lies above zero: then the direction holds and the size does
+  not), and open otherwise. A report prints the difference of single runs, so a size is possible if it lies in the 95 %
+  prediction interval of one further run on each side.
 - A claim of several bounds is confirmed if all are. As each alone can prevent that, each is tested at the full level
   (an intersection-union test). It is refuted if any bound is, and with many bounds one is soon missed by chance, so
   what refutes is corrected by Holm's method. Claims are not corrected for the number of claims.
-- With one seed, and where a seed diverged, a bound is open; so are two equal numbers, which show no spread.
+- With fewer than three seeds, and where a seed diverged, a bound is open. A verdict is final once all planned seeds are
+  there: who stops at the first interval that decides is wrong more often than it says.
 
 Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
@@ -21,7 +23,16 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.analysis.intervals import CONFIDENCE, expected_interval, holm, mean_difference, t_interval, t_p_value
+from kmodels.analysis.intervals import (
+    CONFIDENCE,
+    expected_interval,
+    holm,
+    mean_difference,
+    next_run_interval,
+    next_run_p_value,
+    t_interval,
+    t_p_value,
+)
 from kmodels.experiment import OF_TRAINING
 from kmodels.report.claims import Bound, Claim
 from kmodels.report.tables import changed_settings, on_published_data, pixels_name, size_name
@@ -29,8 +40,8 @@ from kmodels.report.tables import changed_settings, on_published_data, pixels_na
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.
 OF_THE_IMAGES = ("dataset", "image_size", "subset")
-# The most seeds that `seeds_needed` looks at.
-MOST_SEEDS = 100
+# Fewer seeds decide nothing; more than the other number are not asked for by `seeds_needed`.
+FEWEST_SEEDS, MOST_SEEDS = 3, 100
 
 
 class Finding(NamedTuple):
@@ -175,7 +186,9 @@ class Setting(NamedTuple):
 
 
 def runs_by_setting(records, listed):
-    """Runs that can be compared; of a seed's runs the newest completed one, or else the newest diverged one.
+    """Runs that can be compared; of a seed's runs the first completed one, or else the first diverged one.
+
+    So a repeat on another backend changes no verdict.
 
     Args:
         records: Records; those of other experiments, and those neither completed nor diverged, are left out.
@@ -187,7 +200,8 @@ def runs_by_setting(records, listed):
     records = [record for record in records if record.status in ("completed", "diverged")]
     networks = {f"{Path(record.stem).name}.keras": record for record in records}
     found = {}
-    for record in sorted(records, key=lambda record: (record.status == "completed", record.started)):
+    records.sort(key=lambda record: record.started, reverse=True)
+    for record in sorted(records, key=lambda record: record.status == "completed"):
         if record.experiment.name in listed:
             setting = setting_of(record, listed, networks)
             # All backends compute the same.
@@ -272,13 +286,34 @@ def _finding(bound, runs, bounds):
     low, high = (value, value) if bound.measure.exact else t_interval(measured)
     if low is None or diverged:
         return Finding(bound, seeds, diverged, value, low, high, OPEN)
-    if bound.holds(low, high):
-        return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
     edge = bound.edge(value)
     if bound.measure.exact:
-        return Finding(bound, seeds, diverged, value, low, high, OPEN, p=float(edge is None))
-    p = 1.0 if edge is None else t_p_value(measured, edge)
+        shown = bound.holds(low, high)
+        return Finding(
+            bound,
+            seeds,
+            diverged,
+            value,
+            low,
+            high,
+            CONFIRMED if shown else OPEN,
+            p=None if shown else float(edge is None),
+        )
+    if seeds < FEWEST_SEEDS:
+        return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds))
+    if bound.holds(low, high, next_run_interval(measured)):
+        return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
+    p = _p_value(bound, measured, value, edge)
     return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds), p)
+
+
+def _p_value(bound, numbers, value, edge):
+    """As in Finding."""
+    if not bound.gain:
+        return 1.0 if edge is None else t_p_value(numbers, edge)
+    of_size = 1.0 if edge is None else next_run_p_value(numbers, edge)
+    # A loss, or another size: two ways to be wrong.
+    return min(1.0, 2 * min(of_size, t_p_value(numbers, 0))) if value < 0 else of_size
 
 
 def _has_number(bound, record):
@@ -295,9 +330,15 @@ def _seeds_needed(bound, numbers, bounds):
     if not (bound.holds(value, value) or bound.fails(value, value)):
         return None
     strict = 1 - (1 - CONFIDENCE) / bounds
-    for seeds in range(min(map(len, numbers)) + 1, MOST_SEEDS + 1):
-        shown = bound.holds(*expected_interval(numbers, seeds))
-        if shown or bound.fails(*expected_interval(numbers, seeds, strict)):
+    for seeds in range(max(min(map(len, numbers)) + 1, FEWEST_SEEDS), MOST_SEEDS + 1):
+        shown, missed = (
+            judged(
+                *expected_interval(numbers, seeds, confidence),
+                expected_interval(numbers, seeds, confidence, further=True),
+            )
+            for judged, confidence in ((bound.holds, CONFIDENCE), (bound.fails, strict))
+        )
+        if shown or missed:
             return seeds
     return math.inf
 

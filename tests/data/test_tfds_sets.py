@@ -228,6 +228,12 @@ def test_a_pickle_that_refers_to_more_than_arrays_is_refused_and_nothing_is_call
     assert not called.exists()
 
 
+def test_a_pickle_of_something_else_is_named(python):
+    path = python("cifar10", data_batch_3=pickled([1, 2]))
+    with pytest.raises(InputError, match="does not have the content of a CIFAR archive for Python"):
+        load_dataset("cifar10", data_dir=path.parent)
+
+
 def test_without_data_dir_the_binary_archive_is_downloaded(archive, monkeypatch):
     monkeypatch.setattr(tfds_sets, "download", lambda archives: (archives[0], archive))
     assert load_dataset("cifar10").source["counts"] == {"train": 80, "val": 20, "test": 20}

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 from test_records import make
 
-from kmodels import InputError, cli
+from kmodels import InputError, Published, cli
 from kmodels.records import read_records, write_record
-from kmodels.report import markdown
+from kmodels.report import headline, markdown
+from kmodels.report.agreement import agreements
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.claims import Claim, beats
 from kmodels.report.pictures import picture_path
@@ -154,7 +155,7 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     one = make().experiment
     better = replace(one, name="report/better")
     records = [make(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
-    records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1)]
+    records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1, 2)]
     claims = [Claim("One beats better.", (beats(one, better),))]
     judged = together(judge_reports(claims, [one, replace(better, published=None)], records).values())
     out = tmp_path / "results"
@@ -165,6 +166,10 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     drawing = ElementTree.fromstring(picture.read_text())
     assert "report/one: 60.00, 59.67 (n=3)" in drawing.get("aria-label")
     assert markdown.write(records, "", out, readme, judged, check=True) == []
+    for accuracy in (0.1, 1.0):
+        guessing = replace(one, published=Published(test_accuracy=accuracy))
+        found = agreements([guessing], [make(0, accuracy, experiment=guessing)])
+        ElementTree.fromstring(headline.picture(found))
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(readme, tmp_path):

@@ -19,7 +19,8 @@ class Group(NamedTuple):
         records: all of them, by seed.
         changed: {setting: value} of what is not as the report lists it; {} where no report does.
         images: in words, with the settings that are not as listed.
-        as_published: whether images and settings are the report's, so that its numbers can be compared with these.
+        as_published: whether images are the published ones and settings as listed, so that the published numbers can
+            be compared with these.
     """
 
     summary: Summary
