@@ -16,8 +16,9 @@ DEFAULT_MODELS = ("model4", "alexnet_cifar", "resnet18_cifar", "resnet50", "dens
 # A deep network takes minutes per block on a CPU.
 CPU_MODELS = DEFAULT_MODELS[:2]
 # What photographs are classified by, unless a network and a size are named: by a small network, beside which decoding
-# counts, and by a large one.
-PHOTOGRAPHS, PHOTOGRAPH_SIZE, IMAGE_SIZE = ("efficientnet_lite0", "resnet50"), 224, 32
+# counts, and by a large one; and how many there are, of which a head learns.
+PHOTOGRAPHS, MANY_PHOTOGRAPHS = {"efficientnet_lite0": 2000, "resnet50": 200}, 2000
+PHOTOGRAPH_SIZE, IMAGE_SIZE = 224, 32
 # The training images of CIFAR-10; fewer where images are larger, because every contender holds its own.
 EPOCH_IMAGES, EPOCH_BYTES = 50_000, 2**28
 # Of an epoch as one program on a CPU, where XLA runs convolutions inside a loop about sixty times slower.
@@ -98,6 +99,7 @@ class Settings:
                     contenders=self.contenders or usual,
                     epoch_steps=steps,
                     program_steps=steps if gpu else min(steps, CPU_PROGRAM_STEPS),
+                    images=PHOTOGRAPHS.get(model, MANY_PHOTOGRAPHS),
                 )
 
 
@@ -122,5 +124,5 @@ class Job:
     program_steps: int = CPU_PROGRAM_STEPS
     block_seconds: float = 1.0
     num_classes: int = 10
-    images: int = 2000
+    images: int = MANY_PHOTOGRAPHS
     learning_rate: float = 1e-3
