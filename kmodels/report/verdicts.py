@@ -1,6 +1,7 @@
 """Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
-The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference):
+The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; of paired differences
+where one run starts from the network of the other, or both from one):
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
@@ -276,10 +277,13 @@ def _finding(bound, runs, bounds):
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    measured = [[_number(bound.measure, record) for record in side if _has_number(bound, record)] for side in sides]
-    if any(number is None for side in measured for number in side):
+    by_seed = [
+        {record.seed: _number(bound.measure, record) for record in side if _has_number(bound, record)} for side in sides
+    ]
+    if any(number is None for side in by_seed for number in side.values()):
         return None
-    diverged = sum(map(len, sides)) - sum(map(len, measured))
+    diverged = sum(map(len, sides)) - sum(map(len, by_seed))
+    measured = _paired(bound, by_seed) or [list(side.values()) for side in by_seed]
     if not all(measured):
         return Finding(bound, 0, diverged, None, None, None, OPEN)
     seeds, value = min(map(len, measured)), mean_difference(measured)
@@ -314,6 +318,18 @@ def _p_value(bound, numbers, value, edge):
     of_size = 1.0 if edge is None else next_run_p_value(numbers, edge)
     # A loss, or another size: two ways to be wrong.
     return min(1.0, 2 * min(of_size, t_p_value(numbers, 0))) if value < 0 else of_size
+
+
+def _paired(bound, by_seed):
+    """[differences of the seeds that both have], where runs of one seed share a network; else None.
+
+    A head and the network of its features, or two runs that start from one, differ by less than runs apart do.
+    """
+    if not bound.over:
+        return None
+    starts = {bound.of.init_from or bound.of.name, bound.over.init_from or bound.over.name}
+    common = sorted(by_seed[0].keys() & by_seed[1].keys())
+    return [[by_seed[0][seed] - by_seed[1][seed] for seed in common]] if len(starts) == 1 and common else None
 
 
 def _has_number(bound, record):

@@ -325,6 +325,25 @@ def test_a_head_is_compared_with_the_network_of_its_features():
     assert verdict.findings[0].value == pytest.approx(10)
 
 
+def test_a_head_and_its_network_are_compared_seed_by_seed():
+    head = replace(ONE, name="report/head", head="svm", init_from="report/one")
+    networks, heads = (0.50, 0.60, 0.70), (0.51, 0.612, 0.711)
+
+    def outcome_of(base):
+        records = []
+        for seed, (network, accuracy) in enumerate(zip(networks, heads, strict=True)):
+            parent = make(seed, network, experiment=base)
+            start = {"network": f"{parent.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
+            records += [parent, make(seed, accuracy, experiment=head, started_from=start)]
+        return judged(beats(head, base), records=records)
+
+    verdict = outcome_of(ONE)
+    assert (verdict.outcome, verdict.findings[0].seeds) == (CONFIRMED, 3)
+    assert verdict.findings[0].value == pytest.approx(1.1)
+    # Between runs that share nothing the same numbers show nothing.
+    assert judged(beats(ONE, TWO), records=(*runs(ONE, *heads), *runs(TWO, *networks))).outcome == OPEN
+
+
 def test_measures_of_a_run():
     history = {"val_loss": (1.0, 0.5, 0.7, None), "val_accuracy": (0.2, 0.5, 0.7, 0.71)}
     record = make(history=history, best_epoch=2)
