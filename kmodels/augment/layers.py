@@ -50,8 +50,7 @@ class RandomShiftCrop(PerImage):
         shift = keras.random.randint((n, 2), 0, 2 * p + 1, seed=self.seed)
         rows = shift[:, 0, None] + ops.arange(height, dtype=shift.dtype)
         columns = shift[:, 1, None] + ops.arange(width, dtype=shift.dtype)
-        padded = ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
-        return ops.take_along_axis(padded, columns[:, None, :, None], axis=2)
+        return _pixels(padded, rows[:, :, None], columns[:, None, :])
 
 
 class RandomTurn(PerImage):
@@ -149,18 +148,26 @@ def _sample(images, y, x):
     _, height, width, _ = ops.shape(images)
     # A border of one zero pixel stands for everything outside.
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    flat = ops.reshape(padded, (-1, (height + 2) * (width + 2), images.shape[-1]))
     y = ops.clip(y + 1, 0.0, height + 1.0)
     x = ops.clip(x + 1, 0.0, width + 1.0)
     top = ops.clip(ops.floor(y), 0.0, float(height))
     left = ops.clip(ops.floor(x), 0.0, float(width))
     down, right = (y - top)[..., None], (x - left)[..., None]
-
-    def at(row, column):
-        index = ops.cast(row * (width + 2) + column, "int32")
-        index = ops.reshape(index, (-1, height * width, 1))
-        return ops.reshape(ops.take_along_axis(flat, index, axis=1), (-1, height, width, images.shape[-1]))
-
-    above = at(top, left) * (1 - right) + at(top, left + 1) * right
-    below = at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right
+    top, left = ops.cast(top, "int32"), ops.cast(left, "int32")
+    above = _pixels(padded, top, left) * (1 - right) + _pixels(padded, top, left + 1) * right
+    below = _pixels(padded, top + 1, left) * (1 - right) + _pixels(padded, top + 1, left + 1) * right
     return above * (1 - down) + below * down
+
+
+def _pixels(images, rows, columns):
+    """Pixels (n, r, s, c) of `images` (n, h, w, c) at integer `rows` and `columns`, which broadcast to (n, r, s)."""
+    n, height, width, channels = ops.shape(images)
+    index = ops.cast(rows * width + columns, "int32")
+    if keras.backend.backend() == "tensorflow":
+        # It gathers whole pixels several times faster than single values.
+        index = index + height * width * ops.arange(n, dtype="int32")[:, None, None]
+        return ops.take(ops.reshape(images, (-1, channels)), index, axis=0)
+    # Image by image, so that JAX can divide a batch between devices.
+    flat, shape = ops.reshape(images, (-1, height * width, channels)), index.shape[1:]
+    pixels = ops.take_along_axis(flat, ops.reshape(index, (-1, math.prod(shape), 1)), axis=1)
+    return ops.reshape(pixels, (-1, *shape, channels))
