@@ -8,6 +8,7 @@ import os
 import sys
 
 from kmodels.errors import InputError, unknown
+from kmodels.files import writable_cache
 from kmodels.packages import BACKENDS, explained, missing
 
 # Read before `kmodels` sets the default.
@@ -158,8 +159,6 @@ def keep_compiled():
     if _backend() != "jax":
         return
     import jax
-
-    from kmodels.data.cache import writable_cache
 
     if deterministic():
         # JAX would also keep which algorithms were the fastest when tried, and use them whatever flags say.

@@ -72,7 +72,7 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
     from kmodels.models import MODELS, build_model, builder, trainable_parameters
     from kmodels.report.architecture import check_drawing, layer_table
     from kmodels.report.architecture import draw as draw_network
-    from kmodels.report.tables import aligned
+    from kmodels.text import aligned
 
     if not name:
         rows = [("network", "what", "file")]
@@ -117,7 +117,7 @@ def augment(
     check_backend()
     from kmodels.augment import POLICIES
     from kmodels.data import load_dataset
-    from kmodels.report.tables import aligned
+    from kmodels.text import aligned
 
     if not policy:
         print(

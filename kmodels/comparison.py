@@ -15,8 +15,8 @@ from kmodels.errors import InputError, require, shorten
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
 from kmodels.records import Record, Summary, read_record, read_records, summarise
-from kmodels.report.tables import aligned, changed_settings, mean_and_spread
-from kmodels.text import printable
+from kmodels.report.tables import changed_settings, mean_and_spread
+from kmodels.text import aligned, printable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -12,6 +12,7 @@ from kmodels.errors import InputError, require
 
 # What helps where results cannot be written.
 ELSEWHERE = "choose another place with --out (out=)"
+OTHER_CACHE = "the environment variable KMODELS_CACHE chooses another folder for prepared datasets"
 
 
 def writable_folder(path, remedy=ELSEWHERE):
@@ -33,6 +34,21 @@ def writable_folder(path, remedy=ELSEWHERE):
     except OSError as error:
         raise InputError(f"cannot write into the folder {str(path)!r}: {error.strerror}; {remedy}") from error
     return path
+
+
+def cache_folder():
+    """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("KMODELS_CACHE") or Path(base) / "kmodels")
+
+
+def writable_cache(*parts):
+    """Makes the cache folder, or the folder `parts` in it, where it is missing; returns its path.
+
+    Raises:
+        InputError: if it cannot be written; names the variable that chooses another.
+    """
+    return writable_folder(cache_folder().joinpath(*parts), OTHER_CACHE)
 
 
 def write_atomically(path, content):

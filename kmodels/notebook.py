@@ -99,7 +99,7 @@ class Listing:
     """
 
     def __repr__(self):
-        from kmodels.report.tables import aligned
+        from kmodels.text import aligned
 
         title, rows, head, right = self._listing()
         shown = aligned([head, *rows[:TEXT_ROWS]], right) if rows else ""

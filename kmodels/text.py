@@ -1,4 +1,4 @@
-"""Text that users chose, class names above all, so that it stays on its line in terminals, tables and figures."""
+"""Text that users chose, class names above all, kept on its line in terminals and figures; tables of text."""
 
 import unicodedata
 
@@ -45,3 +45,33 @@ def _fitting(text, limit):
     while columns(text) > limit:
         text = text[: -max(1, (columns(text) - limit) // 2)]
     return text
+
+
+def aligned(rows, right=()):
+    """Rows of strings as columns, two spaces apart.
+
+    Args:
+        rows: the first one is the head.
+        right: indices of the columns that are aligned to the right.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row):
+        spaces = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [f"{spaces[i]}{cell}" if i in right else f"{cell}{spaces[i]}" for i, cell in enumerate(row)]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])
+
+
+def markdown_table(rows, right=()):
+    """Rows of strings as a Markdown table.
+
+    Args:
+        rows: the first one is the head.
+        right: indices of the columns that are aligned to the right.
+    """
+    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
+    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])

@@ -48,7 +48,7 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unrea
 
     from kmodels.backend import deterministic
     from kmodels.training.callbacks import Interrupts
-    from kmodels.training.sweeps import Outcome
+    from kmodels.training.job import Outcome
 
     require_whole("devices", workers, 1)
     gpus = visible_gpus()

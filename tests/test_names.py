@@ -19,7 +19,7 @@ from kmodels.report import markdown, pictures, tables
 from kmodels.report.network_pictures import _titles
 from kmodels.report.page import write_page
 from kmodels.script import run_command
-from kmodels.text import clip, columns, printable
+from kmodels.text import aligned, clip, columns, markdown_table, printable
 
 # A name -> what stands for it on one line.
 NAMES = {
@@ -178,10 +178,10 @@ def readme(tmp_path):
 
 
 def test_columns_of_a_table_are_aligned_whatever_is_in_them():
-    table = tables.aligned([("class", "n"), *((name, "1") for name in CLASSES)]).splitlines()
+    table = aligned([("class", "n"), *((name, "1") for name in CLASSES)]).splitlines()
     assert len(table) == N + 2
     assert len({columns(line) for line in table}) == 1
-    assert markdown.table([("a|b", "c\nd")]).splitlines()[0] == r"| a\|b | c\nd |"
+    assert markdown_table([("a|b", "c\nd")]).splitlines()[0] == r"| a\|b | c\nd |"
 
 
 def test_a_terminal_shows_what_it_cannot_encode_as_escapes(monkeypatch):

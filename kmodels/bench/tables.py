@@ -8,8 +8,7 @@ from statistics import median
 from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.gpu_target import PROGRAMS
 from kmodels.errors import InputError
-from kmodels.report.markdown import table
-from kmodels.report.tables import aligned
+from kmodels.text import aligned, markdown_table
 
 OURS = ("ours", "ours-epoch")
 # {backend: (ours on it, Keras' own fit on it)}; of several the fastest counts.
@@ -160,10 +159,10 @@ def markdown(benchmarks):
         names = [name for name in CONTENDERS if name != "input" and any(name in row for row in speed.values())]
         lines = [(*head, *(f"`{name}`" for name in names))]
         lines += [(*where, *(_rate_and_ratio(row, name) for name in names)) for where, row in speed.items()]
-        tables.append(table(lines, right=range(3, 4 + len(names))))
+        tables.append(markdown_table(lines, right=range(3, 4 + len(names))))
     if sentences:
         lines = [("section", *head, "measured"), *((*what, line) for what, line in sentences.items())]
-        tables.append(table(lines, right=(4,)))
+        tables.append(markdown_table(lines, right=(4,)))
     return "\n\n".join(tables) or "No benchmark yet."
 
 

@@ -16,7 +16,7 @@ class _List:
 
     def run(self):
         from kmodels.data.about import ABOUT, archives_of, prepared_sets, size_in_words
-        from kmodels.report.tables import aligned
+        from kmodels.text import aligned
 
         rows = [("name", "what", "images", "classes", "licence", "download", "prepared here", "from")]
         for name, about in ABOUT.items():
@@ -106,12 +106,12 @@ class _Where:
 
     def run(self):
         from kmodels.data.about import ABOUT, places, prepared_sets, size_in_words
-        from kmodels.data.cache import REMEDY, cache_folder
-        from kmodels.report.tables import aligned
+        from kmodels.files import OTHER_CACHE, cache_folder
+        from kmodels.text import aligned
 
         if self.name and self.name not in ABOUT and not self.name.startswith("tfds:"):
             raise unknown("dataset", self.name, ABOUT)
-        print(f"cache: {cache_folder()} ({REMEDY})")
+        print(f"cache: {cache_folder()} ({OTHER_CACHE})")
         found = {name: prepared_sets(name) for name in ([self.name] if self.name else [*ABOUT, "tfds:*"])}
         rows = [("prepared", "pixels", "size", "folder")]
         for name, sets in found.items():
@@ -147,7 +147,7 @@ def _describe(dataset, verified=""):
     """Prints what is in a dataset."""
     import numpy as np
 
-    from kmodels.report.tables import aligned
+    from kmodels.text import aligned
 
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     if "copy" in dataset.source:

@@ -16,7 +16,7 @@ from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
-from kmodels.text import clip, columns, printable
+from kmodels.text import aligned, clip, columns, printable
 
 Name = tyro.conf.Positional
 # Of more images, Grad-CAM is drawn of the first.
@@ -139,7 +139,7 @@ def export(
 def _accuracies(pairs):
     """Accuracy of each class and of all, with what each is taken for most often; pairs of true and predicted names."""
     from kmodels.analysis.metrics import accuracy_interval
-    from kmodels.report.tables import aligned, percent
+    from kmodels.report.tables import percent
 
     rows = [("class", "images", "right %", "most often taken for")]
     for name in dict.fromkeys(truth for truth, _ in pairs):

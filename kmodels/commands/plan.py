@@ -10,8 +10,8 @@ from kmodels.errors import describe_error, require, shorten
 from kmodels.locks import FileLock, Timeout
 from kmodels.plan import LONGEST, Planner
 from kmodels.report.pending import write_pending
-from kmodels.report.tables import aligned, published_against_measured
-from kmodels.text import clip
+from kmodels.report.tables import published_against_measured
+from kmodels.text import aligned, clip
 from kmodels.training.callbacks import time_limit
 from kmodels.training.sweeps import duration, failures, sweep
 

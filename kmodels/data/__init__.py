@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 
 from kmodels.data.dataset import Dataset, Split
+from kmodels.data.kaggle import find_attached
 from kmodels.errors import InputError, require, unknown
 
 __all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
@@ -82,6 +83,7 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False, gr
     require(group_by is None or name == "folder", "group_by is for dataset 'folder'", name)
     check_pattern(group_by)
     file = "any_tfds" if from_tfds else DATASETS[name]
+    data_dir = find_attached(name) if data_dir is None else data_dir
     options = {"skip_unreadable": True} if skip_unreadable else {}
     options |= {"group_by": group_by} if group_by else {}
     return import_module(f"kmodels.data.{file}").load(name, image_size, data_dir, **options)

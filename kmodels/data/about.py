@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.data.cache import cache_folder
+from kmodels.files import cache_folder
 
 
 class About(NamedTuple):

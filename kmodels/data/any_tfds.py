@@ -7,10 +7,11 @@ train by our published rule. Grey images become RGB, and the alpha channel of RG
 import numpy as np
 
 from kmodels.data.archives import archive_folder, check_reachable, import_tfds
-from kmodels.data.cache import cache_folder, prepared
+from kmodels.data.cache import prepared
 from kmodels.data.splits import cut_missing_splits
 from kmodels.data.tfds_reading import copy_images, download_and_prepare, one_line, read_labels, stream
 from kmodels.errors import InputError, require
+from kmodels.files import cache_folder
 
 PREFIX = "tfds:"
 # {our split: its names in tfds}.

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from kmodels.backend import import_tensorflow
-from kmodels.data.cache import writable_cache
 from kmodels.errors import InputError, require
+from kmodels.files import writable_cache
 from kmodels.packages import explained
 
 # The first folder in an archive -> what the archive is.

@@ -19,7 +19,7 @@ import numpy as np
 from kmodels.data.dataset import Dataset, Split
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError
-from kmodels.files import writable_folder
+from kmodels.files import OTHER_CACHE, cache_folder, writable_cache
 
 SPLITS = ("train", "val", "test")
 PARTS = ("images", "labels", "index")
@@ -27,24 +27,8 @@ PARTS = ("images", "labels", "index")
 FILES = "files"
 # Part of every key: raise it when the content of prepared folders, or the way to prepare them, changes.
 FORMAT = 2
-REMEDY = "the environment variable KMODELS_CACHE chooses another folder for prepared datasets"
 # What is read of a file of images to check it: evenly spaced blocks of so many bytes.
 CHECKED_BLOCKS, CHECKED_BYTES = 64, 4096
-
-
-def cache_folder():
-    """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("KMODELS_CACHE") or Path(base) / "kmodels")
-
-
-def writable_cache(*parts):
-    """Makes the cache folder, or the folder `parts` in it, where it is missing; returns its path.
-
-    Raises:
-        InputError: if it cannot be written; names the variable that chooses another.
-    """
-    return writable_folder(cache_folder().joinpath(*parts), REMEDY)
 
 
 class Writer:
@@ -192,7 +176,7 @@ def _prepare(folder, prepare):
             _flush(folder.parent)
         except OSError as error:
             raise InputError(
-                f"cannot prepare the dataset in {folder.parent}: {error.strerror or error}; {REMEDY}"
+                f"cannot prepare the dataset in {folder.parent}: {error.strerror or error}; {OTHER_CACHE}"
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from kmodels.data.archives import HEAD_BYTES, SHOWN_BYTES, kind_of, looks_like
-from kmodels.data.cache import REMEDY, writable_cache
 from kmodels.data.progress import progress
 from kmodels.errors import InputError
+from kmodels.files import OTHER_CACHE, writable_cache
 from kmodels.packages import explained
 
 # Seconds to wait for a connection, and for the next bytes.
@@ -125,7 +125,7 @@ def _download(sources, folder):
                 failures.setdefault(str(error), []).append(url)
                 continue
             except OSError as error:
-                raise InputError(f"cannot write {part}: {error.strerror or error}; {REMEDY}") from error
+                raise InputError(f"cannot write {part}: {error.strerror or error}; {OTHER_CACHE}") from error
             path = part.replace(folder / archive.name)
             for other, _ in sources:
                 (folder / f"{other.name}.part").unlink(missing_ok=True)
@@ -233,7 +233,7 @@ def _write(archive, url, part, have, first, blocks, patient):
     if free < archive.size - have:
         raise InputError(
             f"no space for {archive.name} in {part.parent}: {archive.size - have:,} bytes are missing, {free:,} are "
-            f"free; {REMEDY}"
+            f"free; {OTHER_CACHE}"
         )
     started, received = time.monotonic(), 0
     with (

@@ -22,7 +22,6 @@ from kmodels.data.downloads import download
 from kmodels.data.file_sources import Zip, innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.kaggle import find_attached
 from kmodels.data.splits import SPLIT_SEED, stratified_sample
 from kmodels.errors import require
 
@@ -58,8 +57,7 @@ def load(name, image_size, data_dir, skip_unreadable=False):
     Args:
         name: "eurosat" or "eurosat_small".
         image_size: height and width to resize to, in pixels; None means 64.
-        data_dir: EuroSAT.zip, its folder, or the unpacked folder; None looks among the attached data of Kaggle, and
-            downloads it.
+        data_dir: EuroSAT.zip, its folder, or the unpacked folder; None downloads it.
         skip_unreadable: leave out images that cannot be read, see `load_dataset`.
 
     Returns:
@@ -70,7 +68,6 @@ def load(name, image_size, data_dir, skip_unreadable=False):
     """
     image_size = image_size or SIDE
     key = {"image_size": image_size, **({"skip_unreadable": True} if skip_unreadable else {})}
-    data_dir = find_attached(name) if data_dir is None else data_dir
     if data_dir is None:
 
         def prepare(writer):

@@ -14,7 +14,6 @@ from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.file_sources import innermost, open_files
 from kmodels.data.image_files import class_folders, divide, entries, write_images
 from kmodels.data.image_notes import describe
-from kmodels.data.kaggle import find_attached, input_folder
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError
 
@@ -75,12 +74,10 @@ def load(name, image_size, data_dir, skip_unreadable=False):
 def _open(data_dir):
     """The Folder or Zip that contains the set."""
     if data_dir is None:
-        data_dir = find_attached("intel_scenes")
-        if data_dir is None:
-            raise InputError(
-                f"dataset 'intel_scenes' is not among the attached data of Kaggle in {input_folder()}; download it "
-                f"from {PAGE} and give the zip file, or the folder that it is in, as data_dir (--data-dir)"
-            )
+        raise InputError(
+            f"dataset 'intel_scenes' is not among the attached data of Kaggle; download it from {PAGE} and give the "
+            "zip file, or the folder that it is in, as data_dir (--data-dir)"
+        )
     return open_files(data_dir, (*PARTS, *CLASSES))
 
 

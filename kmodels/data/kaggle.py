@@ -23,13 +23,16 @@ def find_attached(name, top=None):
     """Where a dataset lies among the attached data.
 
     Args:
-        name: "cifar10", "cifar100", "eurosat", "eurosat_small", "intel_scenes" or "stl10_5".
+        name: of the dataset; "cifar10", "cifar100", "eurosat", "eurosat_small", "intel_scenes" and "stl10_5" can be
+            found.
         top: another folder to look in, and in the folders within it; None: that of all attached data.
 
     Returns:
         The Path of its folder or archive, as `data_dir` of `load_dataset`; None if there is none.
     """
-    fits = _tests()[name]
+    fits = _tests().get(name)
+    if fits is None:
+        return None
     for folder in _folders(input_folder() if top is None else top):
         found = fits(folder)
         if found:

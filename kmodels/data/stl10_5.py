@@ -16,7 +16,6 @@ import numpy as np
 from kmodels.data.archives import Archive, existing, find
 from kmodels.data.cache import prepared
 from kmodels.data.downloads import download
-from kmodels.data.kaggle import find_attached
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_arrays
 from kmodels.data.splits import SPLIT_SEED, stratified_split
@@ -42,7 +41,7 @@ def load(name, image_size, data_dir):
     Args:
         name: "stl10_5".
         image_size: height and width to resize to, in pixels; None means 96.
-        data_dir: stl10_binary.tar.gz or its folder; None looks among the attached data of Kaggle, and downloads it.
+        data_dir: stl10_binary.tar.gz or its folder; None downloads it.
 
     Returns:
         A Dataset.
@@ -50,7 +49,7 @@ def load(name, image_size, data_dir):
     Raises:
         InputError: if the archive is missing, damaged or cannot be downloaded.
     """
-    place = find_attached(name) if data_dir is None else existing(data_dir)
+    place = None if data_dir is None else existing(data_dir)
 
     def prepare(writer):
         _, path = download([ARCHIVE]) if place is None else find(place, [ARCHIVE], OTHER_ARCHIVES)

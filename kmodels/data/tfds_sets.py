@@ -14,14 +14,14 @@ import numpy as np
 
 from kmodels.data import exact_copy
 from kmodels.data.archives import Archive, existing, find, import_tfds, link
-from kmodels.data.cache import cache_folder, prepared, writable_cache
+from kmodels.data.cache import prepared
 from kmodels.data.cifar_python import unpacked_folder, write_binary
 from kmodels.data.downloads import download
 from kmodels.data.file_sources import Folder
-from kmodels.data.kaggle import find_attached
 from kmodels.data.pixel_digests import class_digests, whole_digest
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 from kmodels.data.tfds_reading import copy_images, download_and_prepare, read_labels, stream
+from kmodels.files import cache_folder, writable_cache
 from kmodels.locks import FileLock
 
 
@@ -102,7 +102,7 @@ def load(name, image_size, data_dir):
         name: "cifar10" or "cifar100".
         image_size: height and width to resize to, in pixels; None means 32.
         data_dir: an archive or its folder, the files of an archive for Python, a data_dir of tfds that has the dataset
-            prepared, or a folder of image files; None looks among the attached data of Kaggle, and downloads it.
+            prepared, or a folder of image files; None downloads the archive.
 
     Returns:
         A Dataset.
@@ -111,7 +111,7 @@ def load(name, image_size, data_dir):
         InputError: if the archive is missing, damaged or cannot be downloaded; if image files are not the published
             pixels.
     """
-    data_dir = find_attached(name) if data_dir is None else existing(data_dir)
+    data_dir = None if data_dir is None else existing(data_dir)
     if data_dir and data_dir.is_dir() and _has_image_files(name, data_dir):
         return exact_copy.load(name, image_size, data_dir)
 

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from kmodels.files import write_atomically
 from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
-from kmodels.report.markdown import CLAIMS, table
-from kmodels.report.tables import aligned, percent
+from kmodels.report.tables import percent
 from kmodels.report.verdicts import CONFIRMED, MOST_SEEDS, NOT_RUN, OPEN, REFUTED, count, judge
+from kmodels.text import aligned, markdown_table
+
+# Where verdicts are written: of a report in its folder of results, of all in the results folder.
+CLAIMS = "claims.md"
 
 OUTCOMES = (CONFIRMED, REFUTED, OPEN, NOT_RUN)
 ELSEWHERE = {CONFIRMED: "holds there", REFUTED: "does not hold there", OPEN: "open there"}
@@ -182,7 +185,7 @@ def markdown(judged):
 
 def _rows_table(head, judged):
     cells = [tuple(part if isinstance(part, str) else "<br>".join(part) for part in row[:-1]) for row in judged]
-    return table([head, *cells])
+    return markdown_table([head, *cells])
 
 
 def agreement_rows(found):
@@ -239,7 +242,7 @@ def report_markdown(report):
     """The same as Markdown."""
     parts = [report.summary, markdown(report.rows)]
     if report.agreements:
-        parts += [COMPARED, table([AGREEMENT_HEAD, *agreement_rows(report.agreements)], right=(1, 2, 3, 4))]
+        parts += [COMPARED, markdown_table([AGREEMENT_HEAD, *agreement_rows(report.agreements)], right=(1, 2, 3, 4))]
     return "\n\n".join(parts)
 
 
@@ -285,7 +288,7 @@ def overview_rows(reports):
 def overview_markdown(reports):
     """The rows of `overview_rows` as a table, and what all reports come to."""
     rows = overview_rows(reports)
-    return "\n\n".join((together(reports.values()).summary, table(rows, right=range(1, len(rows[0])))))
+    return "\n\n".join((together(reports.values()).summary, markdown_table(rows, right=range(1, len(rows[0])))))
 
 
 def write_claims(claims, experiments, records, out, only=None):

@@ -10,6 +10,8 @@ from kmodels.analysis.metrics import balanced_accuracy, macro_f1
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
 from kmodels.records import Record, Summary, summarise
+from kmodels.report.claim_tables import CLAIMS
+from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import (
     by_shots,
@@ -23,7 +25,7 @@ from kmodels.report.tables import (
     source_name,
     weights_tested,
 )
-from kmodels.text import printable
+from kmodels.text import markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.
 MARKERS = {
@@ -32,7 +34,6 @@ MARKERS = {
 }
 PAGE = "README.md"
 # Of one report, and of all. Written by claim_tables.py, because only the experiment files know the claims.
-CLAIMS = "claims.md"
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones (copies of a set as JPEG files, which are lossy, or parts of it) "
     "show how the code behaves; they neither confirm nor refute a published number."
@@ -87,7 +88,7 @@ def summary(records, page=PAGE):
     if len(rows) == 1:
         return "No record yet."
     measured = f"The best experiment is that with the highest validation accuracy. {_how_measured(reports)}"
-    return "\n\n".join((table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
+    return "\n\n".join((markdown_table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
 
 
 def results_page(records, out):
@@ -206,7 +207,7 @@ def _experiments_table(summaries):
                 f"{one.runs[0].parameters:,}",
             )
         )
-    return table(rows, right=(2, 3, 4, 5))
+    return markdown_table(rows, right=(2, 3, 4, 5))
 
 
 def _groups_table(summaries):
@@ -221,7 +222,7 @@ def _groups_table(summaries):
         many, few = one.experiment.shots
         name = f"`{_short(one)}` ({seeds(one.summary)})"
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
-    return table(rows, right=(1, 2, 3, 4, 5, 6))
+    return markdown_table(rows, right=(1, 2, 3, 4, 5, 6))
 
 
 def _mean(numbers):
@@ -238,18 +239,6 @@ def _pictures(record, out):
     shown = "\n\n".join(f"{PICTURES[name]}\n\n![{name.replace('_', ' ')}]({path})" for name, path in found.items())
     name = record.experiment.name.split("/", 1)[-1]
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
-
-
-def table(rows, right=()):
-    """Rows of strings as a Markdown table.
-
-    Args:
-        rows: the first one is the head.
-        right: indices of the columns that are aligned to the right.
-    """
-    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
-    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
 
 
 def write(records, speed, out, readme, report=None, check=False):
@@ -272,8 +261,6 @@ def write(records, speed, out, readme, report=None, check=False):
             was not written by this function.
     """
     # It writes tables with this module.
-    from kmodels.report.headline import PICTURE, headline, picture
-
     records, readme, out = list(records), Path(readme), Path(out)
     page, bench = out / PAGE, out / "bench" / PAGE
     if page.is_file() and not page.read_text().startswith(HEAD):

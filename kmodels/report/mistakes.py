@@ -16,8 +16,8 @@ from kmodels.plots.style import label as shown
 from kmodels.predictions import KEPT, read_predictions
 from kmodels.report.network_pictures import EMBEDDING, dataset_of, load_trained
 from kmodels.report.pictures import picture_path, save
-from kmodels.report.tables import aligned, percent
-from kmodels.text import printable
+from kmodels.report.tables import percent
+from kmodels.text import aligned, printable
 
 # Of more mistakes, the picture shows the surest.
 PICTURED = 24

@@ -1,7 +1,7 @@
 """PENDING.md: what is not measured yet, by what it needs, with the commands that measure it."""
 
 from kmodels.files import write_atomically
-from kmodels.report.markdown import table
+from kmodels.text import markdown_table
 from kmodels.training.sweeps import duration
 
 PAGE = "PENDING.md"
@@ -75,7 +75,7 @@ def pending_text(planner):
         if runs:
             parts += [f"## {title}", _section(planner, runs, cost, flags)]
     rows = [("command", "needs", "expected cost"), *((f"`{command}`", *rest) for command, *rest in OTHERS)]
-    return "\n\n".join([*parts, "## Other measurements", table(rows)]) + "\n"
+    return "\n\n".join([*parts, "## Other measurements", markdown_table(rows)]) + "\n"
 
 
 def _section(planner, runs, cost, flags):
@@ -89,7 +89,7 @@ def _section(planner, runs, cost, flags):
         if group := reports.get(report):
             command = f"`python -m experiments {report} --plan --hours 8 --data-dir DIR{flags}`"
             rows.append((command, _needs(group), str(len(group)), which(group), cost(planner, group)))
-    return table(rows, right=(2,))
+    return markdown_table(rows, right=(2,))
 
 
 def which(runs):

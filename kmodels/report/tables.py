@@ -6,7 +6,7 @@ from kmodels.analysis.metrics import accuracy_interval, balanced_accuracy, macro
 from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
 from kmodels.records import summarise
-from kmodels.text import columns, printable
+from kmodels.text import aligned, printable
 
 
 def percent(fraction):
@@ -363,21 +363,3 @@ def class_listing(record):
         f"Test Accuracy {what}: {f'{100 * right // total}% ({right}/{total})' if total else 'no image'}"
         for what, right, total in rows
     )
-
-
-def aligned(rows, right=()):
-    """Rows of strings as columns, two spaces apart.
-
-    Args:
-        rows: the first one is the head.
-        right: indices of the columns that are aligned to the right.
-    """
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def line(row):
-        spaces = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
-        cells = [f"{spaces[i]}{cell}" if i in right else f"{cell}{spaces[i]}" for i, cell in enumerate(row)]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])

@@ -1,9 +1,10 @@
-"""`Job`: one run's data, what it starts from, and the files that it leaves."""
+"""`Job`: one run's data, what it starts from, and the files that it leaves; `Outcome`: what became of it."""
 
 import contextlib
 import datetime
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
 from kmodels.errors import InputError, describe_error, require, require_whole
+from kmodels.experiment import Experiment
 from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
 from kmodels.models.about import About
@@ -323,3 +325,20 @@ def _saved(network, path, about):
         return bool(save_network(network, path, about))
     except InputError:
         return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one run of a sweep.
+
+    Attributes:
+        record: None where it failed.
+        error: what it failed on; None otherwise.
+        recorded: whether the record was there before.
+    """
+
+    experiment: Experiment
+    seed: int
+    record: Record | None = None
+    error: Exception | None = None
+    recorded: bool = False

@@ -2,37 +2,18 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
 
 import keras
 
 from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
-from kmodels.experiment import Experiment
-from kmodels.records import Record, RecordList
+from kmodels.records import RecordList
 from kmodels.tracking import check_tracking
 from kmodels.training.callbacks import Interrupts, interruptible
-from kmodels.training.job import Job
+from kmodels.training.job import Job, Outcome
 from kmodels.training.run import execute, finish, prepare
 
 MAX_TOGETHER = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one run of a sweep.
-
-    Attributes:
-        record: None where it failed.
-        error: what it failed on; None otherwise.
-        recorded: whether the record was there before.
-    """
-
-    experiment: Experiment
-    seed: int
-    record: Record | None = None
-    error: Exception | None = None
-    recorded: bool = False
 
 
 @interruptible

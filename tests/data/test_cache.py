@@ -14,7 +14,8 @@ from conftest import mount, small_disk
 
 from kmodels import InputError
 from kmodels.data import cache
-from kmodels.data.cache import cache_folder, is_whole, prepared
+from kmodels.data.cache import is_whole, prepared
+from kmodels.files import cache_folder
 
 # Prepares a tiny dataset, slowly, noting each preparation in a file.
 SLOW = """

@@ -8,7 +8,8 @@ import pytest
 
 from kmodels import InputError, run, run_seeds
 from kmodels.training import sweeps
-from kmodels.training.sweeps import Outcome, failures, sweep
+from kmodels.training.job import Outcome
+from kmodels.training.sweeps import failures, sweep
 from kmodels.training.train import Training
 
 jobs, runs = import_module("kmodels.training.job"), import_module("kmodels.training.run")

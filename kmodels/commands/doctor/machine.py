@@ -283,7 +283,7 @@ def _tensorflow_gpus():
 def _cache():
     """The cache folder, and why it cannot be written."""
     try:
-        from kmodels.data.cache import cache_folder, writable_cache
+        from kmodels.files import cache_folder, writable_cache
     except Exception:
         # NumPy cannot be imported: the probe says so.
         return None, ""
