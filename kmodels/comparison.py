@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from kmodels.analysis import intervals
+from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import InputError, require, shorten
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
 from kmodels.records import Record, Summary, read_record, read_records, summarise
-from kmodels.report.tables import changed_settings, mean_and_spread
 from kmodels.text import aligned, printable
 
 

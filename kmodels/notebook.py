@@ -1,6 +1,6 @@
 """kmodels in a notebook: its objects as small tables, and progress that updates in place.
 
-The methods `__repr__` and `_repr_html_` of the classes call the functions here. Colours are the notebook's own, so that
+The methods `__repr__` and `_repr_html_` of classes call what is here. Colours are the notebook's own, so that
 the tables can be read on light and on dark pages. Nothing here needs IPython, unless there is a kernel.
 """
 
@@ -113,63 +113,6 @@ class Listing:
 
 def _more(rows, shown):
     return f"and {len(rows) - shown:,} more" if len(rows) > shown else ""
-
-
-def listing_of_records(records):
-    """What `Listing` shows of Records."""
-    from kmodels.records import summarise
-    from kmodels.report.tables import mean_and_spread, percent
-
-    head = ("experiment", "data", "backend", "seed", "status", "epochs", "val %", "test %", "seconds")
-    rows = [
-        (
-            record.experiment.name,
-            record.source["name"],
-            record.backend,
-            str(record.seed),
-            record.status,
-            str(record.epochs_run),
-            percent(record.val and record.val.accuracy),
-            percent(record.test and record.test.accuracy),
-            "-" if record.train_seconds is None else f"{record.train_seconds:,.1f}",
-        )
-        for record in records
-    ]
-    title = f"{len(rows):,} record{'' if len(rows) == 1 else 's'}"
-    summaries = summarise(records)
-    if len(summaries) == 1 and len(rows) > 1:
-        title += f", test accuracy {mean_and_spread(summaries[0])} %"
-    return title, rows, head, (3, 5, 6, 7, 8)
-
-
-def record_text(record):
-    """A Record in a line."""
-    test = f", test accuracy {100 * record.test.accuracy:.2f} %" if record.test else ""
-    return f"<Record {record.experiment.name}, seed {record.seed}: {record.status}, {record.epochs_run} epochs{test}>"
-
-
-def record_html(record):
-    """A Record as HTML: what was run, on what, and what came out."""
-    from kmodels.report.tables import kept_epoch, origin, percent, recipe, size_name, source_name
-
-    seconds = None if record.train_seconds is None else f"{record.train_seconds:,.1f} s of training steps"
-    rows = {
-        "settings": recipe(record.experiment),
-        "data": f"{source_name(record.source)}, {size_name(record.image_shape)}, {len(record.class_names)} classes",
-        "training": ", ".join(filter(None, (f"{record.epochs_run} epochs", kept_epoch(record), seconds))),
-        "computed on": f"{record.device}, {record.backend}, {record.precision}",
-        **origin(record),
-    }
-    rows |= {"error": record.error} if record.error else {}
-    tables = [Table(rows.items())]
-    results = {name: getattr(record, name) for name in ("train", "val", "test") if getattr(record, name)}
-    if results:
-        losses = {name: "-" if one.loss is None else f"{one.loss:.4f}" for name, one in results.items()}
-        cells = [(name, f"{one.examples:,}", losses[name], percent(one.accuracy)) for name, one in results.items()]
-        tables.append(Table(cells, ("", "images", "loss", "accuracy %"), (1, 2, 3)))
-    title = f"{record.experiment.name}, seed {record.seed}: {record.status}"
-    notes = [f"warning: {warning}" for warning in record.warnings]
-    return html(title, filter(None, [record.experiment.description]), tables, notes=notes)
 
 
 def experiment_text(experiment):

@@ -17,11 +17,11 @@ import keras
 from kmodels.backend import device_name
 from kmodels.data.downloads import without_downloads
 from kmodels.data.here import check_here, data_dir_of
+from kmodels.descriptions import changed_settings, on_published_data
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimate, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING, Experiment, Published
 from kmodels.records import read_records
-from kmodels.report.tables import changed_settings, on_published_data
 from kmodels.report.verdicts import CONFIRMED, REFUTED, judge
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve

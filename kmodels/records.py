@@ -1,6 +1,5 @@
 """One JSON record a run: what was run, on what, and what came out. Written whole or not at all."""
 
-import datetime
 import hashlib
 import json
 import math
@@ -10,18 +9,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from kmodels.analysis.evaluation import Evaluation
 from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
-from kmodels.backend import BACKENDS
 from kmodels.data.cache import SPLITS
-from kmodels.errors import InputError, describe_error, require, require_whole
+from kmodels.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name
+from kmodels.errors import InputError, describe_error, require
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
-from kmodels.notebook import Listing, listing_of_records
+from kmodels.notebook import Listing, Table, html
+from kmodels.record_checks import as_tuples, check_ranges, check_types
 from kmodels.text import clip, printable
 
 SCHEMA = 1
@@ -111,14 +110,28 @@ class Record:
             require(evaluated, "a completed run must have train, val and test evaluated", self.status)
 
     def __repr__(self):
-        from kmodels.notebook import record_text
-
-        return record_text(self)
+        test = f", test accuracy {100 * self.test.accuracy:.2f} %" if self.test else ""
+        return f"<Record {self.experiment.name}, seed {self.seed}: {self.status}, {self.epochs_run} epochs{test}>"
 
     def _repr_html_(self):
-        from kmodels.notebook import record_html
-
-        return record_html(self)
+        seconds = None if self.train_seconds is None else f"{self.train_seconds:,.1f} s of training steps"
+        rows = {
+            "settings": recipe(self.experiment),
+            "data": f"{source_name(self.source)}, {size_name(self.image_shape)}, {len(self.class_names)} classes",
+            "training": ", ".join(filter(None, (f"{self.epochs_run} epochs", kept_epoch(self), seconds))),
+            "computed on": f"{self.device}, {self.backend}, {self.precision}",
+            **origin(self),
+        }
+        rows |= {"error": self.error} if self.error else {}
+        tables = [Table(rows.items())]
+        results = {name: getattr(self, name) for name in SPLITS if getattr(self, name)}
+        if results:
+            losses = {name: "-" if one.loss is None else f"{one.loss:.4f}" for name, one in results.items()}
+            cells = [(name, f"{one.examples:,}", losses[name], percent(one.accuracy)) for name, one in results.items()]
+            tables.append(Table(cells, ("", "images", "loss", "accuracy %"), (1, 2, 3)))
+        title = f"{self.experiment.name}, seed {self.seed}: {self.status}"
+        notes = [f"warning: {warning}" for warning in self.warnings]
+        return html(title, filter(None, [self.experiment.description]), tables, notes=notes)
 
     @property
     def epochs_run(self):
@@ -212,14 +225,14 @@ def read_record(path):
     if schema != SCHEMA:
         raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {_said(schema)}")
     try:
-        values = {item.name: _as_tuples(content[item.name]) for item in fields(Record) if item.name in content}
+        values = {item.name: as_tuples(content[item.name]) for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment.from_record(values["experiment"])
         values["source"] = content["source"]
         for split in ("train", "val", "test"):
             values[split] = _evaluation(values[split])
         record = Record(**values)
-        _check_types(record)
-        _check_ranges(record)
+        check_types(record)
+        check_ranges(record)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a whole record: {_said(describe_error(error))}") from error
     return record
@@ -245,102 +258,42 @@ def _evaluation(content):
     return Evaluation(**values)
 
 
-def _check_types(value):
-    """Raises InputError unless every field of a dataclass, and of those in it, has the type that it declares."""
-    for item in fields(value):
-        inner = getattr(value, item.name)
-        require(_fits(inner, item.type), f"{item.name} must be {getattr(item.type, '__name__', item.type)}", inner)
-        if isinstance(inner, Evaluation | Calibration):
-            _check_types(inner)
-
-
-def _fits(value, kind):
-    """Whether a value has a type as annotations have it; a whole number is a float too, and no truth value a number."""
-    if kind is Any:
-        return True
-    if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool)
-    parts = get_args(kind)
-    if isinstance(kind, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        parts = parts[:1] * len(value) if parts[1:] == (...,) else parts
-        return len(parts) == len(value) and all(map(_fits, value, parts))
-    if get_origin(kind) is Mapping:
-        return isinstance(value, Mapping) and all(
-            _fits(name, parts[0]) and _fits(inner, parts[1]) for name, inner in value.items()
-        )
-    return isinstance(value, kind or NoneType)
-
-
-def _check_ranges(record):
-    """Raises InputError for values that no run writes."""
-    source, classes = record.source, len(record.class_names)
-    for name, value in (
-        ("weights_sha256", record.weights_sha256),
-        ("network_sha256", record.network_sha256),
-        ("source's sha256", source["sha256"]),
-        ("source's pixels_sha256", source.get("pixels_sha256")),
-        *(record.code_sha256 or {}).items(),
-    ):
-        hexadecimal = value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value))
-        require(hexadecimal, f"{name} must be 64 hexadecimal digits", value)
-    require(record.backend in BACKENDS, f"backend must be one of {', '.join(BACKENDS)}", record.backend)
-    require(re.fullmatch(r"\w+", record.precision, re.ASCII), "precision must be a word", record.precision)
-    counts = source["counts"]
-    counted = _fits(counts, Mapping[str, int]) and set(counts) <= set(SPLITS) and min(counts.values(), default=-1) >= 0
-    require(counted, f"source's counts must be numbers of images of {', '.join(SPLITS)}", counts)
-    words = dict.fromkeys(("kind", "name", "split", "copy"), str)
-    for name, kind in {**words, "original": bool, "notes": tuple[str, ...], "missing": Mapping[str, int]}.items():
-        fits = name not in source or _fits(_as_tuples(source[name]), kind)
-        require(fits, f"source's {name} must be {getattr(kind, '__name__', kind)}", source)
-    for name, least in (("seed", 0), ("parameters", 0), ("devices", 1), ("seeds_at_once", 1)):
-        require_whole(name, getattr(record, name), least)
-    for name in ("compile_seconds", "train_seconds", "images_per_second"):
-        require((getattr(record, name) or 0) >= 0, f"{name} must be at least 0", getattr(record, name))
-    require(classes >= 2, "class_names must be two or more", record.class_names)
-    require(min(record.image_shape) >= 1, "image_shape must be numbers of at least 1", record.image_shape)
-    require(len({len(v) for v in record.history.values()}) < 2, "columns of history must be equally long", None)
-    best = record.best_epoch
-    require(best is None or 1 <= best <= record.epochs_run, f"best_epoch must be 1 to {record.epochs_run}", best)
-    datetime.datetime.fromisoformat(record.started)
-    for evaluation in filter(None, (record.train, record.val, record.test)):
-        matrix, of_classes = evaluation.confusion_matrix, evaluation.per_class_accuracy
-        square = len(matrix) == classes and all(len(row) == classes and min(row) >= 0 for row in matrix)
-        require(square, f"confusion_matrix must be {classes} rows of {classes} counts", len(matrix))
-        total = sum(map(sum, matrix))
-        require(total == evaluation.examples >= 1, f"confusion_matrix must count {evaluation.examples} images", total)
-        shares = (evaluation.accuracy, *(share for share in of_classes if share is not None))
-        require(
-            len(of_classes) == classes and 0 <= min(shares) <= max(shares) <= 1, "accuracies must be 0 to 1", shares
-        )
-        require((evaluation.loss or 0) >= 0, "loss must be at least 0", evaluation.loss)
-        if bins := evaluation.calibration:
-            lengths = {len(bins.counts), len(bins.confidences), len(bins.accuracies)}
-            require(len(lengths) == 1, "the columns of calibration must be equally long", lengths)
-
-
 class RecordList(Listing, list):
     """A list of Records that shows itself as a table."""
 
     def _listing(self):
-        return listing_of_records(self)
+        return _listing(self)
 
 
 class RecordsByPath(Listing, dict):
     """A dict {path: Record} that shows itself as a table."""
 
     def _listing(self):
-        return listing_of_records(self.values())
+        return _listing(self.values())
 
 
-def _as_tuples(value):
-    """The value with every list in it, at any depth, as a tuple."""
-    if isinstance(value, dict):
-        return {name: _as_tuples(inner) for name, inner in value.items()}
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+def _listing(records):
+    """What `Listing` shows of Records."""
+    head = ("experiment", "data", "backend", "seed", "status", "epochs", "val %", "test %", "seconds")
+    rows = [
+        (
+            record.experiment.name,
+            record.source["name"],
+            record.backend,
+            str(record.seed),
+            record.status,
+            str(record.epochs_run),
+            percent(record.val and record.val.accuracy),
+            percent(record.test and record.test.accuracy),
+            "-" if record.train_seconds is None else f"{record.train_seconds:,.1f}",
+        )
+        for record in records
+    ]
+    title = f"{len(rows):,} record{'' if len(rows) == 1 else 's'}"
+    summaries = summarise(records)
+    if len(summaries) == 1 and len(rows) > 1:
+        title += f", test accuracy {mean_and_spread(summaries[0])} %"
+    return title, rows, head, (3, 5, 6, 7, 8)
 
 
 def read_records(out):

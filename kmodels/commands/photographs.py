@@ -139,7 +139,7 @@ def export(
 def _accuracies(pairs):
     """Accuracy of each class and of all, with what each is taken for most often; pairs of true and predicted names."""
     from kmodels.analysis.metrics import accuracy_interval
-    from kmodels.report.tables import percent
+    from kmodels.descriptions import percent
 
     rows = [("class", "images", "right %", "most often taken for")]
     for name in dict.fromkeys(truth for truth, _ in pairs):

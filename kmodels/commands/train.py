@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
+from kmodels.descriptions import accuracy_text
 from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.models import APPLICATIONS, build_model, builder, is_application
@@ -71,7 +72,7 @@ class _Folder(Running):
         best = max(completed, key=lambda record: record.val.accuracy)
         network = self.out / f"{best.stem}.keras"
         print(
-            f"\nbest on the validation images: {best.experiment.name}, {tables.accuracy_text(best.test)}\n"
+            f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}\n"
             f"pictures and settings: {page.resolve().as_uri()}"
         )
         print(f"what it gets wrong:    kmodels mistakes {self.out / best.stem}.json")

@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from kmodels.descriptions import percent
 from kmodels.files import write_atomically
 from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
-from kmodels.report.tables import percent
 from kmodels.report.verdicts import CONFIRMED, MOST_SEEDS, NOT_RUN, OPEN, REFUTED, count, judge
 from kmodels.text import aligned, markdown_table
 

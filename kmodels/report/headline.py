@@ -2,8 +2,8 @@
 
 from html import escape
 
+from kmodels.descriptions import percent
 from kmodels.report.claim_tables import counts_text
-from kmodels.report.tables import percent
 from kmodels.report.verdicts import count
 
 PICTURE = "published_and_measured.svg"

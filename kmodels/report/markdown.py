@@ -7,14 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
-from kmodels.errors import InputError
-from kmodels.files import write_atomically
-from kmodels.records import Record, Summary, summarise
-from kmodels.report.claim_tables import CLAIMS
-from kmodels.report.headline import PICTURE, headline, picture
-from kmodels.report.pictures import PICTURES, picture_path
-from kmodels.report.tables import (
-    by_shots,
+from kmodels.descriptions import (
     mean_and_spread,
     on_published_data,
     percent,
@@ -25,6 +18,13 @@ from kmodels.report.tables import (
     source_name,
     weights_tested,
 )
+from kmodels.errors import InputError
+from kmodels.files import write_atomically
+from kmodels.records import Record, Summary, summarise
+from kmodels.report.claim_tables import CLAIMS
+from kmodels.report.headline import PICTURE, headline, picture
+from kmodels.report.pictures import PICTURES, picture_path
+from kmodels.report.tables import by_shots
 from kmodels.text import markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.

@@ -21,12 +21,12 @@ from kmodels.analysis import (
 )
 from kmodels.components import call_with, load_component
 from kmodels.data import Dataset, load_dataset
+from kmodels.descriptions import percent
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.plots.style import label as shown
 from kmodels.report.pictures import picture_path, save
-from kmodels.report.tables import percent
 
 TSNE_SAMPLES = 480
 # Of more classes, Grad-CAM shows the first.

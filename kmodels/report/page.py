@@ -8,11 +8,12 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from kmodels.components import load_component, source_digest
+from kmodels.descriptions import on_published_data, weights_tested
 from kmodels.errors import InputError, describe_error
 from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
-from kmodels.report import claim_tables, tables
+from kmodels.report import claim_tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.mistakes import tables_path
 from kmodels.report.site import TEMPLATES, charts, environment
@@ -54,9 +55,9 @@ def write_page(records, out, path, figures=None, report=None):
             title=name,
             style=Markup((TEMPLATES / "site.css").read_text()),
             script=Markup((TEMPLATES / "site.js").read_text()),
-            weights_tested=tables.weights_tested([record.experiment for record in records]),
+            weights_tested=weights_tested([record.experiment for record in records]),
             other_pixels=any(
-                record.experiment.published and not tables.on_published_data(record.source) for record in records
+                record.experiment.published and not on_published_data(record.source) for record in records
             ),
             experiments=experiments_table(page, material.groups, listed),
             verdicts=page.verdicts(report.verdicts) if report and report.verdicts else None,

@@ -34,9 +34,9 @@ from kmodels.analysis.intervals import (
     t_interval,
     t_p_value,
 )
+from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING
 from kmodels.report.claims import Bound, Claim
-from kmodels.report.tables import changed_settings, on_published_data, pixels_name, size_name
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.

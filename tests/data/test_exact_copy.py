@@ -11,8 +11,8 @@ from kmodels import Experiment, InputError, cli, load_dataset, read_record, run
 from kmodels.data import exact_copy
 from kmodels.data.exact_copy import Published
 from kmodels.data.pixel_digests import class_digests, dataset_digests, image_digests, whole_digest
+from kmodels.descriptions import on_published_data, pixels_name
 from kmodels.report.markdown import results_page
-from kmodels.report.tables import on_published_data, pixels_name
 
 # Not in alphabetical order: labels are in the order of the table.
 CLASSES = ("dog", "cat")

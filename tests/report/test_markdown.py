@@ -10,13 +10,13 @@ import pytest
 from test_records import make
 
 from kmodels import InputError, Published, cli
+from kmodels.descriptions import recipe
 from kmodels.records import read_records, write_record
 from kmodels.report import headline, markdown
 from kmodels.report.agreement import agreements
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.claims import Claim, beats
 from kmodels.report.pictures import picture_path
-from kmodels.report.tables import recipe
 
 FOLDER = {
     "kind": "folder",

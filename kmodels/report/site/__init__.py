@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jinja2
 
+from kmodels.descriptions import percent
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
 from kmodels.report.site import charts, experiment_page, pages
 from kmodels.report.site.cells import Number
 from kmodels.report.site.material import Material, ReportSource
 from kmodels.report.site.page import page_of_experiment, page_of_report
-from kmodels.report.tables import percent
 
 FOLDER = "site"
 # What was written and from what, so that only pages that changed are rendered again. It may be deleted.

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from kmodels.report.tables import percent
+from kmodels.descriptions import percent
 
 
 class Number(NamedTuple):

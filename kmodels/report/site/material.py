@@ -5,9 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from kmodels.descriptions import changed_settings
 from kmodels.records import Record, Summary, summarise
 from kmodels.report.claim_tables import judge_reports, together
-from kmodels.report.tables import changed_settings
 from kmodels.report.verdicts import setting_of
 
 

@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from kmodels.descriptions import mean_and_spread, percent, seeds, weights_tested
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
 from kmodels.report.markdown import CLAIMS_ARE_JUDGED
@@ -10,7 +11,6 @@ from kmodels.report.site.cells import Number, Table, code, percent_cell
 from kmodels.report.site.commands import run_command
 from kmodels.report.site.figures import ends, show
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
-from kmodels.report.tables import mean_and_spread, percent, seeds, weights_tested
 from kmodels.report.verdicts import count
 
 
