@@ -4,6 +4,7 @@ from html import escape
 
 from kmodels.descriptions import percent
 from kmodels.report.claim_tables import counts_text
+from kmodels.report.claims import rounded_to
 from kmodels.report.verdicts import count
 
 PICTURE = "published_and_measured.svg"
@@ -14,9 +15,10 @@ STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1b1e22; }
 .soft { fill: #565d65; } .report { font-weight: 600; } .rule { stroke: #d9dee3; } .paper { fill: #ffffff; }
 .measured { stroke: #0072b2; fill: #0072b2; } .published { stroke: #1b1e22; }
+.around { fill: #1b1e22; opacity: .15; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e8eaed; } .soft { fill: #a9b0b8; } .rule { stroke: #3a4047; } .paper { fill: #14171a; }
-  .measured { stroke: #4fabe3; fill: #4fabe3; } .published { stroke: #e8eaed; }
+  .measured { stroke: #4fabe3; fill: #4fabe3; } .published { stroke: #e8eaed; } .around { fill: #e8eaed; }
 }"""
 
 
@@ -33,8 +35,8 @@ def headline(report, results, site):
     return (
         f"![Published test accuracies beside measured ones]({results}/{PICTURE})\n\n"
         f"**{numbers}{counts_text(count(report.verdicts))}** A number is judged from three seeds on, on the published "
-        "images with the listed settings, and reproduced where it could be one more run of ours. A claim is judged "
-        "by the 95 % interval over the seeds. What stands behind each: "
+        "images with the listed settings, and reproduced where it, or a number that is rounded to it, could be one "
+        "more run of ours. A claim is judged by the 95 % interval over the seeds. What stands behind each: "
         f"[{results}/README.md]({results}/README.md) or, in a browser and with pictures, "
         f"[{results}/{site}]({results}/{site})."
     )
@@ -80,9 +82,9 @@ def _axis(low, high, x, height):
     parts = [
         f'<text class="soft" x="{EDGE}" y="{EDGE + 14}">test accuracy in percent</text>',
         f'<line class="published" stroke-width="3" x1="{NAMES}" x2="{NAMES}" y1="{EDGE + 3}" y2="{EDGE + 17}"/>',
-        f'<text class="soft" x="{NAMES + 8}" y="{EDGE + 14}">published</text>',
-        f'<circle class="measured" r="4" cx="{NAMES + 100}" cy="{EDGE + 10}"/>',
-        f'<text class="soft" x="{NAMES + 110}" y="{EDGE + 14}">measured; line: one more run (95 %)</text>',
+        f'<text class="soft" x="{NAMES + 8}" y="{EDGE + 14}">published, and what is rounded to it</text>',
+        f'<circle class="measured" r="4" cx="{NAMES + 256}" cy="{EDGE + 10}"/>',
+        f'<text class="soft" x="{NAMES + 266}" y="{EDGE + 14}">measured; line: one more run</text>',
     ]
     step = 5 if high - low <= 30 else 10
     for tick in range(int(low), int(high) + 1, step):
@@ -101,7 +103,8 @@ def _row(one, span, x, y):
             f'y1="{middle}" y2="{middle}"/>'
         )
     parts.append(f'<circle class="measured" r="4" cx="{x(one.mean)}" cy="{middle}"/>')
-    at = x(one.published)
+    at, (left, right) = x(one.published), (x(end / 100) for end in rounded_to(100 * one.published))
+    parts.append(f'<rect class="around" x="{left}" width="{round(right - left, 1)}" y="{middle - 7}" height="14"/>')
     parts.append(f'<line class="published" stroke-width="3" x1="{at}" x2="{at}" y1="{middle - 7}" y2="{middle + 7}"/>')
     parts.append(f'<text class="soft" x="{NAMES + AXIS + 16}" y="{y + 11}">{escape(_numbers(one))}</text>')
     return "".join(parts)

@@ -246,7 +246,7 @@ class Mark(NamedTuple):
     Attributes:
         kind: "bar" (from the left edge), "dot", "ring" or "tick".
         value: on the scale.
-        low, high: the ends of a line through it, or None.
+        low, high: the ends of a line through it, or of a band around a tick; or None.
         colour: 0, 1, ...
     """
 
@@ -323,8 +323,10 @@ def _mark(mark, place, low, high):
     }[mark.kind]()
     if mark.low is None:
         return shape
-    ends = [place(min(max(end, low), high)) for end in (mark.low, mark.high)]
-    return _across("line", f"whisker {colour}", x1=ends[0], x2=ends[1], y1=11, y2=11) + shape
+    left, right = (place(min(max(end, low), high)) for end in (mark.low, mark.high))
+    if mark.kind == "tick":
+        return _across("rect", "around", x=left, width=right - left, y=1, height=20) + shape
+    return _across("line", f"whisker {colour}", x1=left, x2=right, y1=11, y2=11) + shape
 
 
 def reliability(calibration):

@@ -5,6 +5,7 @@ from markupsafe import Markup
 from kmodels.descriptions import mean_and_spread, percent, seeds, weights_tested
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
+from kmodels.report.claims import rounded_to
 from kmodels.report.markdown import CLAIMS_ARE_JUDGED
 from kmodels.report.site import charts
 from kmodels.report.site.cells import Number, Table, code, percent_cell
@@ -101,7 +102,7 @@ def _agreement_row(page, one):
                     one.within, ""
                 )
             )
-    marks.append(charts.Mark("tick", published))
+    marks.append(charts.Mark("tick", published, *rounded_to(published)))
     tip = f"{name}: {'; '.join(filter(None, tip))}"
     return charts.Row(name.split("/", 1)[-1], tuple(marks), tip, text, href)
 
