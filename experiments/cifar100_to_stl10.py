@@ -21,8 +21,8 @@ table a hidden size of 64: this file follows the figure, so its 22 % stands besi
 experiments of their own.
 
 Run so far on exact copies of CIFAR-100, five seeds each: the dense networks and conv_net, 2 to 15 minutes a run on two
-CPU cores (KERAS_BACKEND=tensorflow; some runs on an H200). On substitutes (100 classes of Tiny ImageNet at 32x32 and five kinds of scene at
-96x96), keeping the weights of the lowest validation loss:
+CPU cores (KERAS_BACKEND=tensorflow; some runs on an H200). On substitutes (100 classes of Tiny ImageNet at 32x32 and
+five kinds of scene at 96x96), keeping the weights of the lowest validation loss:
 
     conv_net_tuned --subset 10000 --epochs 15                              9 minutes
     stl10_finetuned_20, and the three after stl10_finetuned_60, --subset 1000   5 to 11 minutes each
