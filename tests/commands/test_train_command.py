@@ -137,6 +137,28 @@ def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_secon
         choose("pets", {"epochs": [0]}, pretrained=True, on_cpu=True)
 
 
+def test_each_choice_of_images_has_a_probe_of_its_own_to_start_from():
+    # The second pattern reads like the first where a name may only have letters, digits and few signs.
+    patterns = ["(a+)_", "(a*)_", None]
+    given = {"learning_rate": [1e-3, 1e-4], "group_by": patterns, "subset": [100, 200], "long_tail": [10]}
+    probes, tuned = [], []
+    for experiment in choose("pets", given, pretrained=True, on_cpu=True):
+        (probes if experiment.head else tuned).append(experiment)
+    named = {probe.name: probe for probe in probes}
+    assert [(probe.group_by, probe.subset) for probe in probes] == [(one, n) for one in patterns for n in (100, 200)]
+    assert len(named) == 6
+    assert "pets/probe-group_by_None-subset_200" in named
+    assert len({experiment.name for experiment in tuned}) == len(tuned) == 12
+    for experiment in tuned:
+        probe = named[experiment.init_from]
+        assert (probe.group_by, probe.subset) == (experiment.group_by, experiment.subset)
+        assert probe.long_tail == experiment.long_tail == 10
+    # The images of all of these are the same.
+    probe, *tuned = choose("pets", {"subset": [100], "learning_rate": [1e-3, 1e-4]}, pretrained=True, on_cpu=True)
+    assert probe.name == "pets/probe"
+    assert [experiment.init_from for experiment in tuned] == 2 * [probe.name]
+
+
 @pytest.mark.parametrize("pretrained", [True, False])
 @pytest.mark.parametrize(
     "given",
