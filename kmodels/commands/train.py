@@ -63,7 +63,8 @@ class _Folder(Running):
             self._say_what(chosen, missing, on_cpu)
             experiments += chosen
         if "batch_size" not in given:
-            experiments = [self._with_batches(experiment) for experiment in experiments]
+            options = self.folder, self.seeds, self.skip_unreadable
+            experiments = [with_batches_that_fit(experiment, *options) for experiment in experiments]
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -79,18 +80,6 @@ class _Folder(Running):
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status
-
-    def _with_batches(self, experiment):
-        """The experiment with smaller batches where there are fewer training images than one has."""
-        from kmodels.data import load_dataset
-        from kmodels.training.job import reduced
-
-        if experiment.is_fitted:
-            return experiment
-        options = self.folder, self.skip_unreadable, experiment.group_by
-        dataset = load_dataset("folder", experiment.image_size, *options)
-        fewest = min(len(reduced(dataset, experiment, seed).train) for seed in self.seeds)
-        return replace(experiment, batch_size=min(experiment.batch_size, fewest))
 
     def _say_what(self, experiments, missing, on_cpu):
         first, last = experiments[0], experiments[-1]
@@ -127,6 +116,24 @@ def given_settings(arguments, without):
         elif value != AS_LISTED:
             given[name] = [value]
     return given
+
+
+def with_batches_that_fit(experiment, folder, seeds, skip_unreadable):
+    """The experiment with smaller batches where there are fewer training images than one has.
+
+    Args:
+        experiment: an Experiment on a folder of images.
+        folder: of the images.
+        seeds: those that it is run with; they may decide which images are left.
+        skip_unreadable: as in `load_dataset`.
+    """
+    from kmodels.training.job import open_dataset, reduced
+
+    if experiment.is_fitted:
+        return experiment
+    dataset = open_dataset(experiment, folder, skip_unreadable)
+    fewest = min(len(reduced(dataset, experiment, seed).train) for seed in seeds)
+    return replace(experiment, batch_size=min(experiment.batch_size, fewest))
 
 
 def can_start_pretrained():

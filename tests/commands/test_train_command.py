@@ -203,6 +203,16 @@ def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, mon
     assert (experiment.model_options, record.seed) == ({"hidden": (8, 12)}, 1)
 
 
+def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--class-counts", "3", "2", "4", "--out", tmp_path / "rate.png")
+    # Whether steps so few lead to a suggestion is another question.
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "20") in (0, 1)
+    assert (tmp_path / "rate.png").is_file()
+    capsys.readouterr()
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--batch-size", "10") == 2
+    assert "batch_size must be at most 9" in capsys.readouterr().err
+
+
 def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, capsys, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--out", tmp_path / "rate.png")
     assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "5") == 1
