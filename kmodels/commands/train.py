@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -42,6 +42,8 @@ class _Folder(Running):
     """of the images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
+    page: Literal["best", "all", "none"] = "best"
+    """the page at the end: with pictures of the best network, with those of all, or no page"""
 
     @property
     def data_dir(self):
@@ -69,13 +71,14 @@ class _Folder(Running):
         completed = [record for record in records if record.status == "completed"]
         if not completed:
             return status
-        *_, page = write_report(experiments, self.out, (), self.folder, ())
         best = max(completed, key=lambda record: record.val.accuracy)
         network = self.out / f"{best.stem}.keras"
-        print(
-            f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}\n"
-            f"pictures and settings: {page.resolve().as_uri()}"
-        )
+        print(f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}")
+        if self.page != "none":
+            drawn = None if self.page == "all" else [best]
+            print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)
+            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn)
+            print(f"pictures and settings: {page.resolve().as_uri()}")
         print(f"what it gets wrong:    kmodels mistakes {self.out / best.stem}.json")
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")

@@ -53,6 +53,26 @@ def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatc
     assert [row[0].split("-learning_rate_")[1] for row in table] == ["0.01", "1e-06"]
 
 
+def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2", "--out", tmp_path)
+    command = ("train", colours, *flags, "--learning-rate", "0.01", "1e-6")
+    assert kmodels(monkeypatch, *command, "--page", "none") == 0
+    assert "the page" not in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.html"))
+    assert kmodels(monkeypatch, *command) == 0
+    best, writing, written, *_ = capsys.readouterr().out.split("best on the validation images: ")[1].splitlines()
+    assert writing == "writing the page, with pictures of this network"
+    (page,) = tmp_path.rglob("index.html")
+    assert written == f"pictures and settings: {page.resolve().as_uri()}"
+    (picture,) = tmp_path.rglob("*_ten.webp")
+    assert best.startswith(f"{picture.parent.relative_to(tmp_path)}, ")
+    assert len(list(tmp_path.rglob("*_confusion.webp"))) == 2
+    assert "kmodels gradcam RECORD" in page.read_text()
+    assert kmodels(monkeypatch, *command, "--page", "all") == 0
+    assert len(list(tmp_path.rglob("*_ten.webp"))) == 2
+    assert "kmodels gradcam RECORD" not in page.read_text()
+
+
 def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, capsys, tmp_path):
     assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path) == 2
     out, err = capsys.readouterr()
