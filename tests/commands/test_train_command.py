@@ -91,7 +91,7 @@ def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tm
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "no ImageNet weights are installed" in lines[0]
-    assert "training mobilenet from nothing" in lines[0]
+    assert "training mobilenet from scratch" in lines[0]
     assert "on a CPU, so for at most 30 epochs" in lines[1]
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
