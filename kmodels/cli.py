@@ -185,7 +185,7 @@ def convert(
     return 0
 
 
-def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
+def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, check: bool = False) -> int:
     """Write results/README.md, the site results/site/ and the results in the README from records and benchmarks.
 
     The site opens from the disk, at site/index.html. (All pictures of one report, and one page that has them and its
@@ -193,23 +193,30 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
 
     Args:
         out: the results folder.
-        readme: the file that shows results between its markers.
+        readme: the file that shows results between its markers; left out: README.md here, if it has them.
         check: change nothing; fail if what is written there is not what the results say.
     """
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.catalogue import reports
     from kmodels.records import read_records
     from kmodels.report.claim_tables import judge_reports, together
-    from kmodels.report.markdown import PAGE, write
+    from kmodels.report.markdown import MARKERS, PAGE, shows_results, write
     from kmodels.report.site import FOLDER, write_site
 
+    if readme is None:
+        usual = Path("README.md")
+        if shows_results(usual):
+            readme = usual
+        else:
+            reason = f"it has no line {MARKERS['results'][0]!r}" if usual.is_file() else "there is no such file"
+            print(f"{usual}: left out, for {reason}")
     records, modules = read_records(out), reports()
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
     judged = together(judge_reports(claims, experiments, records.values()).values())
     stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, judged, check)
     changed = "stale: run kmodels report" if check else "written"
-    for path in dict.fromkeys((readme, out / PAGE, *stale)):
+    for path in dict.fromkeys(filter(None, (readme, out / PAGE, *stale))):
         print(f"{path}: {changed if path in stale else 'up to date'}")
     pages = write_site(records, modules, out, check)
     files = f"{len(pages)} file{'' if len(pages) == 1 else 's'}"

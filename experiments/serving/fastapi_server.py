@@ -2,7 +2,7 @@
 
     pip install fastapi uvicorn python-multipart
     kmodels train photos/                                          # writes the network
-    NETWORK=runs/photos/.../network.keras uvicorn --app-dir experiments/serving fastapi_server:app
+    NETWORK=$(ls runs/photos/probe/*-seed0.keras) uvicorn --app-dir experiments/serving fastapi_server:app
     curl -F image=@sea.jpg http://127.0.0.1:8000/predict
     {"class":"sea","probabilities":{"sea":0.913,"forest":0.052,"street":0.035}}
 

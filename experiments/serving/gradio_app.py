@@ -1,7 +1,7 @@
 """A page on which an image is dropped: its classes with their probabilities, and Grad-CAM, which shows why.
 
     pip install gradio
-    python experiments/serving/gradio_app.py runs/photos/.../network.keras
+    python experiments/serving/gradio_app.py runs/photos/probe/*-seed0.keras
     Running on local URL:  http://127.0.0.1:7860
 
 Images are answered one after the other, as Gradio does unless it is told otherwise.

@@ -1,6 +1,6 @@
 """A network without Keras and without kmodels: ONNX Runtime, NumPy and Pillow say what is on image files.
 
-    kmodels export runs/photos/.../network.keras --format onnx --out network.onnx     # where kmodels is installed
+    kmodels export runs/photos --format onnx --out network.onnx                       # where kmodels is installed
     pip install numpy onnxruntime pillow                                              # where it is not
     python experiments/serving/onnx_runtime.py network.onnx new/*.jpg
      91.3 % sea     new/1.jpg

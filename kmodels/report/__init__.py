@@ -14,7 +14,7 @@ from kmodels.predictions import predictions_path
 from kmodels.records import read_records
 
 
-def write_report(experiments, out, figures=(), data_dir=None, claims=()):
+def write_report(experiments, out, figures=(), data_dir=None, claims=(), pictured=None):
     """Writes pictures, figures, verdicts on claims and a page from the records under `out`.
 
     A line names each picture that cannot be drawn, and why.
@@ -25,6 +25,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
         figures: of figures.py; those about other experiments than these are left out.
         data_dir: where the dataset's files are, for pictures that need the images; see `load_dataset`.
         claims: of claims.py; those of other reports are left out.
+        pictured: the Records whose networks are drawn, which takes most of the time; None: all.
 
     Returns:
         The paths written: pictures beside each record, one picture per figure, and the page, last.
@@ -35,7 +36,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     from kmodels.report.claim_tables import write_claims
     from kmodels.report.figures import Material
     from kmodels.report.page import write_page
-    from kmodels.report.pictures import save_titled
+    from kmodels.report.pictures import save_titled, write_pictures
 
     names = [experiment.name for experiment in experiments]
     report = names[0].split("/")[0]
@@ -51,7 +52,9 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     as_listed = [r for r in records if r.experiment.fingerprint == listed[r.experiment.name].fingerprint]
     found = {record.experiment.name for record in as_listed}
     records = [record for record in records if record in as_listed or record.experiment.name not in found]
-    paths = _write_pictures_of_runs(records, out, data_dir)
+    stems = [record.stem for record in (records if pictured is None else pictured)]
+    paths = [path for record in records for path in write_pictures(record, out)]
+    paths += _write_pictures_of_networks([record for record in records if record.stem in stems], out, data_dir)
     folder, material, pictures = Path(out) / report, Material(records, listed, data_dir), {}
     for figure in figures:
         if {experiment.name for experiment in figure.experiments} <= set(listed):
@@ -64,15 +67,13 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=()):
     return [*paths, *pictures.values(), write_page(everything, out, folder / "index.html", pictures, judged)]
 
 
-def _write_pictures_of_runs(records, out, data_dir):
-    """Writes the pictures beside every record, and which images are wrong; returns the paths."""
+def _write_pictures_of_networks(records, out, data_dir):
+    """Writes the pictures that need the network of each record, and which images are wrong; returns the paths."""
     from kmodels.report.mistakes import write_mistakes
     from kmodels.report.network_pictures import write_network_pictures
-    from kmodels.report.pictures import write_pictures
 
     paths, checked = [], set()
     for record in records:
-        paths += write_pictures(record, out)
         try:
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:

@@ -248,7 +248,7 @@ def write(records, speed, out, readme, report=None, check=False):
         records: all Records.
         speed: the table of benchmarks.
         out: the results folder, which gets the page; a page `bench/README.md` there may have markers of "speed".
-        readme: path of the README, which must have the markers of "results".
+        readme: path of the README, which must have the markers of "results"; None: no README is written.
         report: a Report of claim_tables.py, of all reports together. Where published numbers were measured, the README
             begins with them; else it has a table of the best results.
         check: write nothing.
@@ -261,24 +261,39 @@ def write(records, speed, out, readme, report=None, check=False):
             was not written by this function.
     """
     # It writes tables with this module.
-    records, readme, out = list(records), Path(readme), Path(out)
+    records, out = list(records), Path(out)
     page, bench = out / PAGE, out / "bench" / PAGE
     if page.is_file() and not page.read_text().startswith(HEAD):
         raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
-    if not readme.is_file():
-        raise InputError(f"no README at {readme}")
-    address = Path(os.path.relpath(out, readme.parent)).as_posix()
-    shown, pictures = summary(records, f"{address}/{PAGE}"), {}
-    if report and any(one.mean is not None for one in report.agreements):
-        shown = headline(report, address, "site/index.html")
-        pictures = {out / PICTURE: picture(report.agreements)}
-    wanted = {readme: _between_markers(readme, "results", shown), page: results_page(records, out), **pictures}
+    wanted = {} if readme is None else _readme(records, out, Path(readme), report)
+    wanted[page] = results_page(records, out)
     if bench.is_file():
         wanted[bench] = _between_markers(bench, "speed", speed)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     for path in () if check else stale:
         write_atomically(path, wanted[path])
     return stale
+
+
+def _readme(records, out, path, report):
+    """{path: content} of the README, and of the picture in it where there is one."""
+    if not path.is_file():
+        raise InputError(f"no README at {path}")
+    address = Path(os.path.relpath(out, path.parent)).as_posix()
+    if report and any(one.mean is not None for one in report.agreements):
+        shown, pictures = headline(report, address, "site/index.html"), {out / PICTURE: picture(report.agreements)}
+    else:
+        shown, pictures = summary(records, f"{address}/{PAGE}"), {}
+    return {path: _between_markers(path, "results", shown), **pictures}
+
+
+def shows_results(path):
+    """Whether there is a file that has a marker of "results".
+
+    Args:
+        path: of a README.
+    """
+    return path.is_file() and any(marker in path.read_text(errors="replace") for marker in MARKERS["results"])
 
 
 def _between_markers(path, name, section):

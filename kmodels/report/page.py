@@ -16,6 +16,7 @@ from kmodels.models.transfer import freeze
 from kmodels.report import claim_tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.mistakes import tables_path
+from kmodels.report.pictures import picture_path
 from kmodels.report.site import TEMPLATES, charts, environment
 from kmodels.report.site.cells import Table
 from kmodels.report.site.commands import FOLDER
@@ -73,9 +74,15 @@ def write_page(records, out, path, figures=None, report=None):
             groups=[(of, _group(page, group, one, index), one) for index, (of, one, group) in enumerate(groups)],
             folder=FOLDER,
             networks=_networks(records),
+            some_undrawn=any(_is_undrawn(record, Path(out)) for record in records),
         )
     )
     return write_atomically(path, html)
+
+
+def _is_undrawn(record, out):
+    """Whether a network is beside a record, and no picture of it."""
+    return (out / f"{record.stem}.keras").is_file() and not picture_path(record, out, "ten").is_file()
 
 
 class _OnePage(Page):

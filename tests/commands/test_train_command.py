@@ -53,6 +53,26 @@ def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatc
     assert [row[0].split("-learning_rate_")[1] for row in table] == ["0.01", "1e-06"]
 
 
+def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2", "--out", tmp_path)
+    command = ("train", colours, *flags, "--learning-rate", "0.01", "1e-6")
+    assert kmodels(monkeypatch, *command, "--page", "none") == 0
+    assert "the page" not in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.html"))
+    assert kmodels(monkeypatch, *command) == 0
+    best, writing, written, *_ = capsys.readouterr().out.split("best on the validation images: ")[1].splitlines()
+    assert writing == "writing the page, with pictures of this network"
+    (page,) = tmp_path.rglob("index.html")
+    assert written == f"pictures and settings: {page.resolve().as_uri()}"
+    (picture,) = tmp_path.rglob("*_ten.webp")
+    assert best.startswith(f"{picture.parent.relative_to(tmp_path)}, ")
+    assert len(list(tmp_path.rglob("*_confusion.webp"))) == 2
+    assert "kmodels gradcam RECORD" in page.read_text()
+    assert kmodels(monkeypatch, *command, "--page", "all") == 0
+    assert len(list(tmp_path.rglob("*_ten.webp"))) == 2
+    assert "kmodels gradcam RECORD" not in page.read_text()
+
+
 def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, capsys, tmp_path):
     assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path) == 2
     out, err = capsys.readouterr()
@@ -71,7 +91,7 @@ def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tm
     assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "no ImageNet weights are installed" in lines[0]
-    assert "training mobilenet from nothing" in lines[0]
+    assert "training mobilenet from scratch" in lines[0]
     assert "on a CPU, so for at most 30 epochs" in lines[1]
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
@@ -137,6 +157,28 @@ def test_settings_of_the_images_are_those_of_both_stages_and_others_of_the_secon
         choose("pets", {"epochs": [0]}, pretrained=True, on_cpu=True)
 
 
+def test_each_choice_of_images_has_a_probe_of_its_own_to_start_from():
+    # The second pattern reads like the first where a name may only have letters, digits and few signs.
+    patterns = ["(a+)_", "(a*)_", None]
+    given = {"learning_rate": [1e-3, 1e-4], "group_by": patterns, "subset": [100, 200], "long_tail": [10]}
+    probes, tuned = [], []
+    for experiment in choose("pets", given, pretrained=True, on_cpu=True):
+        (probes if experiment.head else tuned).append(experiment)
+    named = {probe.name: probe for probe in probes}
+    assert [(probe.group_by, probe.subset) for probe in probes] == [(one, n) for one in patterns for n in (100, 200)]
+    assert len(named) == 6
+    assert "pets/probe-group_by_None-subset_200" in named
+    assert len({experiment.name for experiment in tuned}) == len(tuned) == 12
+    for experiment in tuned:
+        probe = named[experiment.init_from]
+        assert (probe.group_by, probe.subset) == (experiment.group_by, experiment.subset)
+        assert probe.long_tail == experiment.long_tail == 10
+    # The images of all of these are the same.
+    probe, *tuned = choose("pets", {"subset": [100], "learning_rate": [1e-3, 1e-4]}, pretrained=True, on_cpu=True)
+    assert probe.name == "pets/probe"
+    assert [experiment.init_from for experiment in tuned] == 2 * [probe.name]
+
+
 @pytest.mark.parametrize("pretrained", [True, False])
 @pytest.mark.parametrize(
     "given",
@@ -179,6 +221,16 @@ def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, mon
     experiment = record.experiment
     assert (experiment.model, experiment.batch_size, experiment.learning_rate) == ("two_layer_net", 12, float(rate))
     assert (experiment.model_options, record.seed) == ({"hidden": (8, 12)}, 1)
+
+
+def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colours, monkeypatch, capsys, tmp_path):
+    flags = ("--model", "mlp", "--image-size", "8", "--class-counts", "3", "2", "4", "--out", tmp_path / "rate.png")
+    # Whether steps so few lead to a suggestion is another question.
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "20") in (0, 1)
+    assert (tmp_path / "rate.png").is_file()
+    capsys.readouterr()
+    assert kmodels(monkeypatch, "rate", colours, *flags, "--batch-size", "10") == 2
+    assert "batch_size must be at most 9" in capsys.readouterr().err
 
 
 def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, capsys, tmp_path):

@@ -199,3 +199,27 @@ def test_our_own_readme_shows_the_committed_records(tmp_path, monkeypatch, capsy
         shutil.copy(root / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert cli.report(check=True) == 0, capsys.readouterr().out
+
+
+def test_without_a_readme_for_results_the_page_and_the_site_are_written(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    out, readme = Path("runs"), Path("README.md")
+    write_record(make(), out)
+    assert cli.report(out) == 0
+    assert "README.md: left out, for there is no such file" in capsys.readouterr().out
+    assert not readme.exists()
+    assert "| `one` |" in (out / "README.md").read_text()
+    assert (out / "site" / "index.html").is_file()
+    readme.write_text("mine")
+    assert cli.report(out, check=True) == 0
+    assert "README.md: left out, for it has no line '<!-- results:begin" in capsys.readouterr().out
+    assert readme.read_text() == "mine"
+    with pytest.raises(InputError, match="must have the lines"):
+        cli.report(out, readme)
+    begin, end = markdown.MARKERS["results"]
+    readme.write_text(begin)
+    with pytest.raises(InputError, match="must have the lines"):
+        cli.report(out)
+    readme.write_text(f"{begin}\n{end}\n")
+    assert cli.report(out) == 0
+    assert "runs/README.md" in readme.read_text()
