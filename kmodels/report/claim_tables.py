@@ -124,12 +124,12 @@ def _why_open(verdict):
     if any(finding.diverged for finding in findings):
         return "a run diverged"
     if verdict.seeds < 2:
-        return "how many seeds would decide cannot be said from one"
+        return "one seed: the number of seeds needed is unknown"
     if any(finding.low is None for finding in findings):
-        return "how many seeds would decide cannot be said from two equal numbers"
+        return "two equal numbers: the number of seeds needed is unknown"
     needed = verdict.seeds_needed
     if needed is None:
-        return "how many seeds would decide cannot be said: a number is at the edge of what was claimed"
+        return "a number is at the edge of what was claimed: the number of seeds needed is unknown"
     return f"{f'more than {MOST_SEEDS}' if needed == math.inf else f'about {needed}'} seeds would decide"
 
 
