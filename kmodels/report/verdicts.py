@@ -58,8 +58,9 @@ class Finding(NamedTuple):
         seeds_needed: where it is open, the smallest number of seeds (of each experiment) whose interval would decide,
             if mean and spread are as measured; math.inf: more than MOST_SEEDS; None where that cannot be said: with
             one seed, where a seed diverged, or where the number is at the edge of the bound.
-        p: of the two-sided test that the number is at the edge of the bound which it is beyond, 1 where it is beyond
-            none; None where the bound is confirmed or cannot be judged.
+        p: two-sided p-value against the nearest limit of the bound; 1 if the estimate is inside. The limits of a gain
+            are those of its size, for one further run; for a loss it is twice the smaller of this p-value and that
+            against zero. None where the bound is confirmed or cannot be judged.
     """
 
     bound: Bound
@@ -284,31 +285,24 @@ def _finding(bound, runs, bounds):
         return None
     diverged = sum(map(len, sides)) - sum(map(len, by_seed))
     measured = _paired(bound, by_seed) or [list(side.values()) for side in by_seed]
+    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN)
     if not all(measured):
-        return Finding(bound, 0, diverged, None, None, None, OPEN)
-    seeds, value = min(map(len, measured)), mean_difference(measured)
+        return finding
+    value = mean_difference(measured)
     low, high = (value, value) if bound.measure.exact else t_interval(measured)
+    finding = finding._replace(value=value, low=low, high=high)
     if low is None or diverged:
-        return Finding(bound, seeds, diverged, value, low, high, OPEN)
+        return finding
     edge = bound.edge(value)
     if bound.measure.exact:
         shown = bound.holds(low, high)
-        return Finding(
-            bound,
-            seeds,
-            diverged,
-            value,
-            low,
-            high,
-            CONFIRMED if shown else OPEN,
-            p=None if shown else float(edge is None),
-        )
-    if seeds < FEWEST_SEEDS:
-        return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds))
-    if bound.holds(low, high, next_run_interval(measured)):
-        return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
-    p = _p_value(bound, measured, value, edge)
-    return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds), p)
+        return finding._replace(outcome=CONFIRMED) if shown else finding._replace(p=float(edge is None))
+    if finding.seeds >= FEWEST_SEEDS and bound.holds(low, high, next_run_interval(measured)):
+        return finding._replace(outcome=CONFIRMED)
+    finding = finding._replace(seeds_needed=_seeds_needed(bound, measured, bounds))
+    if finding.seeds < FEWEST_SEEDS:
+        return finding
+    return finding._replace(p=_p_value(bound, measured, value, edge))
 
 
 def _p_value(bound, numbers, value, edge):

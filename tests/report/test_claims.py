@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 from test_markdown import FOLDER
 from test_records import make
 
@@ -111,6 +112,20 @@ def test_what_a_printed_size_stands_for():
     assert (bound.least, bound.most) == (5.65, 5.75)
     # In an interval of [+5.69, +5.70], whatever the rounding of floats.
     assert bound.holds(5.69, 5.70)
+
+
+def test_a_p_value_is_that_of_the_nearest_limit_and_1_inside():
+    numbers = (59.0, 61.0, 60.5)
+    records = runs(ONE, *(number / 100 for number in numbers))
+
+    def p_of(**limits):
+        return judged(Bound(of=ONE, **limits), records=records).findings[0].p
+
+    assert p_of(least=59, most=61) == 1
+    assert p_of(least=10, most=59) == pytest.approx(stats.ttest_1samp(numbers, 59).pvalue)
+    assert p_of(least=10) is None
+    # The same for every seed: there is no chance in it.
+    assert p_of(least=1, measure=claims.PARAMETERS) == 0
 
 
 def test_one_of_many_bounds_must_be_refuted_the_more_surely():
