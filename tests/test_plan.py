@@ -184,6 +184,9 @@ def test_a_run_that_may_stop_early_is_estimated_by_the_epochs_that_others_had():
     early = replace(early, name=TWO.name, published=Published(epochs=30))
     found = Estimator([known], device_name(), "jax")(early, Data(40, (16, 16, 3), 10))
     assert found.seconds - estimates.OVERHEAD == pytest.approx(30, rel=0.05)
+    # Never more than asked for.
+    found = Estimator([known], device_name(), "jax")(replace(early, epochs=5), Data(40, (16, 16, 3), 10))
+    assert found.seconds - estimates.OVERHEAD == pytest.approx(5, rel=0.05)
 
 
 def test_a_speed_is_measured_once(tmp_path, monkeypatch, capsys):
