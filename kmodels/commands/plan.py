@@ -6,7 +6,7 @@ Several processes, on machines that share the results folder too, may do one pla
 import contextlib
 import sys
 
-from kmodels.errors import describe_error, require, shorten
+from kmodels.errors import describe_error, require, require_hours, shorten
 from kmodels.locks import FileLock, Timeout
 from kmodels.plan import LONGEST, Planner
 from kmodels.report.pending import write_pending
@@ -64,10 +64,11 @@ def run_plan(arguments, selected, experiments, claims, changed):
 def _check(arguments, changed):
     hours = arguments.hours
     require(arguments.plan, "--hours and --pending need --plan", {"hours": hours, "pending": arguments.pending})
-    require(hours is None or hours > 0, "--hours must be above 0", hours)
+    require_hours("--hours", hours)
     rule = "--seeds needs one or more numbers from 0 up"
     require(arguments.seeds and min(arguments.seeds) >= 0, rule, arguments.seeds)
-    require(arguments.max_hours is None, "with --plan, --hours says how long; leave --max-hours out", hours)
+    rule = "with --plan, --hours says how long; leave --max-hours out"
+    require(arguments.max_hours is None, rule, arguments.max_hours)
     require(not arguments.again, "--again must be left out with --plan: it plans what is not recorded", True)
     require(arguments.split == "batch", "--split must be 'batch' with --plan", arguments.split)
     listed = not arguments.pending or not (changed or arguments.names)
