@@ -186,7 +186,7 @@ def convert(
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"), check: bool = False) -> int:
-    """Write results/README.md, the site results/site/ and the results in the README from records and benchmarks.
+    """Write results/README.md, claims.md, the site and the results in the README from records and benchmarks.
 
     The site opens from the disk, at site/index.html. (All pictures of one report, and one page that has them and its
     networks in it: --figures of an experiment file.)
@@ -199,14 +199,14 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.catalogue import reports
     from kmodels.records import read_records
-    from kmodels.report.claim_tables import judge_reports, together
+    from kmodels.report.claim_tables import judge_reports
     from kmodels.report.markdown import PAGE, write
     from kmodels.report.site import FOLDER, write_site
 
     records, modules = read_records(out), reports()
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
-    judged = together(judge_reports(claims, experiments, records.values()).values())
+    judged = judge_reports(claims, experiments, records.values())
     stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, judged, check)
     changed = "stale: run kmodels report" if check else "written"
     for path in dict.fromkeys((readme, out / PAGE, *stale)):

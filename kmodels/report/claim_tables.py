@@ -291,25 +291,37 @@ def overview_markdown(reports):
     return "\n\n".join((together(reports.values()).summary, markdown_table(rows, right=range(1, len(rows[0])))))
 
 
-def write_claims(claims, experiments, records, out, only=None):
-    """Writes `<out>/<report>/claims.md` for each report, with verdicts and published beside measured numbers.
+def claims_files(judged, out):
+    """The texts of `<out>/<report>/claims.md` for each report and, where there are several, of `<out>/claims.md`.
 
-    Where the claims are of several reports, what they come to together is written to `<out>/claims.md`.
+    Args:
+        judged: {report: Report}, from `judge_reports`.
+        out: the results folder.
+
+    Returns:
+        {path: text}.
+    """
+    files = {Path(out) / name / CLAIMS: report_markdown(report) + "\n" for name, report in judged.items()}
+    if len(judged) > 1:
+        files[Path(out) / CLAIMS] = overview_markdown(judged) + "\n"
+    return files
+
+
+def write_claims(claims, experiments, records, out, only=None):
+    """Judges claims, and writes the files of `claims_files`.
 
     Args:
         claims, experiments, records: as in `judge_reports`.
         out: the results folder.
-        only: names of the reports whose files are written; None: all.
+        only: names of the reports whose files are written, besides that of all reports; None: all.
 
     Returns:
         {report: Report}.
     """
     judged = judge_reports(claims, experiments, records)
-    for name, report in judged.items():
-        if only is None or name in only:
-            write_atomically(Path(out) / name / CLAIMS, report_markdown(report) + "\n")
-    if len(judged) > 1:
-        write_atomically(Path(out) / CLAIMS, overview_markdown(judged) + "\n")
+    for path, text in claims_files(judged, out).items():
+        if only is None or path.parent == Path(out) or path.parent.name in only:
+            write_atomically(path, text)
     return judged
 
 

@@ -21,7 +21,7 @@ from kmodels.descriptions import (
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
 from kmodels.records import Record, Summary, summarise
-from kmodels.report.claim_tables import CLAIMS
+from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
@@ -33,7 +33,6 @@ MARKERS = {
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
-# Of one report, and of all. Written by claim_tables.py, because only the experiment files know the claims.
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones (copies of a set as JPEG files, which are lossy, or parts of it) "
     "show how the code behaves; they neither confirm nor refute a published number."
@@ -91,21 +90,22 @@ def summary(records, page=PAGE):
     return "\n\n".join((markdown_table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
 
 
-def results_page(records, out):
+def results_page(records, out, judged=None):
     """All results: for each report tables by images and device, its claims, figures, and the pictures of its runs.
 
     Args:
         records: as in `summary`.
         out: the results folder, which has the pictures and gets the page.
+        judged: {report: Report of claim_tables.py}, of the reports that have claims; None: of none.
 
     Returns:
         Markdown.
     """
-    reports = _by_report(records)
+    reports, judged = _by_report(records), judged or {}
     parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
     parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
-    overview = Path(out) / CLAIMS
-    parts += ["## Claims and published numbers", overview.read_text()] if overview.is_file() else []
+    if len(judged) > 1:
+        parts += ["## Claims and published numbers", overview_markdown(judged)]
     for report, summaries in reports.items():
         parts.append(f"## {report}")
         for (images, where, published_images), group in _by_images(summaries).items():
@@ -115,15 +115,9 @@ def results_page(records, out):
             parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
-        claims = Path(out) / report / CLAIMS
-        parts += (
-            [
-                "The claims of the report, the verdicts on them, and published beside measured numbers:",
-                claims.read_text(),
-            ]
-            if claims.is_file()
-            else []
-        )
+        if report in judged:
+            parts += ["The claims of the report, the verdicts on them, and published beside measured numbers:"]
+            parts += [report_markdown(judged[report])]
         figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
@@ -241,16 +235,16 @@ def _pictures(record, out):
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
 
 
-def write(records, speed, out, readme, report=None, check=False):
-    """Writes the page of the results, and what of them and of benchmarks other pages show between their markers.
+def write(records, speed, out, readme, judged=None, check=False):
+    """Writes the page of the results and the files of claims, and what other pages show of them between their markers.
 
     Args:
         records: all Records.
         speed: the table of benchmarks.
         out: the results folder, which gets the page; a page `bench/README.md` there may have markers of "speed".
         readme: path of the README, which must have the markers of "results".
-        report: a Report of claim_tables.py, of all reports together. Where published numbers were measured, the README
-            begins with them; else it has a table of the best results.
+        judged: as in `results_page`. Where published numbers were measured, the README begins with them; else it has a
+            table of the best results.
         check: write nothing.
 
     Returns:
@@ -268,11 +262,13 @@ def write(records, speed, out, readme, report=None, check=False):
     if not readme.is_file():
         raise InputError(f"no README at {readme}")
     address = Path(os.path.relpath(out, readme.parent)).as_posix()
-    shown, pictures = summary(records, f"{address}/{PAGE}"), {}
-    if report and any(one.mean is not None for one in report.agreements):
+    # A folder without any run of a report with claims has nothing to say of them.
+    judged = judged if judged and _by_report(records).keys() & judged.keys() else {}
+    report, shown, wanted = together(judged.values()), summary(records, f"{address}/{PAGE}"), claims_files(judged, out)
+    if any(one.mean is not None for one in report.agreements):
         shown = headline(report, address, "site/index.html")
-        pictures = {out / PICTURE: picture(report.agreements)}
-    wanted = {readme: _between_markers(readme, "results", shown), page: results_page(records, out), **pictures}
+        wanted[out / PICTURE] = picture(report.agreements)
+    wanted |= {readme: _between_markers(readme, "results", shown), page: results_page(records, out, judged)}
     if bench.is_file():
         wanted[bench] = _between_markers(bench, "speed", speed)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]

@@ -412,9 +412,7 @@ def test_what_is_expected_in_words(bound, expected):
     assert row.verdict == "open there"
 
 
-def test_a_table_for_each_report_is_written_and_shown_with_its_results(tmp_path):
-    from kmodels.report.markdown import results_page
-
+def test_a_table_for_each_report_is_written(tmp_path):
     records = [*runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3)]
     of_two = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("So.", (beats(replace(ONE, name="x/y"), TWO),))]
     written = claim_tables.write_claims(of_two, [ONE, TWO], records, tmp_path, only=["report"])
@@ -424,6 +422,3 @@ def test_a_table_for_each_report_is_written_and_shown_with_its_results(tmp_path)
     assert "| One beats two. | confirmed |" in text
     assert "| one | 60.00 | 60.33 ± 0.58 (n=3) | +0.33 |" in text
     assert "1 confirmed, 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()
-    page = results_page(records, tmp_path)
-    assert "| One beats two. | confirmed |" in page
-    assert "| all | 2 | 1 | 0 | 0 | 1 |" in page
