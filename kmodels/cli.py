@@ -198,7 +198,7 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
     """
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.catalogue import reports
-    from kmodels.records import read_records
+    from kmodels.records import read_records, with_published
     from kmodels.report.claim_tables import judge_reports
     from kmodels.report.markdown import PAGE, write
     from kmodels.report.site import FOLDER, write_site
@@ -207,7 +207,8 @@ def report(out: Name[Path] = Path("results"), /, readme: Path = Path("README.md"
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
     judged = judge_reports(claims, experiments, records.values())
-    stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, judged, check)
+    shown, speed = with_published(records.values(), experiments), markdown(read_benchmarks(out / "bench"))
+    stale = write(shown, speed, out, readme, judged, check)
     changed = "stale: run kmodels report" if check else "written"
     for path in dict.fromkeys((readme, out / PAGE, *stale)):
         print(f"{path}: {changed if path in stale else 'up to date'}")

@@ -7,7 +7,8 @@ import re
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,28 @@ def read_records(out):
         if len(errors) > 5:
             print(f"  and {len(errors) - 5} more", file=sys.stderr)
     return records
+
+
+def with_published(records, experiments):
+    """Records with the published numbers as the reports list them now; those in a record are of the day of its run.
+
+    Args:
+        records: Records.
+        experiments: Experiments as listed; records of others stay as they are.
+
+    Returns:
+        A list in the same order.
+    """
+    listed = {one.name: one.published for one in experiments}
+    found = []
+    for record in records:
+        if record.experiment.name in listed:
+            # Not by `replace`, which would refuse settings that are no longer allowed.
+            experiment = copy(record.experiment)
+            object.__setattr__(experiment, "published", listed[experiment.name])
+            record = replace(record, experiment=experiment)
+        found.append(record)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import sys
 from kmodels.errors import describe_error, require, require_hours, shorten
 from kmodels.locks import FileLock, Timeout
 from kmodels.plan import LONGEST, Planner
+from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
 from kmodels.text import aligned, clip
@@ -96,7 +97,7 @@ def _do(planner, arguments):
     finally:
         # Also where it is interrupted.
         if records := [outcome.record for outcome in outcomes if outcome.record]:
-            print(f"\n{published_against_measured(records)}")
+            print(f"\n{published_against_measured(with_published(records, planner.by_name.values()))}")
         for line in failures(outcomes):
             print(f"error: {line}", file=sys.stderr)
     return outcomes
