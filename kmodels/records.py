@@ -348,6 +348,36 @@ def with_published(records, experiments):
     return found
 
 
+def paired_differences(one, other, number):
+    """number(one) - number(other) for each seed that both have, if the two runs of each of these share a network.
+
+    They do where one started from the network of the other, or both from the same: they differ by less than separate
+    runs do. Equal seeds of different networks make no pairs.
+
+    Args:
+        one, other: lists of Records, one for each seed.
+        number: from a Record to a float.
+
+    Returns:
+        A list, in the order of the seeds; [] where runs share no network.
+    """
+    sides = [{record.seed: record for record in side} for side in (one, other)]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    if not all(_share_network(sides[0][seed], sides[1][seed]) for seed in common):
+        return []
+    # What is equal must not differ by the rounding of a subtraction.
+    return [round(number(sides[0][seed]) - number(sides[1][seed]), 12) for seed in common]
+
+
+def _share_network(one, other):
+    own, theirs = (
+        record.started_from["network"] if record.started_from else f"{Path(record.stem).name}.keras"
+        for record in (one, other)
+    )
+    # Experiments with equal settings have networks of the same name.
+    return own == theirs and bool(one.started_from or other.started_from)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """Test accuracy over the seeds of one experiment on one set of pixels, one backend and one precision.

@@ -1,7 +1,7 @@
 """Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
-The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; of paired differences
-where one run starts from the network of the other, or both from one):
+The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; Student's of paired
+differences where the runs of a seed share a network, because one starts from that of the other, or both from one):
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
@@ -21,6 +21,7 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ from kmodels.analysis.intervals import (
 )
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING
+from kmodels.records import paired_differences
 from kmodels.report.claims import Bound, Claim
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
@@ -278,13 +280,13 @@ def _finding(bound, runs, bounds):
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    by_seed = [
-        {record.seed: _number(bound.measure, record) for record in side if _has_number(bound, record)} for side in sides
-    ]
-    if any(number is None for side in by_seed for number in side.values()):
+    counted = [[record for record in side if _has_number(bound, record)] for side in sides]
+    measured = [[_number(bound.measure, record) for record in side] for side in counted]
+    if any(number is None for side in measured for number in side):
         return None
-    diverged = sum(map(len, sides)) - sum(map(len, by_seed))
-    measured = _paired(bound, by_seed) or [list(side.values()) for side in by_seed]
+    diverged = sum(map(len, sides)) - sum(map(len, counted))
+    if bound.over and (differences := paired_differences(*counted, partial(_number, bound.measure))):
+        measured = [differences]
     finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN)
     if not all(measured):
         return finding
@@ -312,18 +314,6 @@ def _p_value(bound, numbers, value, edge):
     of_size = 1.0 if edge is None else next_run_p_value(numbers, edge)
     # A loss, or another size: two ways to be wrong.
     return min(1.0, 2 * min(of_size, t_p_value(numbers, 0))) if value < 0 else of_size
-
-
-def _paired(bound, by_seed):
-    """[differences of the seeds that both have], where runs of one seed share a network; else None.
-
-    A head and the network of its features, or two runs that start from one, differ by less than runs apart do.
-    """
-    if not bound.over:
-        return None
-    starts = {bound.of.init_from or bound.of.name, bound.over.init_from or bound.over.name}
-    common = sorted(by_seed[0].keys() & by_seed[1].keys())
-    return [[by_seed[0][seed] - by_seed[1][seed] for seed in common]] if len(starts) == 1 and common else None
 
 
 def _has_number(bound, record):
