@@ -15,7 +15,7 @@ from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
 from kmodels.errors import InputError, require
-from kmodels.experiment import deciding_fields, kind_name, kinds
+from kmodels.experiment import PLANNED_SEEDS, deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
 from kmodels.packages import explained
@@ -23,8 +23,6 @@ from kmodels.records import read_records, with_published
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
-# How many seeds a plan gives each experiment: an interval over five is a third as wide as one over three.
-PLANNED_SEEDS = (0, 1, 2, 3, 4)
 # Exit statuses after Ctrl-C and SIGTERM.
 INTERRUPTED = (130, 143)
 

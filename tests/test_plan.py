@@ -13,7 +13,7 @@ from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimator
-from kmodels.experiment import Experiment
+from kmodels.experiment import PLANNED_SEEDS, Experiment
 from kmodels.locks import FileLock
 from kmodels.plan import PUBLISHED, REST, Planner
 from kmodels.records import write_record
@@ -332,7 +332,7 @@ def test_what_waits_is_written_by_what_it_needs_and_equally_each_time(tmp_path, 
 def test_the_committed_page_lists_what_the_committed_records_lack():
     results = Path(__file__).parents[1] / "results"
     experiments = [one for report in catalogue.reports() for one in report.EXPERIMENTS if report.EXPERIMENTS[1:]]
-    made = Planner(experiments, (), script.PLANNED_SEEDS, results, measure=False).plan()
+    made = Planner(experiments, (), PLANNED_SEEDS, results, measure=False).plan()
     lacking = {(run.experiment.name, run.seed) for run in made.runs if not run.again}
     lacking |= {(experiment.name, seed) for experiment, seed in made.waiting}
     listed = set()

@@ -5,10 +5,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.descriptions import percent
+from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
 from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
-from kmodels.report.verdicts import CONFIRMED, MOST_SEEDS, NOT_RUN, OPEN, REFUTED, count, judge
+from kmodels.report.verdicts import (
+    CONFIRMED,
+    MOST_SEEDS,
+    NOT_RUN,
+    OPEN,
+    REFUTED,
+    count,
+    count_provisional,
+    judge,
+)
 from kmodels.text import aligned, markdown_table
 
 # Where verdicts are written: of a report in its folder of results, of all in the results folder.
@@ -85,14 +95,19 @@ class Report(NamedTuple):
     @property
     def summary(self):
         """What it comes to, in two sentences."""
-        return f"{counts_text(count(self.verdicts))} {agreement_text(summarise_agreement(*self[1:]))}"
+        return f"{counts_text(self.verdicts)} {agreement_text(summarise_agreement(*self[1:]))}"
 
 
 def word(verdict):
-    """A Verdict in a word or two: "confirmed", "refuted", "open at 3 seeds", "not run"; elsewhere "holds there"."""
-    if not verdict.as_published:
-        return ELSEWHERE[verdict.outcome]
-    return f"open at {_seeds_text(verdict.seeds)}" if verdict.outcome == OPEN else verdict.outcome
+    """A Verdict in a few words: "confirmed", "refuted so far (3 of 5 seeds)", "open at 3 seeds", "not run".
+
+    Elsewhere "holds there", "does not hold there", "open there".
+    """
+    if verdict.as_published and verdict.outcome == OPEN:
+        return f"open at {_seeds_text(verdict.seeds)}"
+    found = verdict.outcome if verdict.as_published else ELSEWHERE[verdict.outcome]
+    seeds = verdict.provisional_seeds
+    return f"{found} so far ({seeds} of {len(PLANNED_SEEDS)} seeds)" if seeds else found
 
 
 def reason(verdict):
@@ -210,11 +225,11 @@ def _mean(one):
     return f"{percent(one.mean)}{spread} (n={one.seeds}{diverged})"
 
 
-def counts_text(counts):
-    """Counts as a sentence."""
-    return (
-        f"Claims: {counts.confirmed} confirmed, {counts.refuted} refuted, {counts.open} open, {counts.not_run} not run."
-    )
+def counts_text(verdicts):
+    """How many Verdicts have each outcome, as a sentence."""
+    counts = zip(OUTCOMES, count(verdicts), count_provisional(verdicts), strict=True)
+    words = [f"{number} {outcome}{f' ({few} provisional)' if few else ''}" for outcome, number, few in counts]
+    return f"Claims: {', '.join(words)}."
 
 
 def agreement_text(summary):

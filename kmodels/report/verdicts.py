@@ -12,8 +12,9 @@ differences where the runs of a seed share a network, because one starts from th
 - A claim of several bounds is confirmed if all are. As each alone can prevent that, each is tested at the full level
   (an intersection-union test). It is refuted if any bound is, and with many bounds one is soon missed by chance, so
   what refutes is corrected by Holm's method. Claims are not corrected for the number of claims.
-- With fewer than three seeds, and where a seed diverged, a bound is open. A verdict is final once all planned seeds are
-  there: who stops at the first interval that decides is wrong more often than it says.
+- With fewer than three seeds, and where a seed diverged, a bound is open. Until all planned seeds are there, a verdict
+  is provisional: who stops at the first interval that decides is wrong more often than it says. What is the same for
+  every seed (the number of parameters) needs one.
 
 Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
@@ -36,7 +37,7 @@ from kmodels.analysis.intervals import (
     t_p_value,
 )
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
-from kmodels.experiment import OF_TRAINING
+from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
 from kmodels.records import paired_differences
 from kmodels.report.claims import Bound, Claim
 
@@ -101,6 +102,17 @@ class Verdict(NamedTuple):
         return min((finding.seeds for finding in self.findings), default=0)
 
     @property
+    def provisional_seeds(self):
+        """How many seeds it is confirmed or refuted with, if these are not all that are planned; else None.
+
+        Confirmed it is by all findings, and refuted by any.
+        """
+        deciding = [finding for finding in self.findings if finding.outcome == self.outcome != OPEN]
+        seeds = [len(PLANNED_SEEDS) if finding.bound.measure.exact else finding.seeds for finding in deciding]
+        decided = (min if self.outcome == CONFIRMED else max)(seeds, default=len(PLANNED_SEEDS))
+        return decided if decided < len(PLANNED_SEEDS) else None
+
+    @property
     def seeds_needed(self):
         """Of its open findings, the largest number, as in Finding; None also where a bound was not measured."""
         needed = [finding.seeds_needed for finding in self.findings if finding.outcome == OPEN]
@@ -136,6 +148,11 @@ def count(verdicts):
     """The Counts of Verdicts; what holds elsewhere does not count."""
     outcomes = [verdict.outcome for verdict in verdicts]
     return Counts(*map(outcomes.count, (CONFIRMED, REFUTED, OPEN, NOT_RUN)))
+
+
+def count_provisional(verdicts):
+    """The Counts of those Verdicts that are provisional."""
+    return count(verdict for verdict in verdicts if verdict.provisional_seeds)
 
 
 def _verdict(claim, settings):

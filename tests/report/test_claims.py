@@ -114,6 +114,28 @@ def test_what_a_printed_size_stands_for():
     assert bound.holds(5.69, 5.70)
 
 
+def test_a_verdict_is_provisional_until_all_planned_seeds_are_there():
+    high, low = (0.60, 0.61, 0.59, 0.6, 0.61), (0.30, 0.31, 0.29, 0.3, 0.31)
+
+    def judged_with(seeds, *bounds):
+        return judged(*bounds, records=(*runs(ONE, *high[:seeds]), *runs(TWO, *low[:seeds])))
+
+    up, down, size = beats(ONE, TWO), beats(TWO, ONE), Bound(of=ONE, measure=claims.PARAMETERS, most=1)
+    early = [judged_with(3, up), judged_with(4, down), judged_with(3, up, size)]
+    assert [claim_tables.word(one) for one in early] == [
+        "confirmed so far (3 of 5 seeds)", "refuted so far (4 of 5 seeds)", "confirmed so far (3 of 5 seeds)",
+    ]  # fmt: skip
+    final = [judged_with(5, up), judged_with(5, down), judged_with(1, size)]
+    assert [claim_tables.word(one) for one in final] == ["confirmed", "refuted", "confirmed"]
+    # One comparison is enough to refute, and that one is final.
+    never = replace(ONE, name="report/never")
+    records = (*runs(ONE, *high), *runs(TWO, *low), *runs(never, *low[:3]))
+    assert claim_tables.word(judged(down, beats(never, ONE), records=records)) == "refuted"
+    assert claim_tables.counts_text(final) == "Claims: 2 confirmed, 1 refuted, 0 open, 0 not run."
+    expected = "Claims: 4 confirmed (2 provisional), 2 refuted (1 provisional), 1 open, 0 not run."
+    assert claim_tables.counts_text([*early, *final, judged_with(2, up)]) == expected
+
+
 def test_a_p_value_is_that_of_the_nearest_limit_and_1_inside():
     numbers = (59.0, 61.0, 60.5)
     records = runs(ONE, *(number / 100 for number in numbers))
@@ -212,7 +234,10 @@ def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():
     assert [one.outcome for one in verdict.elsewhere] == [REFUTED]
     (verdict,) = judge([claim], [*elsewhere, *runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3)])
     assert (verdict.outcome, len(verdict.elsewhere)) == (CONFIRMED, 1)
-    assert [row.verdict for row in claim_tables.rows([verdict])] == ["confirmed", "does not hold there"]
+    assert [row.verdict for row in claim_tables.rows([verdict])] == [
+        "confirmed so far (3 of 5 seeds)",
+        "does not hold there so far (3 of 5 seeds)",
+    ]
     top, below = claim_tables.text(claim_tables.rows([verdict])).split(claim_tables.OTHER_IMAGES)
     assert ("confirmed" in top, "does not hold there" in below) == (True, True)
     assert count([verdict]) == (1, 0, 0, 0)
@@ -386,7 +411,7 @@ def test_words_say_what_was_measured_expected_and_published():
     rows = claim_tables.rows(judge(asked, [*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.50, 0.51, 0.49)]))
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
-        "  confirmed: cifar10 (tfds), 8x8 pixels",
+        "  confirmed so far (3 of 5 seeds): cifar10 (tfds), 8x8 pixels",
         "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not run",
@@ -419,6 +444,6 @@ def test_a_table_for_each_report_is_written(tmp_path):
     assert list(written) == ["report", "x"]
     assert not (tmp_path / "x").exists()
     text = (tmp_path / "report" / "claims.md").read_text()
-    assert "| One beats two. | confirmed |" in text
+    assert "| One beats two. | confirmed so far (3 of 5 seeds) |" in text
     assert "| one | 60.00 | 60.33 ± 0.58 (n=3) | +0.33 |" in text
-    assert "1 confirmed, 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()
+    assert "1 confirmed (1 provisional), 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()
