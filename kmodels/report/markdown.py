@@ -19,12 +19,14 @@ from kmodels.descriptions import (
     weights_tested,
 )
 from kmodels.errors import InputError
+from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
 from kmodels.records import Record, Summary, summarise
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
+from kmodels.report.verdicts import FEWEST_SEEDS
 from kmodels.text import markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.
@@ -38,14 +40,17 @@ OTHER_PIXELS = (
     "show how the code behaves; they neither confirm nor refute a published number."
 )
 HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
+# Items of a list.
 CLAIMS_ARE_JUDGED = (
-    "A claim is confirmed where the 95 % confidence interval over the seeds lies within what it says, refuted where it "
-    "lies outside, and open otherwise; with fewer than three seeds every claim is open. A gain of about x percentage "
-    "points is confirmed where the interval lies above 0 and x (or a number that is rounded to x, or part of a claimed "
-    "range) could be the difference of one more run on each side, as the report has it (95 % prediction interval); it "
-    "is refuted where it is a loss, or x is not possible. Where a claim makes several comparisons, all must hold, and "
-    "one that refutes it is corrected by Holm's method. Claims are not corrected for the number of claims. A verdict "
-    "is final once all five planned seeds are there."
+    "A claim is confirmed where the 95 % confidence interval over the seeds lies within its bounds, refuted where it "
+    "lies outside, and open otherwise.",
+    "A gain of about x percentage points is confirmed where the interval lies above 0 and the difference of one more "
+    "run on each side could be x (95 % prediction interval); it is refuted where it is a loss, or x is not possible. "
+    "Here x stands for all that is rounded to it, or for a claimed range.",
+    "Of several comparisons in a claim all must hold. Their p-values for refutation are adjusted by Holm's method, but "
+    "not for the number of claims.",
+    f"With fewer than {FEWEST_SEEDS} seeds a claim is open, and until all {len(PLANNED_SEEDS)} planned seeds are there "
+    "a verdict is provisional. Numbers of parameters are the same for every seed and need one.",
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "
@@ -102,8 +107,9 @@ def results_page(records, out, judged=None):
         Markdown.
     """
     reports, judged = _by_report(records), judged or {}
-    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
-    parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
+    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, "How claims are judged:"]
+    parts += ["\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
+    parts += ["Reports:", "\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
     if len(judged) > 1:
         parts += ["## Claims and published numbers", overview_markdown(judged)]
     for report, summaries in reports.items():

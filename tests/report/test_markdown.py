@@ -43,6 +43,14 @@ def test_the_summary_names_the_best_on_each_set_of_images():
     assert markdown.summary([]) == "No record yet."
 
 
+def test_the_rules_for_claims_are_a_list(tmp_path):
+    page = markdown.results_page([make()], tmp_path)
+    rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
+    assert len(rules) == 4
+    assert all(line.startswith("- ") for line in rules)
+    assert "all 5 planned seeds" in rules[3]
+
+
 def test_settings_and_pixels_stand_beside_every_result(tmp_path):
     sgd = replace(make().experiment, optimizer="sgd", momentum=0.9)
     page = markdown.results_page([make(experiment=sgd), make(source=FOLDER)], tmp_path)
