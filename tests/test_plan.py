@@ -17,7 +17,7 @@ from kmodels.experiment import PLANNED_SEEDS, Experiment
 from kmodels.locks import FileLock
 from kmodels.plan import PUBLISHED, REST, Planner
 from kmodels.records import write_record
-from kmodels.report.claims import Claim, beats
+from kmodels.report.claims import PARAMETERS, Claim, beats
 from kmodels.report.pending import PAGE, pending_text
 from kmodels.training.callbacks import StopOnNaN
 
@@ -93,6 +93,49 @@ def test_a_claim_that_is_decided_needs_no_more_seeds(tmp_path, seconds):
     runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=(0, 1, 2, 3))
     assert runs[:8] == [(name, seed) for seed in (0, 1, 2, 3) for name in ("three", "four")]
     assert runs[8:] == [("one", 3), ("two", 3)]
+
+
+def test_the_claim_with_the_lowest_cost_to_a_decision_comes_first(tmp_path, seconds):
+    # One seed of one and two costs most, and they lack one of three.
+    seconds |= {"tests/one": 3.0, "tests/two": 3.0, "tests/three": 1.5, "tests/four": 1.5}
+    for seed in (0, 1):
+        write_record(record(ONE, seed, 0.6 + 0.01 * seed), tmp_path)
+        write_record(record(TWO, seed, 0.5 + 0.02 * seed), tmp_path)
+    claims = [Claim("Three beats four.", (beats(THREE, FOUR),)), Claim("One beats two.", (beats(ONE, TWO),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=range(5))
+    # What is left of both when they are expected to be decided comes last, the cheapest first.
+    expected = [("one", "two", 2)] + [("three", "four", seed) for seed in (0, 1, 2, 3, 4)]
+    expected += [("one", "two", seed) for seed in (3, 4)]
+    assert runs == [(name, seed) for *names, seed in expected for name in names]
+
+
+def test_claims_that_the_planned_seeds_will_not_decide_come_after_those_that_they_will(tmp_path, seconds):
+    seconds |= {"tests/three": 50.0, "tests/four": 50.0}
+    for seed, high, low in ((0, 0.5, 0.52), (1, 0.6, 0.55), (2, 0.55, 0.57)):
+        write_record(record(ONE, seed, high), tmp_path)
+        write_record(record(TWO, seed, low), tmp_path)
+    claims = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("Three beats four.", (beats(THREE, FOUR),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=range(4))
+    pairs = [("three", "four", seed) for seed in (0, 1, 2)] + [("one", "two", 3), ("three", "four", 3)]
+    assert runs == [(name, seed) for *names, seed in pairs for name in names]
+
+
+def test_numbers_that_are_the_same_for_every_seed_need_one(tmp_path, seconds):
+    size = Claim("One is smaller.", (beats(TWO, ONE, measure=PARAMETERS),))
+    made = Planner([ONE, TWO], [size], range(3), tmp_path, longest=1000).plan()
+    assert [(run.seed, run.why) for run in made.runs] == [(0, size.says)] * 2 + [(1, REST)] * 2 + [(2, REST)] * 2
+
+
+def test_a_claim_that_was_decided_early_comes_before_the_rest(tmp_path, seconds):
+    for seed, high, low in ((0, 0.9, 0.1), (1, 0.91, 0.12), (2, 0.89, 0.11)):
+        write_record(record(ONE, seed, high), tmp_path)
+        write_record(record(TWO, seed, low), tmp_path)
+    seconds |= {"tests/three": 0.1}
+    claims = [Claim("One beats two.", (beats(ONE, TWO),))]
+    made = Planner([THREE, ONE, TWO], claims, range(4), tmp_path, longest=1000).plan()
+    assert [(run.experiment, run.why) for run in made.runs[:3]] == [
+        (ONE, "One beats two."), (TWO, "One beats two."), (THREE, REST),
+    ]  # fmt: skip
 
 
 def test_a_record_counts_on_the_same_images_with_the_same_settings_from_any_backend(tmp_path, seconds):
