@@ -122,7 +122,7 @@ class Planner:
     ):
         self.wanted, self.claims, self.seeds, self.out = tuple(experiments), tuple(claims), tuple(seeds), Path(out)
         self.by_name = {one.name: one for one in (*others, *experiments)}
-        self._read()
+        self.refresh()
         self._data_dir, self._skip, self._longest = data_dir, skip_unreadable, longest
         self.device, self.backend = device_name(), keras.backend.backend()
         self._measure = measured_speed(self.device, self.backend) if measure else None
@@ -138,11 +138,12 @@ class Planner:
 
     def add(self, record):
         """Takes the record of a run into account that has ended, and those that other processes wrote meanwhile."""
-        self._read()
+        self.refresh()
         if record.stem not in {known.stem for known in self.records}:
             self.records.append(record)
 
-    def _read(self):
+    def refresh(self):
+        """Reads the records again: other processes may have written some."""
         self.records = list(read_records(self.out).values()) if self.out.is_dir() else []
 
     def data_dir(self, experiment):

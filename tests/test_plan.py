@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_records import make
@@ -283,18 +284,41 @@ def test_what_starts_from_a_run_that_failed_is_not_begun(tmp_path, seconds, caps
     assert [record.experiment.name for record in read_records(tmp_path).values()] == [ONE.name]
 
 
-def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(tmp_path, seconds, capsys):
+def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(
+    tmp_path, seconds, capsys, monkeypatch
+):
     child = replace(TWO, init_from=ONE.name)
+    last = replace(FOUR, init_from=child.name)
+    path = tmp_path / ONE.name / "seed0.lock"
+    path.parent.mkdir(parents=True)
+    lock, found = FileLock(path), []
+
+    def sleep(seconds):
+        found.append([record.experiment.name for record in read_records(tmp_path).values()])
+        if len(found) == 2:
+            # The other one was killed; what it recorded before counts.
+            write_record(record(last), tmp_path)
+            lock.release()
+
+    monkeypatch.setattr("kmodels.commands.plan.time", SimpleNamespace(sleep=sleep))
+    lock.acquire()
+    arguments = ["--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path]
+    assert run_script(*arguments, experiments=(ONE, child, THREE, last)) == 0
+    assert found == [[THREE.name]] * 2
+    assert capsys.readouterr().out.count("waiting for 1 run of other processes") == 1
+    assert len(read_records(tmp_path)) == 4
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_plan_waits_for_other_processes_until_its_time_is_up(tmp_path, seconds, capsys, monkeypatch, interruptible):
+    monkeypatch.setattr("kmodels.training.callbacks.threading.Timer", EndsAtEpoch)
+    up = SimpleNamespace(sleep=lambda seconds: EndsAtEpoch.end())
+    monkeypatch.setattr("kmodels.commands.plan.time", up)
     lock = tmp_path / ONE.name / "seed0.lock"
     lock.parent.mkdir(parents=True)
-    arguments = ["--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path]
     with FileLock(lock):
-        run_script(*arguments, experiments=(ONE, child, THREE))
-    assert [record.experiment.name for record in read_records(tmp_path).values()] == [THREE.name]
-    # What the other one recorded meanwhile counts.
-    run_script(*arguments, experiments=(ONE, child, THREE))
-    assert len(read_records(tmp_path)) == 3
-    assert not list(tmp_path.rglob("*.lock"))
+        assert run_script("--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path, experiments=[ONE]) == 0
+    assert "1 hours are over: no run was under way" in capsys.readouterr().out
 
 
 def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(

@@ -180,7 +180,7 @@ def time_limit(hours):
     except KeyboardInterrupt as interrupt:
         if not over.is_set():
             raise
-        print(f"{hours:g} hours are over: {interrupt or 'no run was under way'}", flush=True)
+        print(f"{hours:g} hours are over: {str(interrupt) or 'no run was under way'}", flush=True)
     finally:
         timer.cancel()
 
