@@ -123,7 +123,7 @@ class Planner:
         self.wanted, self.claims, self.seeds, self.out = tuple(experiments), tuple(claims), tuple(seeds), Path(out)
         self.by_name = {one.name: one for one in (*others, *experiments)}
         self.refresh()
-        self._data_dir, self._skip, self._longest = data_dir, skip_unreadable, longest
+        self._data_dir, self._skip, self.longest = data_dir, skip_unreadable, longest
         self.device, self.backend = device_name(), keras.backend.backend()
         self._measure = measured_speed(self.device, self.backend) if measure else None
         self._opened, self._data = {}, {}
@@ -328,8 +328,8 @@ class _Making:
         if lacking := self._lacking_parent(experiment, seed):
             return lacking
         seconds = self.estimate(name).seconds
-        if seconds > 3600 * planner._longest:
-            return Obstacle(SLOW, f"a run takes more than {planner._longest:g} h on {planner.device}")
+        if seconds > 3600 * planner.longest:
+            return Obstacle(SLOW, f"a run takes more than {planner.longest:g} h on {planner.device}")
         return None
 
     def _lacking_parent(self, experiment, seed):

@@ -396,6 +396,18 @@ def test_what_waits_is_written_by_what_it_needs_and_equally_each_time(tmp_path, 
     assert str(tmp_path) not in text
 
 
+def test_what_waits_for_a_slow_network_is_told_apart_from_what_is_slow(tmp_path, seconds):
+    slow = replace(ONE, epochs=1000)
+    head = replace(ONE, name="tests/head", head="svm", init_from=ONE.name, augmentation="none")
+    seconds |= {"tests/one": 1.0, "tests/head": 1.0}
+    text = pending_text(Planner([slow, head], (), (0, 1), tmp_path, longest=3))
+    section = text.split("\n## ")[1]
+    assert section.startswith("Better on a GPU: longer than 3 hours a run here")
+    assert "seeds 0 1: `head` `one`" in section
+    assert "11 h 7 min each on" in section
+    assert "2 of them 50 s each after their network" in section
+
+
 def test_the_committed_page_lists_what_the_committed_records_lack():
     results = Path(__file__).parents[1] / "results"
     experiments = [one for report in catalogue.reports() for one in report.EXPERIMENTS if report.EXPERIMENTS[1:]]
