@@ -186,7 +186,7 @@ def convert(
 
 
 def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, check: bool = False) -> int:
-    """Write results/README.md, the site results/site/ and the results in the README from records and benchmarks.
+    """Write results/README.md, claims.md, the site and the results in the README from records and benchmarks.
 
     The site opens from the disk, at site/index.html. (All pictures of one report, and one page that has them and its
     networks in it: --figures of an experiment file.)
@@ -198,8 +198,8 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
     """
     from kmodels.bench.tables import markdown, read_benchmarks
     from kmodels.catalogue import reports
-    from kmodels.records import read_records
-    from kmodels.report.claim_tables import judge_reports, together
+    from kmodels.records import read_records, with_published
+    from kmodels.report.claim_tables import judge_reports
     from kmodels.report.markdown import MARKERS, PAGE, shows_results, write
     from kmodels.report.site import FOLDER, write_site
 
@@ -213,8 +213,9 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
     records, modules = read_records(out), reports()
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
-    judged = together(judge_reports(claims, experiments, records.values()).values())
-    stale = write(records.values(), markdown(read_benchmarks(out / "bench")), out, readme, judged, check)
+    judged = judge_reports(claims, experiments, records.values())
+    shown, speed = with_published(records.values(), experiments), markdown(read_benchmarks(out / "bench"))
+    stale = write(shown, speed, out, readme, judged, check)
     changed = "stale: run kmodels report" if check else "written"
     for path in dict.fromkeys(filter(None, (readme, out / PAGE, *stale))):
         print(f"{path}: {changed if path in stale else 'up to date'}")

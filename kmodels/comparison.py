@@ -15,7 +15,7 @@ from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import InputError, require, shorten
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
-from kmodels.records import Record, Summary, read_record, read_records, summarise
+from kmodels.records import Record, Summary, paired_differences, read_record, read_records, summarise
 from kmodels.text import aligned, printable
 
 
@@ -25,7 +25,7 @@ class Comparison:
 
     Attributes:
         a, b: Summaries of what was compared, without the records that were left out.
-        difference: mean test accuracy of b minus that of a, fraction of 1.
+        difference: mean test accuracy of b minus that of a, fraction of 1; where runs are paired, over the pairs.
         low, high: its 95 % interval, fractions of 1; None where more seeds are needed.
         method: how that was computed, in words.
         pairs: with one seed each on the same images: intervals.Pairs, on how many of them both, one or none is right.
@@ -72,9 +72,11 @@ class Comparison:
 def compare(a, b, out="results"):
     """Compares the test accuracies of two experiments.
 
-    With two or more completed seeds of each: Student's t over the pairs where the seeds and the data are the same,
-    Welch's t otherwise. With one seed of either: of the seed that both have, McNemar's test and Newcombe's paired
-    interval on the same test images (known by their pixels or their files); or his interval for two sets of images.
+    With two or more completed seeds of each: Welch's t; or Student's t over the differences of pairs, where the runs of
+    each seed share a network (a head and the network of its features, or two runs that start from one) and the data.
+    Equal seeds of different networks are not paired. With one seed of either: of the seed that both have, McNemar's
+    test and Newcombe's paired interval on the same test images (known by their pixels or their files); or his interval
+    for two sets of images.
 
     Args:
         a, b: each a Record, a list of Records of one experiment, or a path: of a record's .json file, of a folder with
@@ -106,7 +108,7 @@ def compare(a, b, out="results"):
         a, b = _common_seed(a, b)
         found = _on_images(a, b, paths)
     notes += [*found.pop("notes", ()), *_other_computation(a, b), *_many_settings(a, b), BEST_OF_MANY]
-    return Comparison(a=a, b=b, difference=b.mean - a.mean, notes=tuple(notes), **found)
+    return Comparison(a=a, b=b, notes=tuple(notes), **found)
 
 
 BEST_OF_MANY = (
@@ -180,18 +182,17 @@ def _where(summary):
 
 def _over_seeds(a, b):
     numbers = [[record.test.accuracy for record in summary.records] for summary in (b, a)]
-    seeds = [_seeds(summary) for summary in (a, b)]
-    if seeds[0] == seeds[1] and _same_data(a, b):
-        # What is equal must not differ by the rounding of a subtraction.
-        numbers = [[round(of_b - of_a, 12) for of_b, of_a in zip(*numbers, strict=True)]]
-        method = f"Student's t, paired over seeds {seeds[0]}"
-    else:
-        method = f"Welch's t over {len(a.records)} and {len(b.records)} seeds"
+    method = f"Welch's t over {len(a.records)} and {len(b.records)} seeds"
+    differences = paired_differences(b.records, a.records, lambda record: record.test.accuracy)
+    if len(differences) > 1 and _same_data(a, b):
+        numbers = [differences]
+        method = f"Student's t over {len(differences)} pairs of runs that share a network"
     low, high = intervals.t_interval(numbers)
     images = " and ".join(dict.fromkeys(f"{one.records[0].test.examples:,}" for one in (a, b)))
     note = f"This is about training with other seeds, judged on these {images} test images, not about other images."
     needed = intervals.runs_needed(numbers)
-    return {"low": low, "high": high, "method": method, "needed": needed, "notes": [note]}
+    difference = intervals.mean_difference(numbers)
+    return {"difference": difference, "low": low, "high": high, "method": method, "needed": needed, "notes": [note]}
 
 
 def _on_images(a, b, paths):
@@ -219,6 +220,7 @@ def _on_images(a, b, paths):
                 else "The predictions are not of the same images in the same order."
             )
     return {
+        "difference": b.mean - a.mean,
         "low": low,
         "high": high,
         "method": method,

@@ -2,8 +2,12 @@
 
 import difflib
 import numbers
+import threading
 
 from kmodels.text import printable
+
+# What a timer of Python can wait for.
+MOST_HOURS = int(threading.TIMEOUT_MAX // 3600)
 
 
 class InputError(ValueError):
@@ -60,3 +64,9 @@ def require_whole(name, received, least):
     """Raises InputError unless `received` is an integer, Python's or NumPy's, of at least `least`."""
     whole = isinstance(received, numbers.Integral) and not isinstance(received, bool) and received >= least
     require(whole, f"{name} must be an integer of at least {least}", received)
+
+
+def require_hours(name, received):
+    """Raises InputError unless `received` is a time limit: None or a number of hours that a timer can wait for."""
+    fits = received is None or 0 < received <= MOST_HOURS
+    require(fits, f"{name} must be above 0 and at most {MOST_HOURS:,}", received)

@@ -111,7 +111,7 @@ class Estimator:
         ]
 
     def _epochs(self, experiment):
-        """How many epochs a run will have: where it may stop early, as many as others of this experiment had."""
+        """How many epochs a run will have: if it may stop early, as many as others had, and never more than asked."""
         if experiment.patience is None:
             return experiment.epochs
         same = [
@@ -122,7 +122,7 @@ class Estimator:
             and changed_settings(record.experiment, experiment).keys() <= {"precision"}
         ]
         published = experiment.published and experiment.published.epochs
-        return statistics.fmean(same) if same else published or experiment.epochs
+        return min(statistics.fmean(same) if same else published or experiment.epochs, experiment.epochs)
 
 
 @functools.cache

@@ -30,6 +30,8 @@ OF_TRAINING = (
     "optimizer", "learning_rate", "momentum", "weight_decay", "label_smoothing", "precision", "batch_size", "epochs",
     "patience", "plateau_patience", "plateau_factor", "schedule", "warmup_epochs", "keep", "monitor",
 )  # fmt: skip
+# The seeds that a plan gives each experiment: an interval over five is a third as wide as one over three.
+PLANNED_SEEDS = (0, 1, 2, 3, 4)
 # The fields that thin out the training images of classes; an experiment has one of them at most.
 IMBALANCES = ("class_fractions", "class_counts", "long_tail")
 # Options of networks that were fields of Experiment once, and a field that had another name: committed records have

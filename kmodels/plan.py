@@ -1,9 +1,17 @@
 """A plan of measurements: which runs are not recorded yet, in which order, and which cannot be done here, and why.
 
-The order is by evidence per minute. First come the runs that a claim needs more seeds for, as long as it is open; then
-those with published numbers; then the rest. The cheapest comes first, and seeds come evenly: all experiments that a
-claim compares get one seed before any gets the next. A run is recorded if there is a record of it on the same images,
-with the same settings and precision, from any device and backend: all backends compute the same.
+The order is by evidence per minute:
+
+1. Open claims that the planned seeds are expected to decide. The claim with the lowest cost to a decision comes first:
+   the time of all runs for the further seeds that its verdict needs, three seeds in all at least. All experiments that
+   the claim compares get one seed before any gets the next.
+2. Open claims that the planned seeds are not expected to decide, by the time of their remaining runs.
+3. The remaining seeds of the claims of 1.
+4. Those of claims whose verdict is provisional.
+5. Experiments with published numbers, then the rest. The cheapest comes first, and seeds come evenly.
+
+A run is recorded if there is a record of it on the same images, with the same settings and precision, from any device
+and backend: all backends compute the same.
 """
 
 import os
@@ -22,7 +30,7 @@ from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimate, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING, Experiment, Published
 from kmodels.records import read_records
-from kmodels.report.verdicts import CONFIRMED, REFUTED, judge
+from kmodels.report.verdicts import CONFIRMED, FEWEST_SEEDS, REFUTED, judge
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve
 
@@ -114,8 +122,8 @@ class Planner:
     ):
         self.wanted, self.claims, self.seeds, self.out = tuple(experiments), tuple(claims), tuple(seeds), Path(out)
         self.by_name = {one.name: one for one in (*others, *experiments)}
-        self._read()
-        self._data_dir, self._skip, self._longest = data_dir, skip_unreadable, longest
+        self.refresh()
+        self._data_dir, self._skip, self.longest = data_dir, skip_unreadable, longest
         self.device, self.backend = device_name(), keras.backend.backend()
         self._measure = measured_speed(self.device, self.backend) if measure else None
         self._opened, self._data = {}, {}
@@ -130,11 +138,12 @@ class Planner:
 
     def add(self, record):
         """Takes the record of a run into account that has ended, and those that other processes wrote meanwhile."""
-        self._read()
+        self.refresh()
         if record.stem not in {known.stem for known in self.records}:
             self.records.append(record)
 
-    def _read(self):
+    def refresh(self):
+        """Reads the records again: other processes may have written some."""
         self.records = list(read_records(self.out).values()) if self.out.is_dir() else []
 
     def data_dir(self, experiment):
@@ -239,34 +248,39 @@ class _Making:
         self._take(begun, "interrupted")
 
     def _take_for_claims(self, able):
-        """Adds the runs for open claims: again and again the next seed of that claim for which it costs least."""
-        rounds = {claim.says: self._rounds(bounds, able) for claim, bounds in self._open().items()}
-        while True:
-            left = {}
-            for says, waiting in rounds.items():
-                while waiting and not self._untaken(waiting[0]):
-                    waiting.pop(0)
-                if waiting:
-                    left[says] = sum(self.estimate(name).seconds for name, _ in self._untaken(waiting[0]))
-            if not left:
-                return
-            says = min(left, key=left.get)
-            self._take(rounds[says].pop(0), says)
+        """Adds the runs for claims: again and again those of the next seed of the claim that `_rank` puts first."""
+        planner = self._planner
+        needs = claim_needs(planner.claims, list(self._done.values()), len(planner.seeds))
+        waiting = [(need, rounds) for need in needs if (rounds := self._rounds(need.bounds, able))]
+        while waiting:
+            first, rounds = min(waiting, key=lambda one: self._rank(*one))
+            self._take(rounds[0], first.says)
+            for need, rounds in waiting:
+                # Another claim may have needed the same runs.
+                while rounds and not self._untaken(rounds[0]):
+                    rounds.pop(0)
+                    need.seeds = need.seeds and need.seeds - 1
+            waiting = [(need, rounds) for need, rounds in waiting if rounds]
+
+    def _rank(self, need, rounds):
+        """(number in the module's docstring, seconds) of a claim; the smallest comes first."""
+        number = 4 if need.decided else 2 if need.seeds is None else 1 if need.seeds else 3
+        runs = [run for round_ in (rounds[: need.seeds] if number == 1 else rounds) for run in round_]
+        return number, sum(self.estimate(name).seconds for name, _ in self._untaken(runs))
 
     def _rounds(self, bounds, able):
-        """For each seed, the runs that are lacking of bounds that can be measured here."""
+        """The runs that are lacking of bounds that can be measured here, seed by seed, for those that lack any."""
         rounds = []
         for seed in self._planner.seeds:
             runs = []
             for bound in bounds:
                 keys = [(name, seed) for name in bound.names]
-                if all(key in able or key in self._done for key in keys):
+                # What is the same for every seed needs one.
+                needed = not bound.measure.exact or seed == self._planner.seeds[0]
+                if needed and all(key in able or key in self._done for key in keys):
                     runs += [key for key in keys if key in able]
             rounds.append(list(dict.fromkeys(runs)))
-        return rounds
-
-    def _open(self):
-        return open_bounds(self._planner.claims, list(self._done.values()))
+        return [runs for runs in rounds if runs]
 
     def _untaken(self, keys):
         """The runs that these still cost, with those whose networks they start from."""
@@ -314,8 +328,8 @@ class _Making:
         if lacking := self._lacking_parent(experiment, seed):
             return lacking
         seconds = self.estimate(name).seconds
-        if seconds > 3600 * planner._longest:
-            return Obstacle(SLOW, f"a run takes more than {planner._longest:g} h on {planner.device}")
+        if seconds > 3600 * planner.longest:
+            return Obstacle(SLOW, f"a run takes more than {planner.longest:g} h on {planner.device}")
         return None
 
     def _lacking_parent(self, experiment, seed):
@@ -344,21 +358,66 @@ class _Making:
         return None
 
 
-def open_bounds(claims, records):
-    """What claims still need runs for: {Claim: its bounds that are not confirmed}, without the decided claims.
+@dataclass
+class Need:
+    """What a claim still needs runs for.
+
+    Attributes:
+        says: the claim.
+        bounds: what is to be measured: those that are not confirmed, or those that a provisional verdict rests on.
+        seeds: how many further ones are expected to decide it; None: more than are planned.
+        decided: whether its verdict is provisional.
+    """
+
+    says: str
+    bounds: list
+    seeds: int | None
+    decided: bool = False
+
+
+def claim_needs(claims, records, planned):
+    """The Needs of claims, without those whose verdict is final.
 
     Args:
         claims: Claims.
         records: Records, on one set of images for each experiment.
+        planned: how many seeds each experiment is to have.
     """
-    found = {}
+    found = []
     for claim, verdict in zip(claims, judge(claims, records), strict=True):
         # On other images than the published ones a claim holds there, or not.
         verdicts = (verdict, *verdict.elsewhere)
-        if not any(one.outcome in (CONFIRMED, REFUTED) for one in verdicts):
+        decided = [one for one in verdicts if one.outcome in (CONFIRMED, REFUTED)]
+        if not decided:
             shown = [finding.bound for one in verdicts for finding in one.findings if finding.outcome == CONFIRMED]
-            found[claim] = [bound for bound in claim.bounds if bound not in shown]
+            bounds = [bound for bound in claim.bounds if bound not in shown]
+            findings = {finding.bound: finding for one in verdicts for finding in one.findings}
+            found.append(Need(claim.says, bounds, _seeds_left(bounds, findings, planned)))
+        elif decided[0].provisional_seeds:
+            bounds = [finding.bound for finding in decided[0].findings if finding.outcome == decided[0].outcome]
+            found.append(Need(claim.says, bounds, 0, decided=True))
     return found
+
+
+def _seeds_left(bounds, findings, planned):
+    """How many further seeds are expected to decide bounds; None where the planned ones are not.
+
+    Args:
+        bounds: that are open.
+        findings: {bound: Finding}, without those that were not measured.
+        planned: how many seeds there are to be.
+    """
+    left = 0
+    for bound in bounds:
+        finding, needed = findings.get(bound), 1 if bound.measure.exact else FEWEST_SEEDS
+        if finding and (finding.diverged or (finding.seeds >= needed and finding.seeds_needed is None)):
+            return None
+        # What cannot be said with fewer seeds is taken to be decided by the fewest.
+        needed = max(needed, finding.seeds_needed or 0) if finding else needed
+        if needed > planned:
+            return None
+        left = max(left, needed - (finding.seeds if finding else 0))
+    return left
 
 
 def lacking_weights(experiment):

@@ -7,7 +7,8 @@ import re
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,58 @@ def read_records(out):
         if len(errors) > 5:
             print(f"  and {len(errors) - 5} more", file=sys.stderr)
     return records
+
+
+def with_published(records, experiments):
+    """Records with the published numbers as the reports list them now; those in a record are of the day of its run.
+
+    Args:
+        records: Records.
+        experiments: Experiments as listed; records of others stay as they are.
+
+    Returns:
+        A list in the same order.
+    """
+    listed = {one.name: one.published for one in experiments}
+    found = []
+    for record in records:
+        if record.experiment.name in listed:
+            # Not by `replace`, which would refuse settings that are no longer allowed.
+            experiment = copy(record.experiment)
+            object.__setattr__(experiment, "published", listed[experiment.name])
+            record = replace(record, experiment=experiment)
+        found.append(record)
+    return found
+
+
+def paired_differences(one, other, number):
+    """number(one) - number(other) for each seed that both have, if the two runs of each of these share a network.
+
+    They do where one started from the network of the other, or both from the same: they differ by less than separate
+    runs do. Equal seeds of different networks make no pairs.
+
+    Args:
+        one, other: lists of Records, one for each seed.
+        number: from a Record to a float.
+
+    Returns:
+        A list, in the order of the seeds; [] where runs share no network.
+    """
+    sides = [{record.seed: record for record in side} for side in (one, other)]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    if not all(_share_network(sides[0][seed], sides[1][seed]) for seed in common):
+        return []
+    # What is equal must not differ by the rounding of a subtraction.
+    return [round(number(sides[0][seed]) - number(sides[1][seed]), 12) for seed in common]
+
+
+def _share_network(one, other):
+    own, theirs = (
+        record.started_from["network"] if record.started_from else f"{Path(record.stem).name}.keras"
+        for record in (one, other)
+    )
+    # Experiments with equal settings have networks of the same name.
+    return own == theirs and bool(one.started_from or other.started_from)
 
 
 @dataclass(frozen=True, kw_only=True)

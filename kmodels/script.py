@@ -15,16 +15,14 @@ from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
 from kmodels.errors import InputError, require
-from kmodels.experiment import deciding_fields, kind_name, kinds
+from kmodels.experiment import PLANNED_SEEDS, deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
 from kmodels.packages import explained
-from kmodels.records import read_records
+from kmodels.records import read_records, with_published
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
-# How many seeds a plan gives each experiment: an interval over five is a third as wide as one over three.
-PLANNED_SEEDS = (0, 1, 2, 3, 4)
 # Exit statuses after Ctrl-C and SIGTERM.
 INTERRUPTED = (130, 143)
 
@@ -233,7 +231,7 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
         # Also when a later one is interrupted: what was finished is shown.
         records = [outcome.record for outcome in outcomes if outcome.record]
         if records:
-            print(f"\n{table(records)}\n\nrecords:")
+            print(f"\n{table(with_published(records, selected))}\n\nrecords:")
             for record in records:
                 print(f"  {arguments.out / record.stem}.json")
             if arguments.track:

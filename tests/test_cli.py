@@ -10,10 +10,13 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from test_records import make
 
-from kmodels import DATASETS, MODELS, POLICIES, cli, load_dataset, run
+from kmodels import DATASETS, MODELS, POLICIES, Published, cli, load_dataset, run
 from kmodels.analysis import predict_logits
+from kmodels.catalogue import reports
 from kmodels.models.saving import load_network
+from kmodels.records import write_record
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +260,14 @@ def test_show_prints_a_record(kmodels_command, recorded):
     assert status == 0
     assert out.startswith("tests/tiny, seed 0: completed")
     assert "Test Accuracy of class 0: " in out
+
+
+def test_show_has_the_published_number_that_is_listed_now(kmodels_command, tmp_path):
+    listed = next(one for report in reports() for one in report.EXPERIMENTS if one.name == "cifar10_small_cnns/m1")
+    record = make(experiment=replace(listed, published=Published(test_accuracy=0.1111)))
+    _, out, _ = kmodels_command("show", str(write_record(record, tmp_path)))
+    assert f"{100 * listed.published.test_accuracy:.2f}" in out
+    assert "11.11" not in out
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,16 @@ def seeds(experiment, *accuracies, **changes):
     return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
+def heads(*accuracies):
+    """Records of a head on the networks of the runs of BASE."""
+    head = replace(BASE, name="report/head", head="svm", init_from=BASE.name)
+    networks = [f"{record.stem.split('/')[-1]}.keras" for record in seeds(BASE, *accuracies)]
+    return [
+        make(seed, accuracy, experiment=head, started_from={"network": networks[seed], "taken": (), "drawn": ()})
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
 def on_images(out, experiment, right, index=None, seed=0, predictions=True, folder=None, **changes):
     """Writes a record whose network is right on these test images of two classes, and its predictions."""
     right = np.asarray(right, bool)
@@ -58,25 +68,32 @@ def command(monkeypatch, capsys):
     return call
 
 
-def test_the_same_seeds_on_the_same_data_are_paired():
+def test_a_head_and_its_network_are_paired_by_seed():
     a, b = [0.60, 0.65, 0.62], [0.63, 0.67, 0.66]
-    found = compare(seeds(BASE, *a), seeds(OTHER, *b))
+    found = compare(seeds(BASE, *a), heads(*b))
     expected = stats.ttest_rel(b, a).confidence_interval()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.difference == pytest.approx(0.03)
     assert found.shown
-    assert "paired over seeds 0, 1, 2" in found.method
+    assert "3 pairs of runs that share a network" in found.method
     assert "b is better than a" in str(found)
-    swapped = compare(seeds(OTHER, *b), seeds(BASE, *a))
+    swapped = compare(heads(*b), seeds(BASE, *a))
     assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
     assert "a is better than b" in str(swapped)
+    # Of other seeds there is no pair: the difference is that of the pairs.
+    more = compare([*seeds(BASE, *a), make(3, 0.1, experiment=BASE)], heads(*b))
+    assert (more.difference, more.low) == (found.difference, found.low)
 
 
-@pytest.mark.parametrize("changes", [{}, {"source": OTHER_DATA}], ids=["seeds", "data"])
-def test_other_seeds_or_other_data_are_compared_by_welch(changes):
+def test_the_networks_of_other_runs_are_no_pairs():
+    a, b = seeds(replace(BASE, epochs=3), 0.60, 0.65, 0.62), heads(0.63, 0.67, 0.66)
+    assert "Welch" in compare(a, b).method
+
+
+@pytest.mark.parametrize("changes", [{}, {"source": OTHER_DATA}], ids=["the same data", "other data"])
+def test_different_networks_are_compared_by_welch_whatever_their_seeds(changes):
     a, b = [0.60, 0.65, 0.62], [0.63, 0.67, 0.66]
-    records = [make(i + (not changes), accuracy, experiment=OTHER, **changes) for i, accuracy in enumerate(b)]
-    found = compare(seeds(BASE, *a), records)
+    found = compare(seeds(BASE, *a), seeds(OTHER, *b, **changes))
     expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert "Welch" in found.method
@@ -85,7 +102,7 @@ def test_other_seeds_or_other_data_are_compared_by_welch(changes):
 
 def test_a_difference_that_is_not_shown_is_not_called_equal_and_says_how_many_seeds_would_show_it():
     a, b = [0.60, 0.65, 0.62], [0.63, 0.62, 0.66]
-    found = compare(seeds(BASE, *a), seeds(OTHER, *b))
+    found = compare(seeds(BASE, *a), heads(*b))
     assert not found.shown
     assert "no difference shown" in str(found)
     assert f"about {found.needed} seeds of each" in str(found)
@@ -104,7 +121,7 @@ def test_equal_numbers_of_two_seeds_have_no_interval_and_of_three_no_width():
     assert (none.low, none.shown) == (None, False)
     assert "no interval" in str(none)
     # 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
-    found = compare(seeds(BASE, 0.1, 0.2, 0.5), seeds(OTHER, 0.3, 0.4, 0.7))
+    found = compare(seeds(BASE, 0.1, 0.2, 0.5), heads(0.3, 0.4, 0.7))
     assert found.low == found.high == pytest.approx(0.2)
 
 
@@ -261,7 +278,7 @@ def test_the_command_prints_it_or_one_line_of_error(tmp_path, command):
     status, out, err = command(tmp_path / "report" / "one", tmp_path / "report" / "other")
     assert (status, err) == (0, "")
     assert "62.33 ± 2.52 (n=3)" in out
-    assert "+3.00 percentage points, 95 % interval +0.52 to +5.48" in out
+    assert "+3.00 percentage points, 95 % interval -2.31 to +8.31" in out
     status, out, err = command(tmp_path / "report" / "one", tmp_path / "nothing")
     assert status == 2
     assert "nothing" in err

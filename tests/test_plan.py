@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_records import make
@@ -13,11 +14,11 @@ from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimator
-from kmodels.experiment import Experiment
+from kmodels.experiment import PLANNED_SEEDS, Experiment
 from kmodels.locks import FileLock
 from kmodels.plan import PUBLISHED, REST, Planner
 from kmodels.records import write_record
-from kmodels.report.claims import Claim, beats
+from kmodels.report.claims import PARAMETERS, Claim, beats
 from kmodels.report.pending import PAGE, pending_text
 from kmodels.training.callbacks import StopOnNaN
 
@@ -93,6 +94,49 @@ def test_a_claim_that_is_decided_needs_no_more_seeds(tmp_path, seconds):
     runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=(0, 1, 2, 3))
     assert runs[:8] == [(name, seed) for seed in (0, 1, 2, 3) for name in ("three", "four")]
     assert runs[8:] == [("one", 3), ("two", 3)]
+
+
+def test_the_claim_with_the_lowest_cost_to_a_decision_comes_first(tmp_path, seconds):
+    # One seed of one and two costs most, and they lack one of three.
+    seconds |= {"tests/one": 3.0, "tests/two": 3.0, "tests/three": 1.5, "tests/four": 1.5}
+    for seed in (0, 1):
+        write_record(record(ONE, seed, 0.6 + 0.01 * seed), tmp_path)
+        write_record(record(TWO, seed, 0.5 + 0.02 * seed), tmp_path)
+    claims = [Claim("Three beats four.", (beats(THREE, FOUR),)), Claim("One beats two.", (beats(ONE, TWO),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=range(5))
+    # What is left of both when they are expected to be decided comes last, the cheapest first.
+    expected = [("one", "two", 2)] + [("three", "four", seed) for seed in (0, 1, 2, 3, 4)]
+    expected += [("one", "two", seed) for seed in (3, 4)]
+    assert runs == [(name, seed) for *names, seed in expected for name in names]
+
+
+def test_claims_that_the_planned_seeds_will_not_decide_come_after_those_that_they_will(tmp_path, seconds):
+    seconds |= {"tests/three": 50.0, "tests/four": 50.0}
+    for seed, high, low in ((0, 0.5, 0.52), (1, 0.6, 0.55), (2, 0.55, 0.57)):
+        write_record(record(ONE, seed, high), tmp_path)
+        write_record(record(TWO, seed, low), tmp_path)
+    claims = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("Three beats four.", (beats(THREE, FOUR),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, FOUR, claims=claims, seeds=range(4))
+    pairs = [("three", "four", seed) for seed in (0, 1, 2)] + [("one", "two", 3), ("three", "four", 3)]
+    assert runs == [(name, seed) for *names, seed in pairs for name in names]
+
+
+def test_numbers_that_are_the_same_for_every_seed_need_one(tmp_path, seconds):
+    size = Claim("One is smaller.", (beats(TWO, ONE, measure=PARAMETERS),))
+    made = Planner([ONE, TWO], [size], range(3), tmp_path, longest=1000).plan()
+    assert [(run.seed, run.why) for run in made.runs] == [(0, size.says)] * 2 + [(1, REST)] * 2 + [(2, REST)] * 2
+
+
+def test_a_claim_that_was_decided_early_comes_before_the_rest(tmp_path, seconds):
+    for seed, high, low in ((0, 0.9, 0.1), (1, 0.91, 0.12), (2, 0.89, 0.11)):
+        write_record(record(ONE, seed, high), tmp_path)
+        write_record(record(TWO, seed, low), tmp_path)
+    seconds |= {"tests/three": 0.1}
+    claims = [Claim("One beats two.", (beats(ONE, TWO),))]
+    made = Planner([THREE, ONE, TWO], claims, range(4), tmp_path, longest=1000).plan()
+    assert [(run.experiment, run.why) for run in made.runs[:3]] == [
+        (ONE, "One beats two."), (TWO, "One beats two."), (THREE, REST),
+    ]  # fmt: skip
 
 
 def test_a_record_counts_on_the_same_images_with_the_same_settings_from_any_backend(tmp_path, seconds):
@@ -184,6 +228,9 @@ def test_a_run_that_may_stop_early_is_estimated_by_the_epochs_that_others_had():
     early = replace(early, name=TWO.name, published=Published(epochs=30))
     found = Estimator([known], device_name(), "jax")(early, Data(40, (16, 16, 3), 10))
     assert found.seconds - estimates.OVERHEAD == pytest.approx(30, rel=0.05)
+    # Never more than asked for.
+    found = Estimator([known], device_name(), "jax")(replace(early, epochs=5), Data(40, (16, 16, 3), 10))
+    assert found.seconds - estimates.OVERHEAD == pytest.approx(5, rel=0.05)
 
 
 def test_a_speed_is_measured_once(tmp_path, monkeypatch, capsys):
@@ -237,18 +284,41 @@ def test_what_starts_from_a_run_that_failed_is_not_begun(tmp_path, seconds, caps
     assert [record.experiment.name for record in read_records(tmp_path).values()] == [ONE.name]
 
 
-def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(tmp_path, seconds, capsys):
+def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_network(
+    tmp_path, seconds, capsys, monkeypatch
+):
     child = replace(TWO, init_from=ONE.name)
+    last = replace(FOUR, init_from=child.name)
+    path = tmp_path / ONE.name / "seed0.lock"
+    path.parent.mkdir(parents=True)
+    lock, found = FileLock(path), []
+
+    def sleep(seconds):
+        found.append([record.experiment.name for record in read_records(tmp_path).values()])
+        if len(found) == 2:
+            # The other one was killed; what it recorded before counts.
+            write_record(record(last), tmp_path)
+            lock.release()
+
+    monkeypatch.setattr("kmodels.commands.plan.time", SimpleNamespace(sleep=sleep))
+    lock.acquire()
+    arguments = ["--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path]
+    assert run_script(*arguments, experiments=(ONE, child, THREE, last)) == 0
+    assert found == [[THREE.name]] * 2
+    assert capsys.readouterr().out.count("waiting for 1 run of other processes") == 1
+    assert len(read_records(tmp_path)) == 4
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_plan_waits_for_other_processes_until_its_time_is_up(tmp_path, seconds, capsys, monkeypatch, interruptible):
+    monkeypatch.setattr("kmodels.training.callbacks.threading.Timer", EndsAtEpoch)
+    up = SimpleNamespace(sleep=lambda seconds: EndsAtEpoch.end())
+    monkeypatch.setattr("kmodels.commands.plan.time", up)
     lock = tmp_path / ONE.name / "seed0.lock"
     lock.parent.mkdir(parents=True)
-    arguments = ["--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path]
     with FileLock(lock):
-        run_script(*arguments, experiments=(ONE, child, THREE))
-    assert [record.experiment.name for record in read_records(tmp_path).values()] == [THREE.name]
-    # What the other one recorded meanwhile counts.
-    run_script(*arguments, experiments=(ONE, child, THREE))
-    assert len(read_records(tmp_path)) == 3
-    assert not list(tmp_path.rglob("*.lock"))
+        assert run_script("--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path, experiments=[ONE]) == 0
+    assert "1 hours are over: no run was under way" in capsys.readouterr().out
 
 
 def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(
@@ -298,7 +368,9 @@ def test_a_killed_run_is_resumed_and_ends_as_an_uninterrupted_one(
         (["--pending"], "--plan"),
         (["--plan", "--hours", "0"], "--hours must be above 0"),
         (["--plan", "--again"], "--again"),
-        (["--plan", "--max-hours", "1"], "--hours"),
+        (["--plan", "--hours", "inf"], "--hours must be above 0 and at most"),
+        (["--max-hours", "1e10"], "max_hours must be above 0 and at most"),
+        (["--plan", "--max-hours", "3"], "leave --max-hours out. Received: 3.0"),
         (["--plan", "--split", "runs"], "--split"),
         (["--plan", "--seeds"], "--seeds"),
         (["--plan", "--pending", "--epochs", "3"], "--pending"),
@@ -324,10 +396,22 @@ def test_what_waits_is_written_by_what_it_needs_and_equally_each_time(tmp_path, 
     assert str(tmp_path) not in text
 
 
+def test_what_waits_for_a_slow_network_is_told_apart_from_what_is_slow(tmp_path, seconds):
+    slow = replace(ONE, epochs=1000)
+    head = replace(ONE, name="tests/head", head="svm", init_from=ONE.name, augmentation="none")
+    seconds |= {"tests/one": 1.0, "tests/head": 1.0}
+    text = pending_text(Planner([slow, head], (), (0, 1), tmp_path, longest=3))
+    section = text.split("\n## ")[1]
+    assert section.startswith("Better on a GPU: longer than 3 hours a run here")
+    assert "seeds 0 1: `head` `one`" in section
+    assert "11 h 7 min each on" in section
+    assert "2 of them 50 s each after their network" in section
+
+
 def test_the_committed_page_lists_what_the_committed_records_lack():
     results = Path(__file__).parents[1] / "results"
     experiments = [one for report in catalogue.reports() for one in report.EXPERIMENTS if report.EXPERIMENTS[1:]]
-    made = Planner(experiments, (), script.PLANNED_SEEDS, results, measure=False).plan()
+    made = Planner(experiments, (), PLANNED_SEEDS, results, measure=False).plan()
     lacking = {(run.experiment.name, run.seed) for run in made.runs if not run.again}
     lacking |= {(experiment.name, seed) for experiment, seed in made.waiting}
     listed = set()

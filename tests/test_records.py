@@ -7,7 +7,7 @@ import pytest
 
 from kmodels import Experiment, InputError, Published, Record, read_record, read_records
 from kmodels.analysis import calibration
-from kmodels.records import SCHEMA, Evaluation, summarise, write_record
+from kmodels.records import SCHEMA, Evaluation, summarise, with_published, write_record
 
 
 def make(seed=0, accuracy=0.5, **changes):
@@ -162,3 +162,17 @@ def test_a_network_given_as_a_record_is_told_apart(tmp_path):
     path.write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(InputError, match=r"no text.*\.json file"):
         read_record(path)
+
+
+def test_the_published_numbers_of_today_count_and_settings_stay_those_of_the_run():
+    one = make().experiment
+    run, other = make(experiment=replace(one, epochs=3)), make(experiment=replace(one, name="mine/one"))
+    listed = replace(one, published=Published(test_accuracy=0.9))
+    found, left = with_published([run, other], [listed])
+    assert found.experiment.published.test_accuracy == 0.9
+    assert (found.experiment.epochs, found.stem, found.test) == (3, run.stem, run.test)
+    assert left == other
+    assert with_published([run], [replace(one, published=None)])[0].experiment.published is None
+    # Settings that were allowed once are still those of a record.
+    object.__setattr__(run.experiment, "epochs", -1)
+    assert with_published([run], [listed])[0].experiment.epochs == -1

@@ -17,7 +17,7 @@ import tyro
 import kmodels
 from kmodels.catalogue import PACKAGE, reports, select
 from kmodels.commands import kernel_notebook
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, require_hours
 from kmodels.files import write_atomically
 
 # What Kaggle gives: two T4s are the smallest GPU machine. Its P100 is retired.
@@ -100,7 +100,7 @@ class KaggleCommand:
         retired = self.machine in RETIRED
         require(not retired, f"Kaggle has retired this machine; take {GPU} or {CPU}", self.machine)
         require(len(self._title) >= 5, "--title must have at least five characters", self._title)
-        require(self.max_hours is None or self.max_hours > 0, "--max-hours must be above 0", self.max_hours)
+        require_hours("--max-hours", self.max_hours)
         require(not self.install or self.internet, "--install needs --internet; the wheel needs none", self.install)
         unknown = sorted({one.dataset for one in experiments} - set(ATTACHED) - {"digits", "synthetic"})
         if unknown and not (self.internet or self.data or self.smoke):

@@ -1,14 +1,17 @@
 """`--plan`: shows a plan of measurements, does it for some hours, writes PENDING.md.
 
-Several processes, on machines that share the results folder too, may do one plan: each takes what no other is at.
+Several processes, on machines that share the results folder too, may do one plan: each takes what no other is at, and
+waits while others are at all that is left: they may fail, or train a network that a further run starts from.
 """
 
 import contextlib
 import sys
+import time
 
-from kmodels.errors import describe_error, require, shorten
+from kmodels.errors import describe_error, require, require_hours, shorten
 from kmodels.locks import FileLock, Timeout
 from kmodels.plan import LONGEST, Planner
+from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
 from kmodels.text import aligned, clip
@@ -17,6 +20,8 @@ from kmodels.training.sweeps import duration, failures, sweep
 
 # Columns of a terminal for why a run is in the plan.
 WHY = 60
+# Seconds between two looks at what other processes have done: a plan takes about one.
+WAIT = 20.0
 
 
 def run_plan(arguments, selected, experiments, claims, changed):
@@ -64,10 +69,11 @@ def run_plan(arguments, selected, experiments, claims, changed):
 def _check(arguments, changed):
     hours = arguments.hours
     require(arguments.plan, "--hours and --pending need --plan", {"hours": hours, "pending": arguments.pending})
-    require(hours is None or hours > 0, "--hours must be above 0", hours)
+    require_hours("--hours", hours)
     rule = "--seeds needs one or more numbers from 0 up"
     require(arguments.seeds and min(arguments.seeds) >= 0, rule, arguments.seeds)
-    require(arguments.max_hours is None, "with --plan, --hours says how long; leave --max-hours out", hours)
+    rule = "with --plan, --hours says how long; leave --max-hours out"
+    require(arguments.max_hours is None, rule, arguments.max_hours)
     require(not arguments.again, "--again must be left out with --plan: it plans what is not recorded", True)
     require(arguments.split == "batch", "--split must be 'batch' with --plan", arguments.split)
     listed = not arguments.pending or not (changed or arguments.names)
@@ -76,16 +82,23 @@ def _check(arguments, changed):
 
 def _do(planner, arguments):
     """Does the runs of the plan, which is made again after each of them, until time is up; returns Outcomes."""
-    outcomes, tried = [], set()
+    outcomes, tried, waiting = [], set(), False
     options = {name: getattr(arguments, name) for name in ("skip_unreadable", "devices", "track")}
     try:
         with time_limit(arguments.hours):
             while runs := [run for run in planner.plan(tried).runs if (run.experiment.name, run.seed) not in tried]:
-                with _free(runs, planner.out) as run:
-                    if run is None:
-                        break
-                    print(f"\n{_progress(runs, run)}", flush=True)
-                    outcome = _run(run, planner, options)
+                with _free(runs, planner.out) as (run, taken):
+                    if run:
+                        print(f"\n{_progress(runs, run)}", flush=True)
+                        outcome = _run(run, planner, options)
+                if run is None:
+                    if not waiting:
+                        print(f"\nwaiting for {taken} run{'' if taken == 1 else 's'} of other processes", flush=True)
+                    waiting = True
+                    time.sleep(WAIT)
+                    planner.refresh()
+                    continue
+                waiting = False
                 outcomes.append(outcome)
                 # Whatever came of it: a run that did not count would be planned for ever.
                 tried.add((outcome.experiment.name, outcome.seed))
@@ -95,7 +108,7 @@ def _do(planner, arguments):
     finally:
         # Also where it is interrupted.
         if records := [outcome.record for outcome in outcomes if outcome.record]:
-            print(f"\n{published_against_measured(records)}")
+            print(f"\n{published_against_measured(with_published(records, planner.by_name.values()))}")
         for line in failures(outcomes):
             print(f"error: {line}", file=sys.stderr)
     return outcomes
@@ -103,7 +116,11 @@ def _do(planner, arguments):
 
 @contextlib.contextmanager
 def _free(runs, out):
-    """A context with the first of the Runs that no other process is at, or None; no other takes it meanwhile."""
+    """A context with the first of the Runs that no other process is at, or None; no other takes it meanwhile.
+
+    And with how many Runs before it others are at: more than none where it is None.
+    """
+    taken = 0
     planned = {(run.experiment.name, run.seed) for run in runs}
     for run in runs:
         # The process that trains the network which it starts from may do it next.
@@ -115,15 +132,16 @@ def _free(runs, out):
         try:
             lock.acquire()
         except Timeout:
+            taken += 1
             continue
         try:
-            yield run
+            yield run, taken
         finally:
             # Whoever gets the lock of the removed file finds the run recorded.
             path.unlink(missing_ok=True)
             lock.release()
         return
-    yield None
+    yield None, taken
 
 
 def _run(run, planner, options):

@@ -1,5 +1,6 @@
 """The commands for a record: `kmodels show`, `compare`, `mistakes`, `gradcam`, `tsne` and `features`."""
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,15 @@ def show(record: Name[Path], /) -> int:
     Args:
         record: a record's .json file.
     """
-    from kmodels.records import read_record
+    from kmodels.catalogue import reports
+    from kmodels.records import read_record, with_published
     from kmodels.report.tables import record_text
 
-    print(record_text(read_record(record)))
+    shown = read_record(record)
+    # kmodels may have been copied without the reports.
+    with contextlib.suppress(InputError):
+        (shown,) = with_published([shown], [one for report in reports() for one in report.EXPERIMENTS])
+    print(record_text(shown))
     return 0
 
 

@@ -5,10 +5,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.descriptions import percent
+from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
 from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
-from kmodels.report.verdicts import CONFIRMED, MOST_SEEDS, NOT_RUN, OPEN, REFUTED, count, judge
+from kmodels.report.verdicts import (
+    CONFIRMED,
+    MOST_SEEDS,
+    NOT_RUN,
+    OPEN,
+    REFUTED,
+    count,
+    count_provisional,
+    judge,
+)
 from kmodels.text import aligned, markdown_table
 
 # Where verdicts are written: of a report in its folder of results, of all in the results folder.
@@ -85,14 +95,19 @@ class Report(NamedTuple):
     @property
     def summary(self):
         """What it comes to, in two sentences."""
-        return f"{counts_text(count(self.verdicts))} {agreement_text(summarise_agreement(*self[1:]))}"
+        return f"{counts_text(self.verdicts)} {agreement_text(summarise_agreement(*self[1:]))}"
 
 
 def word(verdict):
-    """A Verdict in a word or two: "confirmed", "refuted", "open at 3 seeds", "not run"; elsewhere "holds there"."""
-    if not verdict.as_published:
-        return ELSEWHERE[verdict.outcome]
-    return f"open at {_seeds_text(verdict.seeds)}" if verdict.outcome == OPEN else verdict.outcome
+    """A Verdict in a few words: "confirmed", "refuted so far (3 of 5 seeds)", "open at 3 seeds", "not run".
+
+    Elsewhere "holds there", "does not hold there", "open there".
+    """
+    if verdict.as_published and verdict.outcome == OPEN:
+        return f"open at {_seeds_text(verdict.seeds)}"
+    found = verdict.outcome if verdict.as_published else ELSEWHERE[verdict.outcome]
+    seeds = verdict.provisional_seeds
+    return f"{found} so far ({seeds} of {len(PLANNED_SEEDS)} seeds)" if seeds else found
 
 
 def reason(verdict):
@@ -124,12 +139,12 @@ def _why_open(verdict):
     if any(finding.diverged for finding in findings):
         return "a run diverged"
     if verdict.seeds < 2:
-        return "how many seeds would decide cannot be said from one"
+        return "one seed: the number of seeds needed is unknown"
     if any(finding.low is None for finding in findings):
-        return "how many seeds would decide cannot be said from two equal numbers"
+        return "two equal numbers: the number of seeds needed is unknown"
     needed = verdict.seeds_needed
     if needed is None:
-        return "how many seeds would decide cannot be said: a number is at the edge of what was claimed"
+        return "a number is at the edge of what was claimed: the number of seeds needed is unknown"
     return f"{f'more than {MOST_SEEDS}' if needed == math.inf else f'about {needed}'} seeds would decide"
 
 
@@ -210,11 +225,11 @@ def _mean(one):
     return f"{percent(one.mean)}{spread} (n={one.seeds}{diverged})"
 
 
-def counts_text(counts):
-    """Counts as a sentence."""
-    return (
-        f"Claims: {counts.confirmed} confirmed, {counts.refuted} refuted, {counts.open} open, {counts.not_run} not run."
-    )
+def counts_text(verdicts):
+    """How many Verdicts have each outcome, as a sentence."""
+    counts = zip(OUTCOMES, count(verdicts), count_provisional(verdicts), strict=True)
+    words = [f"{number} {outcome}{f' ({few} provisional)' if few else ''}" for outcome, number, few in counts]
+    return f"Claims: {', '.join(words)}."
 
 
 def agreement_text(summary):
@@ -291,25 +306,37 @@ def overview_markdown(reports):
     return "\n\n".join((together(reports.values()).summary, markdown_table(rows, right=range(1, len(rows[0])))))
 
 
-def write_claims(claims, experiments, records, out, only=None):
-    """Writes `<out>/<report>/claims.md` for each report, with verdicts and published beside measured numbers.
+def claims_files(judged, out):
+    """The texts of `<out>/<report>/claims.md` for each report and, where there are several, of `<out>/claims.md`.
 
-    Where the claims are of several reports, what they come to together is written to `<out>/claims.md`.
+    Args:
+        judged: {report: Report}, from `judge_reports`.
+        out: the results folder.
+
+    Returns:
+        {path: text}.
+    """
+    files = {Path(out) / name / CLAIMS: report_markdown(report) + "\n" for name, report in judged.items()}
+    if len(judged) > 1:
+        files[Path(out) / CLAIMS] = overview_markdown(judged) + "\n"
+    return files
+
+
+def write_claims(claims, experiments, records, out, only=None):
+    """Judges claims, and writes the files of `claims_files`.
 
     Args:
         claims, experiments, records: as in `judge_reports`.
         out: the results folder.
-        only: names of the reports whose files are written; None: all.
+        only: names of the reports whose files are written, besides that of all reports; None: all.
 
     Returns:
         {report: Report}.
     """
     judged = judge_reports(claims, experiments, records)
-    for name, report in judged.items():
-        if only is None or name in only:
-            write_atomically(Path(out) / name / CLAIMS, report_markdown(report) + "\n")
-    if len(judged) > 1:
-        write_atomically(Path(out) / CLAIMS, overview_markdown(judged) + "\n")
+    for path, text in claims_files(judged, out).items():
+        if only is None or path.parent == Path(out) or path.parent.name in only:
+            write_atomically(path, text)
     return judged
 
 

@@ -5,7 +5,6 @@ from html import escape
 from kmodels.descriptions import percent
 from kmodels.report.claim_tables import counts_text
 from kmodels.report.claims import rounded_to
-from kmodels.report.verdicts import count
 
 PICTURE = "published_and_measured.svg"
 # In pixels: the names, the axis and the numbers beside it, from left to right; the rows.
@@ -34,7 +33,7 @@ def headline(report, results, site):
     numbers = f"{sum(judged)} of {len(judged)} published numbers reproduced. " if judged else ""
     return (
         f"![Published test accuracies beside measured ones]({results}/{PICTURE})\n\n"
-        f"**{numbers}{counts_text(count(report.verdicts))}** A number is judged from three seeds on, on the published "
+        f"**{numbers}{counts_text(report.verdicts)}** A number is judged from three seeds on, on the published "
         "images with the listed settings, and reproduced where it, or a number that is rounded to it, could be one "
         "more run of ours. A claim is judged by the 95 % interval over the seeds. What stands behind each: "
         f"[{results}/README.md]({results}/README.md) or, in a browser and with pictures, "

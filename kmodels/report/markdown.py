@@ -19,12 +19,14 @@ from kmodels.descriptions import (
     weights_tested,
 )
 from kmodels.errors import InputError
+from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
 from kmodels.records import Record, Summary, summarise
-from kmodels.report.claim_tables import CLAIMS
+from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
+from kmodels.report.verdicts import FEWEST_SEEDS
 from kmodels.text import markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.
@@ -33,20 +35,22 @@ MARKERS = {
     "speed": ("<!-- speed:begin, written by `kmodels report` -->", "<!-- speed:end -->"),
 }
 PAGE = "README.md"
-# Of one report, and of all. Written by claim_tables.py, because only the experiment files know the claims.
 OTHER_PIXELS = (
     "Numbers on other pixels than the published ones (copies of a set as JPEG files, which are lossy, or parts of it) "
     "show how the code behaves; they neither confirm nor refute a published number."
 )
 HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder."
+# Items of a list.
 CLAIMS_ARE_JUDGED = (
-    "A claim is confirmed where the 95 % confidence interval over the seeds lies within what it says, refuted where it "
-    "lies outside, and open otherwise; with fewer than three seeds every claim is open. A gain of about x percentage "
-    "points is confirmed where the interval lies above 0 and x (or a number that is rounded to x, or part of a claimed "
-    "range) could be the difference of one more run on each side, as the report has it (95 % prediction interval); it "
-    "is refuted where it is a loss, or x is not possible. Where a claim makes several comparisons, all must hold, and "
-    "one that refutes it is corrected by Holm's method. Claims are not corrected for the number of claims. A verdict "
-    "is final once all five planned seeds are there."
+    "A claim is confirmed where the 95 % confidence interval over the seeds lies within its bounds, refuted where it "
+    "lies outside, and open otherwise.",
+    "A gain of about x percentage points is confirmed where the interval lies above 0 and the difference of one more "
+    "run on each side could be x (95 % prediction interval); it is refuted where it is a loss, or x is not possible. "
+    "Here x stands for all that is rounded to it, or for a claimed range.",
+    "Of several comparisons in a claim all must hold. Their p-values for refutation are adjusted by Holm's method, but "
+    "not for the number of claims.",
+    f"With fewer than {FEWEST_SEEDS} seeds a claim is open, and until all {len(PLANNED_SEEDS)} planned seeds are there "
+    "a verdict is provisional. Numbers of parameters are the same for every seed and need one.",
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "
@@ -91,21 +95,23 @@ def summary(records, page=PAGE):
     return "\n\n".join((markdown_table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
 
 
-def results_page(records, out):
+def results_page(records, out, judged=None):
     """All results: for each report tables by images and device, its claims, figures, and the pictures of its runs.
 
     Args:
         records: as in `summary`.
         out: the results folder, which has the pictures and gets the page.
+        judged: {report: Report of claim_tables.py}, of the reports that have claims; None: of none.
 
     Returns:
         Markdown.
     """
-    reports = _by_report(records)
-    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, CLAIMS_ARE_JUDGED]
-    parts += ["\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
-    overview = Path(out) / CLAIMS
-    parts += ["## Claims and published numbers", overview.read_text()] if overview.is_file() else []
+    reports, judged = _by_report(records), judged or {}
+    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, "How claims are judged:"]
+    parts += ["\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
+    parts += ["Reports:", "\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
+    if len(judged) > 1:
+        parts += ["## Claims and published numbers", overview_markdown(judged)]
     for report, summaries in reports.items():
         parts.append(f"## {report}")
         for (images, where, published_images), group in _by_images(summaries).items():
@@ -115,15 +121,9 @@ def results_page(records, out):
             parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
-        claims = Path(out) / report / CLAIMS
-        parts += (
-            [
-                "The claims of the report, the verdicts on them, and published beside measured numbers:",
-                claims.read_text(),
-            ]
-            if claims.is_file()
-            else []
-        )
+        if report in judged:
+            parts += ["The claims of the report, the verdicts on them, and published beside measured numbers:"]
+            parts += [report_markdown(judged[report])]
         figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
         parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
@@ -241,16 +241,16 @@ def _pictures(record, out):
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
 
 
-def write(records, speed, out, readme, report=None, check=False):
-    """Writes the page of the results, and what of them and of benchmarks other pages show between their markers.
+def write(records, speed, out, readme, judged=None, check=False):
+    """Writes the page of the results and the files of claims, and what other pages show of them between their markers.
 
     Args:
         records: all Records.
         speed: the table of benchmarks.
         out: the results folder, which gets the page; a page `bench/README.md` there may have markers of "speed".
         readme: path of the README, which must have the markers of "results"; None: no README is written.
-        report: a Report of claim_tables.py, of all reports together. Where published numbers were measured, the README
-            begins with them; else it has a table of the best results.
+        judged: as in `results_page`. Where published numbers were measured, the README begins with them; else it has a
+            table of the best results.
         check: write nothing.
 
     Returns:
@@ -260,13 +260,15 @@ def write(records, speed, out, readme, report=None, check=False):
         InputError: if there is no README, if markers are missing or repeated, or if the page would replace a file that
             was not written by this function.
     """
-    # It writes tables with this module.
     records, out = list(records), Path(out)
     page, bench = out / PAGE, out / "bench" / PAGE
     if page.is_file() and not page.read_text().startswith(HEAD):
         raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
-    wanted = {} if readme is None else _readme(records, out, Path(readme), report)
-    wanted[page] = results_page(records, out)
+    # A folder without any run of a report with claims has nothing to say of them.
+    judged = judged if judged and _by_report(records).keys() & judged.keys() else {}
+    wanted = claims_files(judged, out) | {page: results_page(records, out, judged)}
+    if readme is not None:
+        wanted |= _readme(records, out, Path(readme), together(judged.values()))
     if bench.is_file():
         wanted[bench] = _between_markers(bench, "speed", speed)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
@@ -280,7 +282,7 @@ def _readme(records, out, path, report):
     if not path.is_file():
         raise InputError(f"no README at {path}")
     address = Path(os.path.relpath(out, path.parent)).as_posix()
-    if report and any(one.mean is not None for one in report.agreements):
+    if any(one.mean is not None for one in report.agreements):
         shown, pictures = headline(report, address, "site/index.html"), {out / PICTURE: picture(report.agreements)}
     else:
         shown, pictures = summary(records, f"{address}/{PAGE}"), {}

@@ -7,8 +7,9 @@ from kmodels.training.sweeps import duration
 PAGE = "PENDING.md"
 HEAD = """# Measurements that wait for a machine
 
-Written by `python -m experiments --plan --pending` from the records in this folder. A command with `--plan` does what
-is not recorded, the most informative runs first, and can be stopped at any moment: the same command goes on from there.
+Written by `python -m experiments --plan --pending` from the records in this folder. A command with `--plan` runs every
+experiment that has no record yet, the most informative runs first. It can be stopped at any moment; the same command
+continues from there.
 """
 # What is no experiment of a report, as it is listed there: command, what it needs, what it is expected to cost.
 OTHERS = (
@@ -66,8 +67,13 @@ def pending_text(planner):
     }
     sections = [
         (f"On this device: {planner.device}, {planner.backend}", list(here), _cost_here, ""),
-        ("Better on a GPU: longer than two hours a run here", waiting["slow"], _cost_elsewhere, " --precision float32"),
-        ("With data or weights that are not here", waiting["data"], _epochs, ""),
+        (
+            f"Better on a GPU: longer than {_limit(planner)} a run here",
+            waiting["slow"],
+            _cost_elsewhere,
+            " --precision float32",
+        ),
+        ("Missing data or weights", waiting["data"], _epochs, ""),
         ("Failed here", waiting["failed"], _epochs, ""),
     ]
     parts = [HEAD.strip(), ABOUT_COSTS]
@@ -128,8 +134,16 @@ def _cost_elsewhere(planner, runs):
         if known := [estimate.seconds for estimate in found if estimate]:
             words.append(f"{len(known)} of them about {duration(sum(known))} on {device}, {backend}")
     here = [estimate.seconds for experiment, _ in runs if (estimate := planner.estimate(experiment))]
-    words += [f"{_range(here)} each on {planner.device}, {planner.backend}"] if here else []
+    long = [seconds for seconds in here if seconds > 3600 * planner.longest]
+    after = [seconds for seconds in here if seconds <= 3600 * planner.longest]
+    words += [f"{_range(long)} each on {planner.device}, {planner.backend}"] if long else []
+    # A head takes seconds, but it waits for its network.
+    words += [f"{len(after)} of them {_range(after)} each after their network"] if after else []
     return "; ".join(words) or _epochs(planner, runs)
+
+
+def _limit(planner):
+    return f"{planner.longest:g} hour{'' if planner.longest == 1 else 's'}"
 
 
 def _range(seconds):

@@ -1,7 +1,7 @@
 """Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
-The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; of paired differences
-where one run starts from the network of the other, or both from one):
+The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; Student's of paired
+differences where the runs of a seed share a network, because one starts from that of the other, or both from one):
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
@@ -12,8 +12,9 @@ where one run starts from the network of the other, or both from one):
 - A claim of several bounds is confirmed if all are. As each alone can prevent that, each is tested at the full level
   (an intersection-union test). It is refuted if any bound is, and with many bounds one is soon missed by chance, so
   what refutes is corrected by Holm's method. Claims are not corrected for the number of claims.
-- With fewer than three seeds, and where a seed diverged, a bound is open. A verdict is final once all planned seeds are
-  there: who stops at the first interval that decides is wrong more often than it says.
+- With fewer than three seeds, and where a seed diverged, a bound is open. Until all planned seeds are there, a verdict
+  is provisional: who stops at the first interval that decides is wrong more often than it says. What is the same for
+  every seed (the number of parameters) needs one.
 
 Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
@@ -21,6 +22,7 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +37,8 @@ from kmodels.analysis.intervals import (
     t_p_value,
 )
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
-from kmodels.experiment import OF_TRAINING
+from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
+from kmodels.records import paired_differences
 from kmodels.report.claims import Bound, Claim
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
@@ -58,8 +61,9 @@ class Finding(NamedTuple):
         seeds_needed: where it is open, the smallest number of seeds (of each experiment) whose interval would decide,
             if mean and spread are as measured; math.inf: more than MOST_SEEDS; None where that cannot be said: with
             one seed, where a seed diverged, or where the number is at the edge of the bound.
-        p: of the two-sided test that the number is at the edge of the bound which it is beyond, 1 where it is beyond
-            none; None where the bound is confirmed or cannot be judged.
+        p: two-sided p-value against the nearest limit of the bound; 1 if the estimate is inside. The limits of a gain
+            are those of its size, for one further run; for a loss it is twice the smaller of this p-value and that
+            against zero. None where the bound is confirmed or cannot be judged.
     """
 
     bound: Bound
@@ -98,6 +102,17 @@ class Verdict(NamedTuple):
         return min((finding.seeds for finding in self.findings), default=0)
 
     @property
+    def provisional_seeds(self):
+        """How many seeds it is confirmed or refuted with, if these are not all that are planned; else None.
+
+        Confirmed it is by all findings, and refuted by any.
+        """
+        deciding = [finding for finding in self.findings if finding.outcome == self.outcome != OPEN]
+        seeds = [len(PLANNED_SEEDS) if finding.bound.measure.exact else finding.seeds for finding in deciding]
+        decided = (min if self.outcome == CONFIRMED else max)(seeds, default=len(PLANNED_SEEDS))
+        return decided if decided < len(PLANNED_SEEDS) else None
+
+    @property
     def seeds_needed(self):
         """Of its open findings, the largest number, as in Finding; None also where a bound was not measured."""
         needed = [finding.seeds_needed for finding in self.findings if finding.outcome == OPEN]
@@ -133,6 +148,11 @@ def count(verdicts):
     """The Counts of Verdicts; what holds elsewhere does not count."""
     outcomes = [verdict.outcome for verdict in verdicts]
     return Counts(*map(outcomes.count, (CONFIRMED, REFUTED, OPEN, NOT_RUN)))
+
+
+def count_provisional(verdicts):
+    """The Counts of those Verdicts that are provisional."""
+    return count(verdict for verdict in verdicts if verdict.provisional_seeds)
 
 
 def _verdict(claim, settings):
@@ -277,38 +297,31 @@ def _finding(bound, runs, bounds):
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    by_seed = [
-        {record.seed: _number(bound.measure, record) for record in side if _has_number(bound, record)} for side in sides
-    ]
-    if any(number is None for side in by_seed for number in side.values()):
+    counted = [[record for record in side if _has_number(bound, record)] for side in sides]
+    measured = [[_number(bound.measure, record) for record in side] for side in counted]
+    if any(number is None for side in measured for number in side):
         return None
-    diverged = sum(map(len, sides)) - sum(map(len, by_seed))
-    measured = _paired(bound, by_seed) or [list(side.values()) for side in by_seed]
+    diverged = sum(map(len, sides)) - sum(map(len, counted))
+    if bound.over and (differences := paired_differences(*counted, partial(_number, bound.measure))):
+        measured = [differences]
+    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN)
     if not all(measured):
-        return Finding(bound, 0, diverged, None, None, None, OPEN)
-    seeds, value = min(map(len, measured)), mean_difference(measured)
+        return finding
+    value = mean_difference(measured)
     low, high = (value, value) if bound.measure.exact else t_interval(measured)
+    finding = finding._replace(value=value, low=low, high=high)
     if low is None or diverged:
-        return Finding(bound, seeds, diverged, value, low, high, OPEN)
+        return finding
     edge = bound.edge(value)
     if bound.measure.exact:
         shown = bound.holds(low, high)
-        return Finding(
-            bound,
-            seeds,
-            diverged,
-            value,
-            low,
-            high,
-            CONFIRMED if shown else OPEN,
-            p=None if shown else float(edge is None),
-        )
-    if seeds < FEWEST_SEEDS:
-        return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds))
-    if bound.holds(low, high, next_run_interval(measured)):
-        return Finding(bound, seeds, diverged, value, low, high, CONFIRMED)
-    p = _p_value(bound, measured, value, edge)
-    return Finding(bound, seeds, diverged, value, low, high, OPEN, _seeds_needed(bound, measured, bounds), p)
+        return finding._replace(outcome=CONFIRMED) if shown else finding._replace(p=float(edge is None))
+    if finding.seeds >= FEWEST_SEEDS and bound.holds(low, high, next_run_interval(measured)):
+        return finding._replace(outcome=CONFIRMED)
+    finding = finding._replace(seeds_needed=_seeds_needed(bound, measured, bounds))
+    if finding.seeds < FEWEST_SEEDS:
+        return finding
+    return finding._replace(p=_p_value(bound, measured, value, edge))
 
 
 def _p_value(bound, numbers, value, edge):
@@ -318,18 +331,6 @@ def _p_value(bound, numbers, value, edge):
     of_size = 1.0 if edge is None else next_run_p_value(numbers, edge)
     # A loss, or another size: two ways to be wrong.
     return min(1.0, 2 * min(of_size, t_p_value(numbers, 0))) if value < 0 else of_size
-
-
-def _paired(bound, by_seed):
-    """[differences of the seeds that both have], where runs of one seed share a network; else None.
-
-    A head and the network of its features, or two runs that start from one, differ by less than runs apart do.
-    """
-    if not bound.over:
-        return None
-    starts = {bound.of.init_from or bound.of.name, bound.over.init_from or bound.over.name}
-    common = sorted(by_seed[0].keys() & by_seed[1].keys())
-    return [[by_seed[0][seed] - by_seed[1][seed] for seed in common]] if len(starts) == 1 and common else None
 
 
 def _has_number(bound, record):

@@ -10,7 +10,7 @@ import time
 
 import keras
 
-from kmodels.errors import require
+from kmodels.errors import require_hours
 from kmodels.training.compilation import compile_seconds
 
 # Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
@@ -156,8 +156,11 @@ def time_limit(hours):
 
     Args:
         hours: above 0; None: never.
+
+    Raises:
+        InputError: for a number that no timer can wait for.
     """
-    require(hours is None or hours > 0, "max_hours must be above 0", hours)
+    require_hours("max_hours", hours)
     over = threading.Event()
 
     def end():
@@ -177,7 +180,7 @@ def time_limit(hours):
     except KeyboardInterrupt as interrupt:
         if not over.is_set():
             raise
-        print(f"{hours:g} hours are over: {interrupt or 'no run was under way'}", flush=True)
+        print(f"{hours:g} hours are over: {str(interrupt) or 'no run was under way'}", flush=True)
     finally:
         timer.cancel()
 

@@ -194,8 +194,9 @@ def test_a_time_limit_ends_training_with_a_checkpoint(tiny, tmp_path, capsys):
     with time_limit(None):
         pass
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and not thread.daemon]
-    with pytest.raises(InputError, match="above 0"), time_limit(0):
-        pass
+    for hours in (0, float("nan"), float("inf"), 1e10):
+        with pytest.raises(InputError, match="above 0"), time_limit(hours):
+            pass
 
 
 def test_the_experiments_of_all_reports_have_names_of_their_own():

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 from test_markdown import FOLDER
 from test_records import make
 
@@ -113,6 +114,42 @@ def test_what_a_printed_size_stands_for():
     assert bound.holds(5.69, 5.70)
 
 
+def test_a_verdict_is_provisional_until_all_planned_seeds_are_there():
+    high, low = (0.60, 0.61, 0.59, 0.6, 0.61), (0.30, 0.31, 0.29, 0.3, 0.31)
+
+    def judged_with(seeds, *bounds):
+        return judged(*bounds, records=(*runs(ONE, *high[:seeds]), *runs(TWO, *low[:seeds])))
+
+    up, down, size = beats(ONE, TWO), beats(TWO, ONE), Bound(of=ONE, measure=claims.PARAMETERS, most=1)
+    early = [judged_with(3, up), judged_with(4, down), judged_with(3, up, size)]
+    assert [claim_tables.word(one) for one in early] == [
+        "confirmed so far (3 of 5 seeds)", "refuted so far (4 of 5 seeds)", "confirmed so far (3 of 5 seeds)",
+    ]  # fmt: skip
+    final = [judged_with(5, up), judged_with(5, down), judged_with(1, size)]
+    assert [claim_tables.word(one) for one in final] == ["confirmed", "refuted", "confirmed"]
+    # One comparison is enough to refute, and that one is final.
+    never = replace(ONE, name="report/never")
+    records = (*runs(ONE, *high), *runs(TWO, *low), *runs(never, *low[:3]))
+    assert claim_tables.word(judged(down, beats(never, ONE), records=records)) == "refuted"
+    assert claim_tables.counts_text(final) == "Claims: 2 confirmed, 1 refuted, 0 open, 0 not run."
+    expected = "Claims: 4 confirmed (2 provisional), 2 refuted (1 provisional), 1 open, 0 not run."
+    assert claim_tables.counts_text([*early, *final, judged_with(2, up)]) == expected
+
+
+def test_a_p_value_is_that_of_the_nearest_limit_and_1_inside():
+    numbers = (59.0, 61.0, 60.5)
+    records = runs(ONE, *(number / 100 for number in numbers))
+
+    def p_of(**limits):
+        return judged(Bound(of=ONE, **limits), records=records).findings[0].p
+
+    assert p_of(least=59, most=61) == 1
+    assert p_of(least=10, most=59) == pytest.approx(stats.ttest_1samp(numbers, 59).pvalue)
+    assert p_of(least=10) is None
+    # The same for every seed: there is no chance in it.
+    assert p_of(least=1, measure=claims.PARAMETERS) == 0
+
+
 def test_one_of_many_bounds_must_be_refuted_the_more_surely():
     # Refuted by itself, with p = 0.03; not as one of eight.
     records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.625, 0.63, 0.62))
@@ -164,7 +201,7 @@ def test_an_open_verdict_says_how_many_seeds_would_decide():
 def test_how_many_seeds_would_decide_cannot_always_be_said():
     one_seed = judged(beats(ONE, TWO), records=(*runs(ONE, 0.60), *runs(TWO, 0.58)))
     assert (claim_tables.word(one_seed), one_seed.seeds_needed) == ("open at 1 seed", None)
-    assert "from one" in claim_tables.reason(one_seed)
+    assert claim_tables.reason(one_seed) == "one seed: the number of seeds needed is unknown"
     equal = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.5), *runs(TWO, 0.4, 0.4)))
     assert (equal.seeds_needed, "two equal numbers" in claim_tables.reason(equal)) == (None, True)
     edge = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.75), *runs(TWO, 0.75, 0.5)))
@@ -197,7 +234,10 @@ def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():
     assert [one.outcome for one in verdict.elsewhere] == [REFUTED]
     (verdict,) = judge([claim], [*elsewhere, *runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3)])
     assert (verdict.outcome, len(verdict.elsewhere)) == (CONFIRMED, 1)
-    assert [row.verdict for row in claim_tables.rows([verdict])] == ["confirmed", "does not hold there"]
+    assert [row.verdict for row in claim_tables.rows([verdict])] == [
+        "confirmed so far (3 of 5 seeds)",
+        "does not hold there so far (3 of 5 seeds)",
+    ]
     top, below = claim_tables.text(claim_tables.rows([verdict])).split(claim_tables.OTHER_IMAGES)
     assert ("confirmed" in top, "does not hold there" in below) == (True, True)
     assert count([verdict]) == (1, 0, 0, 0)
@@ -371,7 +411,7 @@ def test_words_say_what_was_measured_expected_and_published():
     rows = claim_tables.rows(judge(asked, [*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.50, 0.51, 0.49)]))
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
-        "  confirmed: cifar10 (tfds), 8x8 pixels",
+        "  confirmed so far (3 of 5 seeds): cifar10 (tfds), 8x8 pixels",
         "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not run",
@@ -397,18 +437,13 @@ def test_what_is_expected_in_words(bound, expected):
     assert row.verdict == "open there"
 
 
-def test_a_table_for_each_report_is_written_and_shown_with_its_results(tmp_path):
-    from kmodels.report.markdown import results_page
-
+def test_a_table_for_each_report_is_written(tmp_path):
     records = [*runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3)]
     of_two = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("So.", (beats(replace(ONE, name="x/y"), TWO),))]
     written = claim_tables.write_claims(of_two, [ONE, TWO], records, tmp_path, only=["report"])
     assert list(written) == ["report", "x"]
     assert not (tmp_path / "x").exists()
     text = (tmp_path / "report" / "claims.md").read_text()
-    assert "| One beats two. | confirmed |" in text
+    assert "| One beats two. | confirmed so far (3 of 5 seeds) |" in text
     assert "| one | 60.00 | 60.33 ± 0.58 (n=3) | +0.33 |" in text
-    assert "1 confirmed, 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()
-    page = results_page(records, tmp_path)
-    assert "| One beats two. | confirmed |" in page
-    assert "| all | 2 | 1 | 0 | 0 | 1 |" in page
+    assert "1 confirmed (1 provisional), 0 refuted, 0 open, 1 not run" in (tmp_path / "claims.md").read_text()

@@ -14,7 +14,7 @@ from kmodels.descriptions import recipe
 from kmodels.records import read_records, write_record
 from kmodels.report import headline, markdown
 from kmodels.report.agreement import agreements
-from kmodels.report.claim_tables import judge_reports, together
+from kmodels.report.claim_tables import judge_reports, report_markdown
 from kmodels.report.claims import Claim, beats
 from kmodels.report.pictures import picture_path
 
@@ -41,6 +41,14 @@ def test_the_summary_names_the_best_on_each_set_of_images():
     assert "| 1 | `worse` | 90.00 (n=1) |" in sub
     assert sub.endswith("| no |")
     assert markdown.summary([]) == "No record yet."
+
+
+def test_the_rules_for_claims_are_a_list(tmp_path):
+    page = markdown.results_page([make()], tmp_path)
+    rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
+    assert len(rules) == 4
+    assert all(line.startswith("- ") for line in rules)
+    assert "all 5 planned seeds" in rules[3]
 
 
 def test_settings_and_pixels_stand_beside_every_result(tmp_path):
@@ -157,11 +165,11 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     records = [make(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
     records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1, 2)]
     claims = [Claim("One beats better.", (beats(one, better),))]
-    judged = together(judge_reports(claims, [one, replace(better, published=None)], records).values())
+    judged = judge_reports(claims, [one, replace(better, published=None)], records)
     out = tmp_path / "results"
     picture = out / "published_and_measured.svg"
     assert picture in markdown.write(records, "", out, readme, judged)
-    assert "**1 of 1 published numbers reproduced. Claims: 1 confirmed, 0 refuted" in readme.read_text()
+    assert "**1 of 1 published numbers reproduced. Claims: 1 confirmed (1 provisional), 0 refuted" in readme.read_text()
     assert "(results/published_and_measured.svg)" in readme.read_text()
     drawing = ElementTree.fromstring(picture.read_text())
     assert "report/one: 60.00, 59.67 (n=3)" in drawing.get("aria-label")
@@ -170,6 +178,31 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
         guessing = replace(one, published=Published(test_accuracy=accuracy))
         found = agreements([guessing], [make(0, accuracy, experiment=guessing)])
         ElementTree.fromstring(headline.picture(found))
+
+
+def test_claims_say_the_same_on_every_page_and_after_records_are_gone(readme, tmp_path):
+    one = make().experiment
+    two, far = replace(one, name="report/two"), replace(one, name="other/one")
+    claims = [Claim("One beats two.", (beats(one, two),)), Claim("Far beats two.", (beats(far, two),))]
+    records = [make(seed, accuracy, experiment=e) for e, accuracy in ((one, 0.6), (two, 0.4)) for seed in range(3)]
+    out = tmp_path / "results"
+    overview, table = out / "claims.md", out / "report" / "claims.md"
+
+    def written(records, check=False):
+        return markdown.write(records, "", out, readme, judge_reports(claims, [one, two], records), check)
+
+    assert {overview, table} <= set(written(records))
+    assert table.read_text().strip() in (out / "README.md").read_text()
+    assert overview.read_text().strip() in (out / "README.md").read_text()
+    assert written(records, check=True) == []
+    assert {overview, table, readme, out / "README.md"} <= set(written(records[:3], check=True))
+    written(records[:3])
+    for path in (overview, table, readme, out / "README.md"):
+        assert "0 confirmed, 0 refuted, 0 open, " in path.read_text(), path
+    # Whatever was written before, the page shows what was judged.
+    table.write_text("old")
+    judged = judge_reports(claims, [one, two], records)
+    assert report_markdown(judged["report"]) in markdown.results_page(records, out, judged)
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(readme, tmp_path):

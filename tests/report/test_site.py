@@ -21,6 +21,7 @@ from kmodels.catalogue import reports
 from kmodels.records import Evaluation, write_record
 from kmodels.report.claims import Claim, beats
 from kmodels.report.figures import ClassComparison, Curves, ImageGrid, Sweep
+from kmodels.report.markdown import CLAIMS_ARE_JUDGED
 from kmodels.report.pictures import picture_path
 from kmodels.report.site import charts, write_site
 from kmodels.report.site.commands import repeat_command
@@ -174,7 +175,10 @@ def test_numbers_are_means_over_the_seeds_beside_the_published_ones(results):
     one = Parsed(site_pages(out)["experiments/report/one.html"]).text
     assert f"Published 60.00\xa0%, measured {mean:.2f}\xa0%" in one
     index = Parsed(site_pages(out)["index.html"]).text
-    assert "1 confirmed" in " ".join(index.split()).replace("1 claims confirmed", "1 confirmed")
+    assert "1 claims confirmed 1 provisional" in " ".join(index.split())
+    assert "confirmed so far (3 of 5 seeds)" in index
+    assert Parsed(site_pages(out)["index.html"]).tags.count("li") >= len(CLAIMS_ARE_JUDGED)
+    assert all(rule in index for rule in CLAIMS_ARE_JUDGED)
     two = Parsed(site_pages(out)["experiments/report/two.html"]).text
     assert "Seed 0: diverged" in two
     assert "It was run in 2 ways" in two

@@ -12,7 +12,7 @@ from kmodels.report.site.cells import Number, Table, code, percent_cell
 from kmodels.report.site.commands import run_command
 from kmodels.report.site.figures import ends, show
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
-from kmodels.report.verdicts import count
+from kmodels.report.verdicts import count, count_provisional
 
 
 def index(material):
@@ -64,6 +64,7 @@ def index(material):
         "page": page,
         "agreement": agreement,
         "claims": claims,
+        "provisional": count_provisional(together.verdicts),
         "fewest": FEWEST_SEEDS,
         "claims_are_judged": CLAIMS_ARE_JUDGED,
         "figures": figures,
@@ -132,6 +133,7 @@ def report(material, source):
         "judged": judged,
         "agreement": summarise_agreement(judged.experiments, judged.agreements) if judged else None,
         "claims": count(judged.verdicts) if judged else None,
+        "provisional": count_provisional(judged.verdicts) if judged else None,
         "verdicts": page.verdicts(judged.verdicts) if judged else None,
         "experiments": experiments_table(page, groups, listed),
         "run": len(groups),
