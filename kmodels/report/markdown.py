@@ -266,9 +266,8 @@ def write(records, speed, out, readme, judged=None, check=False):
         raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
     # A folder without any run of a report with claims has nothing to say of them.
     judged = judged if judged and _by_report(records).keys() & judged.keys() else {}
-    wanted = claims_files(judged, out) | {page: results_page(records, out, judged)}
-    if readme is not None:
-        wanted |= _readme(records, out, Path(readme), together(judged.values()))
+    wanted = {} if readme is None else _readme(records, out, Path(readme), together(judged.values()))
+    wanted |= {page: results_page(records, out, judged)} | claims_files(judged, out)
     if bench.is_file():
         wanted[bench] = _between_markers(bench, "speed", speed)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
