@@ -165,7 +165,7 @@ def _say_unreadable(predictions):
 def _files(names):
     """An iterator over the image files that the arguments mean, and their number; None for those of the input."""
     if list(names) == ["-"]:
-        return (line.rstrip("\n") for line in sys.stdin if line.strip()), None
+        return _listed(sys.stdin), None
     found = []
     for name in names:
         paths = (
@@ -175,6 +175,15 @@ def _files(names):
         for path in paths:
             found += _inside(path) if path.is_dir() else [path]
     return iter(found), len(found)
+
+
+def _listed(lines):
+    """The paths in a list of files, one a line: blank lines and the line ends of Windows are no part of them."""
+    if hasattr(lines, "reconfigure"):
+        # Names of files need not be UTF-8.
+        lines.reconfigure(errors="surrogateescape")
+    # Windows may begin a text with a byte order mark.
+    return (line.removeprefix("\ufeff").rstrip("\r\n") for line in lines if line.strip("\ufeff \t\r\n"))
 
 
 def _inside(folder):

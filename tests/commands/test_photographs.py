@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,20 @@ def test_a_folder_a_pattern_and_a_list_are_classified(colours, monkeypatch, caps
     listed = f"{images / 'red' / '0.png'}\n\n{images / 'blue' / '0.png'}\n"
     status, out, _ = kmodels(monkeypatch, capsys, "predict", network, "-", stdin=listed)
     assert [line.split()[2] for line in out.splitlines()] == ["red", "blue"]
+
+
+def test_a_list_may_have_the_line_ends_of_windows_and_any_names(colours, tmp_path):
+    network, images = colours
+    odd = tmp_path / "caf\udce9 .png"
+    odd.write_bytes((images / "green" / "0.png").read_bytes())
+    paths = [images / "red" / "0.png", images / "blue" / "0.png", odd]
+    listed = b"\xef\xbb\xbf" + b"\r\n  \r\n\n".join(map(os.fsencode, paths)) + b"\r\n"
+    command = [sys.executable, "-m", "kmodels", "predict", network, "-", "--format", "json"]
+    done = subprocess.run(command, input=listed, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["file"] for one in found] == list(map(str, paths))
+    assert [one["classes"][0]["class"] for one in found] == ["red", "blue", "green"]
 
 
 def test_what_cannot_be_read_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
