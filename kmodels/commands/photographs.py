@@ -34,7 +34,8 @@ def predict(
 ) -> int:
     """Say what is on photographs: the likeliest classes and their probabilities, a line for each image.
 
-    Files that cannot be read are named at the end, and the exit status is then 1.
+    Files that cannot be read are named at the end, and the exit status is then 1. In csv and json they have a line,
+    too, with the error instead of classes.
 
     Args:
         file: the network, a .keras file.
@@ -58,12 +59,11 @@ def predict(
     # A terminal shows the lines themselves.
     with nullcontext() if sys.stdout.isatty() else progress("classifying", total) as bar:
         for prediction in classifier.stream(files):
+            write(prediction)
             if prediction.error:
                 unreadable.append(prediction)
-            else:
-                write(prediction)
-                if len(shown) < DRAWN:
-                    shown.append(prediction.file)
+            elif len(shown) < DRAWN:
+                shown.append(prediction.file)
             if bar is not None:
                 bar.update()
     if grad_cam and shown:
@@ -192,7 +192,8 @@ def _inside(folder):
     return [folder / name for name in images]
 
 
-# Functions that write a Prediction, made of the names of all classes and how many of them to write.
+# Functions that write a Prediction, made of the names of all classes and how many of them to write. For programs, every
+# image has a row, also one that cannot be read.
 
 
 def _table(names, top):
@@ -200,6 +201,8 @@ def _table(names, top):
     width = max(map(columns, shown.values()))
 
     def write(prediction):
+        if prediction.error:
+            return
         classes = [
             f"{100 * share:5.1f} % {shown[name]}{' ' * (width - columns(shown[name]))}"
             for name, share in prediction.likeliest(top)
@@ -212,11 +215,13 @@ def _table(names, top):
 def _csv(names, top):
     writer = csv.writer(sys.stdout, lineterminator="\n")
     numbers = range(1, min(top, len(names)) + 1) if top > 1 else [""]
-    writer.writerow(["file", *(f"{column}{i}" for i in numbers for column in ("class", "probability"))])
+    head = [f"{column}{i}" for i in numbers for column in ("class", "probability")]
+    writer.writerow(["file", *head, "error"])
 
     def write(prediction):
         pairs = [(name, f"{share:.6f}") for name, share in prediction.likeliest(top)]
-        writer.writerow([prediction.file, *(value for pair in pairs for value in pair)])
+        values = [value for pair in pairs for value in pair] or [""] * len(head)
+        writer.writerow([prediction.file, *values, prediction.error or ""])
 
     return write
 
@@ -224,6 +229,7 @@ def _csv(names, top):
 def _json(names, top):
     def write(prediction):
         classes = [{"class": name, "probability": round(share, 6)} for name, share in prediction.likeliest(top)]
-        print(json.dumps({"file": str(prediction.file), "classes": classes}))
+        said = {"error": prediction.error} if prediction.error else {"classes": classes}
+        print(json.dumps({"file": str(prediction.file), **said}))
 
     return write

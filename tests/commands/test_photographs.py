@@ -77,14 +77,25 @@ def test_a_list_may_have_the_line_ends_of_windows_and_any_names(colours, tmp_pat
     assert [one["classes"][0]["class"] for one in found] == ["red", "blue", "green"]
 
 
-def test_what_cannot_be_read_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
+def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
     network, images = colours
-    bad = tmp_path / "bad.png"
+    bad, good, reason = tmp_path / "bad.png", images / "red" / "0.png", "not an image format that Pillow knows"
     bad.write_bytes(b"nothing")
-    status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, images / "red", "--format", "csv")
-    assert status == 1
-    assert len(out.splitlines()) == 5
-    assert err.splitlines()[-1] == f"cannot read {bad}: not an image format that Pillow knows"
+
+    def predicted(*options):
+        status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, good, *options)
+        assert status == 1
+        assert err.splitlines()[-1] == f"cannot read {bad}: {reason}"
+        return out
+
+    one, two = csv.DictReader(io.StringIO(predicted("--format", "csv", "--top", "2")))
+    empty = dict.fromkeys(("class1", "probability1", "class2", "probability2"), "")
+    assert one == {"file": str(bad), **empty, "error": reason}
+    assert (two["file"], two["class1"], two["error"]) == (str(good), "red", "")
+    one, two = map(json.loads, predicted("--format", "json").splitlines())
+    assert one == {"file": str(bad), "error": reason}
+    assert (two["file"], two["classes"][0]["class"], "error" in two) == (str(good), "red", False)
+    assert len(predicted().splitlines()) == 1
 
 
 def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monkeypatch, capsys, tmp_path):
