@@ -22,6 +22,7 @@ from kmodels.models.about import read_about
 from kmodels.models.logits import divides_by_255
 from kmodels.models.saving import load_network
 from kmodels.notebook import Listing, listing_of_predictions
+from kmodels.records import network_file
 
 # Images decoded at once and handed to the network's thread together; and how many such blocks wait for it.
 BLOCK, AHEAD = 16, 8
@@ -80,7 +81,8 @@ class Classifier:
     """A network in a .keras file, with the names of its classes. Threads may share it: they take turns.
 
     Args:
-        file: a .keras file. One that kmodels wrote knows its classes; any other has one input of images.
+        file: a .keras file, or a folder of runs, whose best network it is then (`kmodels.records.best_run`). A file
+            that kmodels wrote knows its classes; any other has one input of images.
         class_names: a list of different strings in the order of the network's outputs; None: those of the file, else
             "class 0", "class 1", ...
 
@@ -101,6 +103,7 @@ class Classifier:
 
     def __init__(self, file, class_names=None):
         keep_compiled()
+        file = network_file(file)
         self.network = load_network(file)
         about = read_about(file)
         shapes = [tuple(tensor.shape)[1:] for tensor in getattr(self.network, "inputs", None) or ()]

@@ -20,6 +20,7 @@ import numpy as np
 
 from kmodels.errors import InputError, require, unknown
 from kmodels.files import writable_folder
+from kmodels.records import network_file
 
 # Format -> the end of its files, and the packages that write and run it.
 FORMATS = {
@@ -59,7 +60,7 @@ def export(file, format, out=None, images=None, quantise=None):
     """Writes a network in another format.
 
     Args:
-        file: a .keras file with one input of images.
+        file: a .keras file with one input of images, or a folder of runs, whose best network it is then.
         format: "saved_model" (a folder), "onnx" or "litert".
         out: the file or folder to write, which must not exist; None: beside `file`, with the format's ending.
         images: a folder of images to compare on; where it has folders named as the classes, their accuracy is told,
@@ -74,7 +75,7 @@ def export(file, format, out=None, images=None, quantise=None):
         InputError: if a package is missing, something is there already, or the exported network does not compute what
             Keras does.
     """
-    file = Path(file)
+    file = Path(network_file(file))
     require(file.is_file() and file.suffix == ".keras", "the network must be a .keras file that exists", str(file))
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)

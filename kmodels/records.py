@@ -6,6 +6,7 @@ import math
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
 from kmodels.data.cache import SPLITS
 from kmodels.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name
-from kmodels.errors import InputError, describe_error, require
+from kmodels.errors import InputError, describe_error, require, shorten
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
 from kmodels.notebook import Listing, Table, html
@@ -323,6 +324,48 @@ def read_records(out):
         if len(errors) > 5:
             print(f"  and {len(errors) - 5} more", file=sys.stderr)
     return records
+
+
+def best_run(folder):
+    """The path of the record, under a folder of runs, of the network to use; a line on standard error names it.
+
+    It is the completed run with the best validation accuracy whose network (.keras) is there; of equal ones the newest.
+    Accuracies on other classes than those of the newest such run say nothing of it, and are left out.
+
+    Args:
+        folder: of the runs of a report or of one of its experiments, "runs/photos" for instance.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    records = read_records(folder)
+    require(records, "a folder given for a network must have runs in it, of kmodels train for instance", str(folder))
+    completed = {path: record for path, record in records.items() if record.status == "completed"}
+    if not completed:
+        counts = Counter(record.status for record in records.values())
+        states = ", ".join(f"{count} {status}" for status, count in counts.items())
+        raise InputError(f"{folder} must have a completed run. Received: {states}")
+    kept = {path: record for path, record in completed.items() if path.with_suffix(".keras").is_file()}
+    if not kept:
+        names = shorten([path.with_suffix(".keras").name for path in completed])
+        raise InputError(f"{folder} has no network: a completed run must have its .keras file. Missing: {names}")
+    classes = max(kept.values(), key=lambda record: record.started).class_names
+    same = {path: record for path, record in kept.items() if record.class_names == classes}
+    best = max(same, key=lambda path: (same[path].val.accuracy, same[path].started))
+    others = f"; {len(kept) - len(same)} on other classes left out" if len(same) < len(kept) else ""
+    number = f", the best of {len(same)}" if len(same) > 1 else ""
+    network, accuracy = printable(best.with_suffix(".keras")), percent(same[best].val.accuracy)
+    print(f"using {network}: validation accuracy {accuracy} %{number}{others}", file=sys.stderr)
+    return best
+
+
+def network_file(path):
+    """A .keras file as it was given; of a folder of runs that of `best_run`.
+
+    Args:
+        path: of the file or the folder.
+    """
+    return best_run(path).with_suffix(".keras") if Path(path).is_dir() else path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,15 @@ def test_a_network_of_a_run_knows_its_classes_and_plain_keras_loads_it(trained):
     assert keras.models.load_model(file).output_shape == (None, 3)
 
 
+def test_a_folder_of_runs_stands_for_its_best_network(trained, capsys):
+    file, folder, record = trained
+    out = file.parents[len(record.stem.split("/")) - 1]
+    classifier = Classifier(out)
+    assert str(file) in capsys.readouterr().err
+    assert classifier.class_names == record.class_names
+    assert classifier.predict(folder / "red" / "0.png")[0].name == "red"
+
+
 def test_files_are_classified_in_their_order_and_as_in_training(trained):
     file, folder, record = trained
     classifier = Classifier(file)

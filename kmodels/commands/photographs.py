@@ -38,7 +38,8 @@ def predict(
     too, with the error instead of classes.
 
     Args:
-        file: the network, a .keras file.
+        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
+            validation accuracy.
         images: image files, folders (with the folders in them), patterns as "photos/*.jpg", or - for a list of files
             on the standard input, one a line.
         top: how many classes to name.
@@ -52,7 +53,9 @@ def predict(
     files, total = _files(images)
     import_keras_alone()
     from kmodels.classifier import Classifier
+    from kmodels.records import network_file
 
+    file = network_file(file)
     classifier = Classifier(file, class_names)
     write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
     unreadable, shown = [], []
@@ -78,7 +81,8 @@ def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ..
     """Compare what a network says with what is true: accuracy on a folder of labelled images.
 
     Args:
-        file: the network, a .keras file.
+        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
+            validation accuracy.
         folder: with a folder of images for each class, named as the network's classes; some may be missing.
         class_names: in the order of the network's outputs, for a file that does not know them.
     """
@@ -119,7 +123,8 @@ def export(
     TensorFlow, whatever KERAS_BACKEND says.
 
     Args:
-        file: the network, a .keras file.
+        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
+            validation accuracy.
         format: saved_model, onnx or litert; the last two need pip install "kmodels[export]".
         out: the file or folder to write; left out: beside FILE.
         images: a folder of images to compare on, best with a folder for each class; left out: parts of two photographs.

@@ -53,7 +53,8 @@ def mistakes(
     you to look at; nothing is changed.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
+        record: a record's .json file, with its .keras beside it; or a folder of runs, as runs/photos, for the
+            one with the best validation accuracy.
         split: whose mistakes: test, or val.
         number: rows of each table.
         data_dir: where the images are; left out: where they were during the run.
@@ -81,14 +82,19 @@ def gradcam(
     network that Keras loads: Grad-CAM for the images given.
 
     Args:
-        file: a record's .json file, with its .keras beside it; or a .keras file.
-        images: for a .keras file: image files, or folders of them.
+        file: a record's .json file, with its .keras beside it; or a .keras file; or a folder of runs, as runs/photos,
+            for the one with the best validation accuracy.
+        images: for a .keras file or a folder of runs: image files, or folders of them.
         layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
         data_dir: for a record: where the images are, if the dataset is a folder or an archive of yours.
         out: for a .keras file: the folder to write into; left out: here.
         scale: for a .keras file: what pixels 0..255 are multiplied by; 0.0039216 for a network that was trained on
             0..1 and does not scale its input.
     """
+    if images and file.is_dir():
+        from kmodels.records import network_file
+
+        file = network_file(file)
     if file.suffix == ".keras":
         if not images:
             raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
@@ -116,7 +122,8 @@ def tsne(
     """Draw the test images as the classifier of a record sees them: t-SNE of their embeddings, coloured by class.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
+        record: a record's .json file, with its .keras beside it; or a folder of runs, as runs/photos, for the
+            one with the best validation accuracy.
         samples: how many test images, sampled by the seed.
         seed: of that draw and of t-SNE.
         perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
@@ -138,7 +145,8 @@ def features(
     """Draw what layers of the network of a record make of test images; a pooled layer as a line.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
+        record: a record's .json file, with its .keras beside it; or a folder of runs, as runs/photos, for the
+            one with the best validation accuracy.
         layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
         images: indices in the test split, from 0; a picture for each.
         data_dir: where the images are, if the dataset is a folder or an archive of yours.
@@ -157,9 +165,10 @@ def _drawn(record, write, data_dir, **options):
 
 
 def _read(path):
-    """The Record of a .json file, and the results folder that it is in."""
-    from kmodels.records import read_record
+    """The Record of a .json file, or of the best run in a folder, and the results folder that it is in."""
+    from kmodels.records import best_run, read_record
 
+    path = best_run(path) if path.is_dir() else path
     record, path = read_record(path), path.resolve()
     if not path.as_posix().endswith(f"/{record.stem}.json"):
         raise InputError(f"{path} was moved or renamed; it belongs at <results>/{record.stem}.json")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import build_model, cli
+from kmodels import build_model, cli, run
 from kmodels.models.about import About
 from kmodels.models.saving import save_network
 
@@ -142,6 +143,25 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
         "cnn_grad_cam.png",
         "cnn_grad_cam_layers.png",
     ]
+
+
+def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):
+    images, out = colours[1], tmp_path / "runs"
+    network = out / f"{run(tiny, out=out, verbose=0).stem}.keras"
+    labelled = tmp_path / "labelled" / "class 3"
+    shutil.copytree(images / "red", labelled)
+    for arguments in (
+        ("predict", out, images / "red"),
+        ("evaluate", out / "tests" / "tiny", labelled.parent),
+        ("mistakes", out),
+        ("gradcam", out),
+    ):
+        status, _, err = kmodels(monkeypatch, capsys, *arguments)
+        assert status == 0, err
+        assert f"using {network}: validation accuracy" in err, arguments
+    status, _, err = kmodels(monkeypatch, capsys, "predict", images, images / "red")
+    assert status == 2
+    assert err.startswith("error: a folder given for a network must have runs in it")
 
 
 def test_predict_waits_for_no_library_that_it_does_not_use(colours):
