@@ -86,7 +86,7 @@ def gradcam(
             for the one with the best validation accuracy.
         images: for a .keras file or a folder of runs: image files, or folders of them.
         layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
-        data_dir: for a record: where the images are, if the dataset is a folder or an archive of yours.
+        data_dir: for a record: where the images are; left out: where they were during the run.
         out: for a .keras file: the folder to write into; left out: here.
         scale: for a .keras file: what pixels 0..255 are multiplied by; 0.0039216 for a network that was trained on
             0..1 and does not scale its input.
@@ -128,7 +128,7 @@ def tsne(
         seed: of that draw and of t-SNE.
         perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
             of few samples.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+        data_dir: where the images are; left out: where they were during the run.
     """
     from kmodels.report.network_pictures import write_tsne
 
@@ -149,7 +149,7 @@ def features(
             one with the best validation accuracy.
         layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
         images: indices in the test split, from 0; a picture for each.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+        data_dir: where the images are; left out: where they were during the run.
     """
     from kmodels.report.network_pictures import write_features
 
@@ -159,7 +159,11 @@ def features(
 def _drawn(record, write, data_dir, **options):
     """Prints the paths of pictures of a record's network."""
     check_backend()
-    for picture in write(*_read(record), data_dir, **options):
+    from kmodels.predictions import images_folder
+
+    record, out = _read(record)
+    data_dir = data_dir or images_folder(out / f"{record.stem}.json")
+    for picture in write(record, out, data_dir, **options):
         print(picture)
     return 0
 
