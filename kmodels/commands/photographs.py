@@ -77,13 +77,21 @@ def predict(
     return _say_unreadable(unreadable)
 
 
-def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ...] | None = None) -> int:
+def evaluate(
+    file: Name[Path],
+    folder: Name[Path],
+    /,
+    format: Annotated[Literal["table", "json"], tyro.conf.arg(name="format")] = "table",
+    class_names: tuple[str, ...] | None = None,
+) -> int:
     """Compare what a network says with what is true: accuracy on a folder of labelled images.
 
     Args:
         file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
             validation accuracy.
         folder: with a folder of images for each class, named as the network's classes; some may be missing.
+        format: table, or json: one object with accuracy (a fraction of 1), interval (of 95 %), images, unreadable,
+            class_names, per_class_accuracy (null without images) and confusion_matrix (a row for each true class).
         class_names: in the order of the network's outputs, for a file that does not know them.
     """
     check_backend()
@@ -105,7 +113,10 @@ def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ..
         predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
     pairs = [(name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if not one.error]
     require(pairs, "no image in the folder can be read", str(folder))
-    print(_accuracies(pairs))
+    if format == "json":
+        print(json.dumps(_evaluation(pairs, classifier.class_names, len(labelled) - len(pairs))))
+    else:
+        print(_accuracies(pairs))
     return _say_unreadable(predicted)
 
 
@@ -157,6 +168,25 @@ def _accuracies(pairs):
     low, high = accuracy_interval(right, total)
     interval = f"95 % interval of the accuracy: {percent(low)} to {percent(high)} % (Wilson)"
     return f"{aligned(rows, right=(1, 2))}\n{interval}"
+
+
+def _evaluation(pairs, class_names, unreadable):
+    """What `_accuracies` shows, as a dict for JSON."""
+    from kmodels.analysis.evaluation import evaluate_predictions
+    from kmodels.analysis.metrics import accuracy_interval
+
+    labels, predictions = zip(*([class_names.index(name) for name in pair] for pair in pairs), strict=True)
+    found = evaluate_predictions(labels, predictions, len(class_names))
+    right = sum(truth == predicted for truth, predicted in pairs)
+    return {
+        "accuracy": found.accuracy,
+        "interval": accuracy_interval(right, len(pairs)),
+        "images": found.examples,
+        "unreadable": unreadable,
+        "class_names": class_names,
+        "per_class_accuracy": dict(zip(class_names, found.per_class_accuracy, strict=True)),
+        "confusion_matrix": found.confusion_matrix,
+    }
 
 
 def _say_unreadable(predictions):

@@ -113,6 +113,19 @@ def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monk
     assert lines[2] == ["green", "2", "50.00", "blue", "(1)"]
     assert lines[3] == ["red", "3", "66.67", "green", "(1)"]
     assert lines[4] == ["all", "5", "60.00"]
+    (tmp_path / "red" / "bad.png").write_bytes(b"nothing")
+    status, out, err = kmodels(monkeypatch, capsys, "evaluate", network, tmp_path, "--format", "json")
+    found = json.loads(out)
+    assert (status, err.splitlines()[-1].split(":")[0]) == (1, f"cannot read {tmp_path / 'red' / 'bad.png'}")
+    assert found.pop("interval") == pytest.approx([0.2307, 0.8824], abs=1e-4)
+    assert found == {
+        "accuracy": 0.6,
+        "images": 5,
+        "unreadable": 1,
+        "class_names": list(NAMES),
+        "per_class_accuracy": {"blue": None, "green": 0.5, "red": pytest.approx(2 / 3)},
+        "confusion_matrix": [[0, 0, 0], [1, 1, 0], [0, 1, 2]],
+    }
 
 
 @pytest.mark.parametrize(
