@@ -145,10 +145,13 @@ def export(
 
     done = write(file, format, out, images, quantise)
     print(done.path)
-    print(f"compared with Keras on {done.images:,} images: the same class for {100 * done.same:.2f} % of them;")
-    print(f"probabilities differ by at most {done.difference:.2g}")
+    print(f"compared with Keras on {done.images:,} {printable(done.source)}:")
+    print(f"the same class for {100 * done.same:.2f} % of them; probabilities differ by at most {done.difference:.2g}")
     if done.accuracy is not None:
-        print(f"right: {100 * done.accuracy:.2f} %; Keras: {100 * done.keras_accuracy:.2f} %")
+        before, after = 100 * done.keras_accuracy, 100 * done.accuracy
+        print(f"accuracy {before:.2f} % before, {after:.2f} % after: {after - before:+.2f} percentage points")
+    if done.note:
+        print(printable(done.note))
     return 0
 
 
