@@ -9,43 +9,43 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
 from kmodels.backend import check_backend, import_keras_alone
+from kmodels.command_line import shown_as, tyro
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import aligned, clip, columns, printable
 
-Name = tyro.conf.Positional
+Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
+ClassNames = Annotated[tuple[str, ...] | None, shown_as("NAME ...")]
 # Of more images, Grad-CAM is drawn of the first.
 DRAWN = 20
 
 
 def predict(
-    file: Name[Path],
-    images: Name[tuple[str, ...]],
+    file: Network,
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, shown_as("IMAGES ...")],
     /,
     top: int = 1,
     format: Annotated[Literal["table", "csv", "json"], tyro.conf.arg(name="format")] = "table",
-    class_names: tuple[str, ...] | None = None,
-    grad_cam: Path | None = None,
+    class_names: ClassNames = None,
+    grad_cam: Annotated[Path | None, shown_as("FOLDER")] = None,
 ) -> int:
-    """Say what is on photographs: the likeliest classes and their probabilities, a line for each image.
+    """Classify photographs: print the likeliest classes of each image and their probabilities.
 
-    Files that cannot be read are named at the end, and the exit status is then 1. In csv and json they have a line,
-    too, with the error instead of classes.
+    The exit status is 1 if a file cannot be read. Such files are listed on standard error at the end; in csv and json
+    each also has a row with the error.
 
     Args:
-        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
-            validation accuracy.
-        images: image files, folders (with the folders in them), patterns as "photos/*.jpg", or - for a list of files
-            on the standard input, one a line.
-        top: how many classes to name.
-        format: table, csv or json (an object a line).
-        class_names: in the order of the network's outputs, for a file that does not know them.
-        grad_cam: also draw Grad-CAM of the first twenty images into this folder.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        images: image files, folders (with their subfolders) or quoted patterns such as "photos/*.jpg"; or - to read a
+            list of files from standard input, one per line.
+        top: how many classes to print for each image.
+        format: table, to read; csv; or json, one object per line.
+        class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
+        grad_cam: draw Grad-CAM heat maps of the first 20 images into this folder; left out: none.
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
@@ -78,21 +78,24 @@ def predict(
 
 
 def evaluate(
-    file: Name[Path],
-    folder: Name[Path],
+    file: Network,
+    folder: Annotated[Path, tyro.conf.Positional, shown_as("FOLDER")],
     /,
     format: Annotated[Literal["table", "json"], tyro.conf.arg(name="format")] = "table",
-    class_names: tuple[str, ...] | None = None,
+    class_names: ClassNames = None,
 ) -> int:
-    """Compare what a network says with what is true: accuracy on a folder of labelled images.
+    """Measure the accuracy of a network on labelled images, overall and for each class.
+
+    The exit status is 1 if a file cannot be read. Such files are not counted, and listed on standard error at the end.
 
     Args:
-        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
-            validation accuracy.
-        folder: with a folder of images for each class, named as the network's classes; some may be missing.
-        format: table, or json: one object with accuracy (a fraction of 1), interval (of 95 %), images, unreadable,
-            class_names, per_class_accuracy (null without images) and confusion_matrix (a row for each true class).
-        class_names: in the order of the network's outputs, for a file that does not know them.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        folder: has a folder of images for each class, named as the network's class; classes may be missing.
+        format: table, to read; or json, one object: accuracy (a fraction of 1) and its 95 % interval, images,
+            unreadable, class_names, per_class_accuracy (null for a class without images) and confusion_matrix (rows
+            are true classes, columns predicted ones).
+        class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()
     require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
@@ -121,25 +124,28 @@ def evaluate(
 
 
 def export(
-    file: Name[Path],
+    file: Network,
     /,
     format: Literal["saved_model", "onnx", "litert"],
-    out: Path | None = None,
-    images: Path | None = None,
-    quantise: Literal["float16", "int8"] | None = None,
+    out: Annotated[Path | None, shown_as("PATH")] = None,
+    images: Annotated[Path | None, shown_as("FOLDER")] = None,
+    quantise: Annotated[Literal["float16", "int8"] | None, shown_as("{float16,int8}")] = None,
 ) -> int:
-    """Write a network in another program's format, and compare it with Keras on images before it is called done.
+    """Convert a network to another format, and check on images that it predicts what it does in Keras.
 
-    It takes float32 pixels 0..255 and gives probabilities; the names of the classes are in the file. This runs on
-    TensorFlow, whatever KERAS_BACKEND says.
+    The result takes float32 pixels from 0 to 255, returns probabilities and contains the class names. The conversion
+    runs on TensorFlow, whatever KERAS_BACKEND is.
 
     Args:
-        file: the network, a .keras file; or a folder of runs, as runs/photos, for the network in it with the best
-            validation accuracy.
-        format: saved_model, onnx or litert; the last two need pip install "kmodels[export]".
-        out: the file or folder to write; left out: beside FILE.
-        images: a folder of images to compare on, best with a folder for each class; left out: parts of two photographs.
-        quantise: for litert: float16, or int8, which needs images as the network will see.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        format: saved_model for TensorFlow, onnx for ONNX Runtime, litert for LiteRT (TensorFlow Lite); onnx and litert
+            need pip install "kmodels[export]".
+        out: the file or folder to write; left out: beside the network.
+        images: compare on the images of this folder, and measure accuracy if it has a folder for each class; left out:
+            with --quantise the validation images of the network's run, otherwise parts of two photographs.
+        quantise: for litert: store weights in 16 bits (half the file) or in 8 (a quarter of it, and faster on phones);
+            the accuracy that it costs is printed. Left out: 32 bits, as in Keras.
     """
     from kmodels.export import export as write
 

@@ -177,6 +177,28 @@ def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch
     assert err.startswith("error: a folder given for a network must have runs in it")
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("predict", "NETWORK IMAGES ..."),
+        ("evaluate", "NETWORK FOLDER"),
+        ("export", "NETWORK"),
+        ("show", "RECORD"),
+        ("compare", "A B"),
+        ("mistakes", "RECORD"),
+        ("gradcam", "NETWORK [IMAGES ...]"),
+        ("tsne", "RECORD"),
+        ("features", "RECORD"),
+    ],
+)
+def test_help_names_what_is_given_and_not_types(command, arguments, monkeypatch, capsys):
+    status, out, _ = kmodels(monkeypatch, capsys, command, "--help")
+    usage = out.splitlines()[0]
+    assert status == 0
+    assert f" {arguments}" in usage
+    assert not [text for text in ("None", "[[", "STR") if text in out]
+
+
 def test_predict_waits_for_no_library_that_it_does_not_use(colours):
     network, folder = colours
     code = (
