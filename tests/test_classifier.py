@@ -156,6 +156,7 @@ def test_images_are_classified_alike_in_whatever_form_they_come(trained):
         (None, "give one or a list of them. Received: 'NoneType'"),
         ({"a.png": 1}, "give one or a list of them. Received: 'dict'"),
         ([None], "an image must be a path, .*Received: 'NoneType'"),
+        (np.array(3), r"an image must be a path, .*Received: 'an array of the shape \(\)'"),
         ([[[0, 0, 0]]], "an image must be a path, .*Received: 'list'"),
         (np.zeros((2, 3, 16, 16), "uint8"), "channels come last"),
         (np.zeros((16, 16, 5), "uint8"), r"with 1, 3 or 4 channels. Received: an array of the shape \(16, 16, 5\)"),

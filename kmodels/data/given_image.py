@@ -80,6 +80,7 @@ def checked_array(image):
         InputError: if it has no numbers, integers outside 0..255, NaN or infinity.
     """
     array = to_array("pixels", image)
+    require(array.ndim >= 2, ALLOWED, f"an array of the shape {array.shape}")
     if array.dtype.name == "bfloat16":
         array = array.astype("float32")
     require(array.dtype.kind in "iuf", "pixels must be integers 0..255 or floats", str(array.dtype))
