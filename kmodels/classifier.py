@@ -3,6 +3,7 @@
 import itertools
 import os
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import numpy as np
 from kmodels.analysis.metrics import log_softmax
 from kmodels.analysis.predict import logits_model, predict_logits, usual_batch
 from kmodels.backend import keep_compiled
-from kmodels.data.file_sources import Folder
-from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
-from kmodels.data.resizing import resize_and_crop
+from kmodels.best_run import network_file
+from kmodels.data.arrays import checked_names, value_range
+from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, pixels_of
+from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
+from kmodels.models.logits import divides_by_255
 from kmodels.models.saving import load_network
 from kmodels.notebook import Listing, listing_of_predictions
 
@@ -30,10 +33,10 @@ class Prediction:
     """What a network says of one image.
 
     Attributes:
-        file: its path, as it was given; None for an image of an array or of bytes.
+        file: its path, as it was given; None for an image that was given otherwise.
         names: of all classes, the likeliest first.
         probabilities: floats (classes,), in the order of `names`.
-        error: why the file cannot be read, in words; then there are no names.
+        error: why the file or the Pillow image cannot be read, in words; then there are no names.
     """
 
     file: Path | None
@@ -74,25 +77,14 @@ class PredictionList(Listing, list):
         return listing_of_predictions(self)
 
 
-class _InMemory:
-    """The bytes of one image file, as a source of files."""
-
-    def __init__(self, content):
-        self._content = content
-
-    def size(self, name):
-        return len(self._content)
-
-    def read(self, name):
-        return self._content
-
-
 class Classifier:
     """A network in a .keras file, with the names of its classes. Threads may share it: they take turns.
 
     Args:
-        file: a .keras file. One that kmodels wrote knows its classes; any other has one input of images.
-        class_names: in the order of the network's outputs; None: those of the file, else "class 0", "class 1", ...
+        file: a .keras file, or a folder of runs, whose best network it is then (`kmodels.best_run`). A file
+            that kmodels wrote knows its classes; any other has one input of images.
+        class_names: a list of different strings in the order of the network's outputs; None: those of the file, else
+            "class 0", "class 1", ...
 
     Attributes:
         network: the keras.Model.
@@ -101,7 +93,7 @@ class Classifier:
         logits_model: from pixels to logits, the network without a softmax at its end.
 
     Raises:
-        InputError: if the file cannot be loaded, or the network does not take images.
+        InputError: if the file cannot be loaded, the network does not take images, or the names do not fit.
 
     Example:
         classifier = kmodels.Classifier("pets.keras")
@@ -111,6 +103,7 @@ class Classifier:
 
     def __init__(self, file, class_names=None):
         keep_compiled()
+        file = network_file(file)
         self.network = load_network(file)
         about = read_about(file)
         shapes = [tuple(tensor.shape)[1:] for tensor in getattr(self.network, "inputs", None) or ()]
@@ -120,9 +113,12 @@ class Classifier:
         require(self.image_shape, "the network must say the size of its images, since the file does not", shapes[0])
         self.logits_model = logits_model(self.network)
         classes = self.logits_model.output_shape[-1]
-        names = class_names or (about and about.class_names) or [f"class {i}" for i in range(classes)]
+        if class_names is not None:
+            names = checked_names(class_names)
+        else:
+            names = about.class_names if about else tuple(f"class {i}" for i in range(classes))
         require(len(names) == classes, f"class_names must be {classes}, one for each output", list(names))
-        self.class_names = tuple(names)
+        self.class_names = names
         # On JAX, a Keras model that two threads use at once fails.
         self._lock = threading.Lock()
 
@@ -130,32 +126,71 @@ class Classifier:
         """Classifies images, and returns a list with a Prediction for each, in order.
 
         Args:
-            images: paths of image files or their bytes, an array of pixels 0..255 (n, height, width, channels) of the
-                network's size; or a single path or the bytes of one file.
+            images: one image or several: a list (or any iterable) of images, or an array (n, height, width, channels).
+                An image is a path, the bytes of an image file, a Pillow image or an array (height, width, channels) or
+                (height, width), or a tensor of that shape, with pixels 0..255. All are scaled to cover the network's
+                size and center-cropped, except arrays of floats, which must have that size.
+
+        Returns:
+            A list of Predictions. A file or a Pillow image that cannot be read has one with an `error`.
 
         Raises:
-            InputError: if an array does not fit. A file that cannot be read has a Prediction with an `error`.
+            InputError: for anything else; for pixels that are not finite; and for floats outside 0..255 or in 0..1, if
+                the network divides pixels by 255 itself (of others it may be right, so that is a warning).
         """
-        if isinstance(images, str | bytes | os.PathLike):
+        if is_one(images):
             images = [images]
-        if hasattr(images, "shape"):
-            with self._lock:
-                found = predict_logits(self.network, images)
-            return PredictionList(self._prediction(None, logits) for logits in found)
+        elif is_array(images):
+            images = self._several(images)
+            if images.shape[1:] == self.image_shape:
+                return self._predict_array(images)
+        several = hasattr(images, "__iter__") and not isinstance(images, dict)
+        require(several, f"{ALLOWED}; give one or a list of them", type(images).__name__)
         return PredictionList(self.stream(images))
 
+    def _several(self, images):
+        """An array of one image or several as an array (n, ...)."""
+        shape = tuple(images.shape)
+        # A column of paths, as pandas has it.
+        if len(shape) == 1:
+            return np.asarray(images, object)
+        array = checked_array(images)
+        grey = self.image_shape[-1] == 1 and shape[1:] == self.image_shape[:2]
+        if array.ndim == 3 and grey:
+            return array[..., None]
+        return array if array.ndim > 3 else array[None]
+
+    def _predict_array(self, images):
+        self._check_range(images)
+        with self._lock:
+            found = predict_logits(self.network, images)
+        return PredictionList(self._prediction(None, logits) for logits in found)
+
+    def _check_range(self, pixels):
+        """Says where an array of floats cannot be pixels 0..255."""
+        if pixels.dtype.kind != "f" or not pixels.size:
+            return
+        low, high = value_range(pixels)
+        # All 0 is black.
+        if low >= 0 and (1 < high <= 255 or high == 0):
+            return
+        rule = "pixels must be from 0 to 255; multiply those from 0 to 1 by 255, and undo any normalisation"
+        require(not divides_by_255(self.network), rule, f"{pixels.dtype} from {low:g} to {high:g}")
+        warnings.warn(f"{rule}, unless the network was trained on such. Received: {low:g} to {high:g}", stacklevel=4)
+
     def stream(self, files):
-        """As `predict`, for any number of image files: yields Predictions in order, with a few images in memory.
+        """As `predict`, for any number of images: yields Predictions in order, with a few images in memory.
 
         Args:
-            files: an iterable of paths, or of the bytes of image files, which may have no end.
+            files: an iterable of images, each as `predict` takes one, which may have no end.
         """
         size, rows = usual_batch(self.image_shape), None
         decoded = itertools.chain.from_iterable(self._decoded(files))
         while batch := list(itertools.islice(decoded, size)):
             # Always as many, for another number would be compiled again; of few images the next power of two.
             rows = rows or min(size, 1 << (len(batch) - 1).bit_length())
-            pixels = np.zeros((rows, *self.image_shape), np.uint8)
+            floats = any(not isinstance(image, str) and image.dtype.kind == "f" for _, image in batch)
+            pixels = np.zeros((rows, *self.image_shape), np.float32 if floats else np.uint8)
             for i, (_, image) in enumerate(batch):
                 if not isinstance(image, str):
                     pixels[i] = image
@@ -180,24 +215,23 @@ class Classifier:
                     block.cancel()
 
     def _decode(self, files):
-        return [(None if isinstance(file, bytes) else Path(file), self.pixels(file)) for file in files]
+        return [(Path(one) if isinstance(one, str | os.PathLike) else None, self.pixels(one)) for one in files]
 
-    def pixels(self, file):
-        """The pixels of an image file as the network takes them, uint8; or why it cannot be read, in words.
+    def pixels(self, image):
+        """The pixels of an image as the network takes them; or why it cannot be read, in words.
 
         Args:
-            file: its path, or its bytes.
+            image: one image, as `predict` takes it.
+
+        Returns:
+            An array of `image_shape`, uint8 unless floats were given; or a string.
         """
-        in_memory = isinstance(file, bytes)
-        files, name = (_InMemory(file), "") if in_memory else (Folder(Path(file).parent), Path(file).name)
-        height, width, channels = self.image_shape
         try:
-            with pillow_warnings(), open_rgb(files, name) as (image, _, _):
-                if channels == 1:
-                    return resize_and_crop(image.convert("L"), (height, width))[..., None]
-                return resize_and_crop(image, (height, width))
+            pixels = pixels_of(image, self.image_shape)
         except UnreadableError as error:
             return str(error)
+        self._check_range(pixels)
+        return pixels
 
     def _prediction(self, file, logits):
         probabilities = np.exp(log_softmax(np.asarray(logits, "float64")[None]))[0]

@@ -3,3 +3,12 @@
 from kmodels.packages import import_or_exit
 
 tyro = import_or_exit("tyro")
+
+
+def shown_as(metavar):
+    """The annotation of an argument whose help text itself says what it is and what its default does.
+
+    Args:
+        metavar: what stands for its value in the help text, instead of tyro's {None}|PATH or [[STR [STR ...]]].
+    """
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")

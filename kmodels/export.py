@@ -15,11 +15,14 @@ import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from kmodels.best_run import network_file
 from kmodels.errors import InputError, require, unknown
 from kmodels.files import writable_folder
+from kmodels.models.about import About, read_about
 
 # Format -> the end of its files, and the packages that write and run it.
 FORMATS = {
@@ -30,7 +33,7 @@ FORMATS = {
 QUANTISED = ("float16", "int8")
 # How far probabilities may differ from Keras' where nothing is quantised: by rounding.
 TOLERANCE = 1e-4
-# Of the images that are given, so many are compared, and so many tell the range of values to quantise.
+# Of more images so many are compared, and so many tell the range of values to quantise.
 MOST_COMPARED, MOST_CALIBRATED = 1000, 200
 
 
@@ -41,31 +44,37 @@ class Exported:
     Attributes:
         path: of the file or folder.
         images: how many were compared.
+        source: which images these are, in words.
         difference: the largest one of a probability.
         same: the share of images for which both name the same class.
         accuracy: of the exported network, and
         keras_accuracy: of the network it was made of, on labelled images; None without labels.
+        note: why there is no accuracy of a quantised network, and what to do; None where there is one.
     """
 
     path: str
     images: int
+    source: str
     difference: float
     same: float
     accuracy: float | None = None
     keras_accuracy: float | None = None
+    note: str | None = None
 
 
 def export(file, format, out=None, images=None, quantise=None):
     """Writes a network in another format.
 
     Args:
-        file: a .keras file with one input of images.
+        file: a .keras file with one input of images, or a folder of runs, whose best network it is then.
         format: "saved_model" (a folder), "onnx" or "litert".
         out: the file or folder to write, which must not exist; None: beside `file`, with the format's ending.
         images: a folder of images to compare on; where it has folders named as the classes, their accuracy is told,
-            too. None: parts of the two photographs that come with scikit-learn.
+            too. None: where it is quantised the validation images of the run that it is of, if its record is beside
+            it and they are where they were during the run; else parts of the two photographs that come with
+            scikit-learn.
         quantise: for "litert": "float16" (weights of half the size) or "int8" (a quarter, and faster on phones; needs
-            `images` that look like those it will see). None: as it is.
+            images that look like those it will see: those of its run, or `images`). None: as it is.
 
     Returns:
         An Exported.
@@ -74,14 +83,13 @@ def export(file, format, out=None, images=None, quantise=None):
         InputError: if a package is missing, something is there already, or the exported network does not compute what
             Keras does.
     """
-    file = Path(file)
+    file = Path(network_file(file))
     require(file.is_file() and file.suffix == ".keras", "the network must be a .keras file that exists", str(file))
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     ending, packages = FORMATS[format]
     require(quantise in (None, *QUANTISED), f"quantise must be None, {' or '.join(QUANTISED)}", quantise)
     require(not quantise or format == "litert", "quantise belongs to litert", format)
-    require(quantise != "int8" or images, "int8 needs images as the network will see, a folder of them", images)
     missing = [package for package in packages if not importlib.util.find_spec(package)]
     if missing:
         raise InputError(f'{format} needs {", ".join(missing)}: pip install "kmodels[export]"')
@@ -92,6 +100,10 @@ def export(file, format, out=None, images=None, quantise=None):
     require(images is None or Path(images).is_dir(), "images must be a folder that exists", str(images))
     order = {"file": str(file.resolve()), "format": format, "quantise": quantise}
     order |= {"images": images and str(Path(images).resolve())}
+    record = _record_of(file) if quantise and not images else None
+    rule = "int8 needs images as the network will see: give a folder of them as --images (images=)"
+    require(quantise != "int8" or images or record, rule, "a network without a record of its run")
+    order |= {"record": record and str(record.resolve())}
     writable_folder(path.parent)
     # Beside its place, so that it gets there whole, by a change of name.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
@@ -99,6 +111,16 @@ def export(file, format, out=None, images=None, quantise=None):
         answer = _on_tensorflow({**order, "out": str(written)}, Path(folder) / "answer.json")
         os.replace(written, path)
     return Exported(path=str(path), **answer)
+
+
+def _record_of(file):
+    """The path of the record of the run that a network is of: beside it or in the usual folders; None without."""
+    about = read_about(file)
+    if about is None or not about.record:
+        return None
+    beside = file.with_name(f"{Path(about.record).name}.json")
+    paths = [beside, *(Path(out) / f"{about.record}.json" for out in ("runs", "results"))]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _on_tensorflow(order, answer):
@@ -128,17 +150,17 @@ def main():
     answer.write_text(json.dumps(content))
 
 
-def _work(file, format, quantise, images, out):
+def _work(file, format, quantise, images, record, out):
     import keras
 
     from kmodels.classifier import Classifier
-    from kmodels.models.about import About, read_about
 
     classifier = Classifier(file)
     shape = classifier.image_shape
     inputs = keras.Input(shape, name="pixels")
     network = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(classifier.logits_model(inputs)))
-    pixels, labels = _images(classifier, images)
+    found = _images(classifier, images, quantise, record)
+    pixels, labels = found.pixels, found.labels
     expected = network.predict(pixels, batch_size=32, verbose=0)
     about = read_about(file) or About(class_names=classifier.class_names, image_shape=shape)
     metadata = {
@@ -147,51 +169,111 @@ def _work(file, format, quantise, images, out):
         "output": "probabilities, in the order of class_names",
     }
     write = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}[format]
-    options = {"quantise": quantise, "pixels": pixels} if format == "litert" else {}
+    options = {"quantise": quantise, "shown": found.shown} if format == "litert" else {}
     write(network, Path(out), metadata, **options)
     run = {"saved_model": _run_saved_model, "onnx": _run_onnx, "litert": _run_litert}[format]
-    found = run(out, pixels)
-    difference = float(np.abs(found - expected).max())
+    exported = run(out, pixels)
+    difference = float(np.abs(exported - expected).max())
     if not quantise and not difference <= TOLERANCE:
         raise InputError(f"the exported network is not kept: its probabilities differ from Keras' by {difference:.2g}")
-    right = [None, None] if labels is None else [float((p.argmax(axis=1) == labels).mean()) for p in (found, expected)]
+    predicted = [one.argmax(axis=1) for one in (exported, expected)]
+    right = [None, None] if labels is None else [float((one == labels).mean()) for one in predicted]
     return {
         "images": len(pixels),
+        "source": found.source,
         "difference": difference,
-        "same": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        "same": float((predicted[0] == predicted[1]).mean()),
         "accuracy": right[0],
         "keras_accuracy": right[1],
+        "note": found.note if labels is None else None,
     }
 
 
-def _images(classifier, folder):
-    """float32 pixels (n, height, width, channels) to compare on, and their labels; None without."""
-    if folder is None:
-        from PIL import Image
-        from sklearn.datasets import load_sample_images
+class _Images(NamedTuple):
+    """Images to compare on: float32 `pixels` (n, height, width, channels), and their `labels`; None without.
 
-        height, width, channels = classifier.image_shape
-        parts = []
-        for picture in map(Image.fromarray, load_sample_images().images):
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            columns, rows = picture.width // 4, picture.height // 4
-            for x, y in itertools.product(range(4), range(4)):
-                part = picture.crop((x * columns, y * rows, (x + 1) * columns, (y + 1) * rows))
-                parts.append(np.asarray(part.resize((width, height)), "float32").reshape(height, width, channels))
-        return np.stack(parts), None
+    `source` says in words which they are, `shown` are pixels that tell the range of values to quantise, and `note` says
+    why there are no labels, where they would tell what quantising costs.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    source: str
+    shown: np.ndarray
+    note: str | None = None
+
+
+def _images(classifier, folder, quantise, record):
+    """The _Images of a folder, of the run with this record, or parts of two photographs."""
+    remedy = "give images as --images FOLDER (images=), in a folder for each class, named as the class"
+    if folder is not None:
+        note = f"accuracy not measured: the images have no labels; {remedy}" if quantise else None
+        return _of_folder(classifier, folder)._replace(note=note)
+    if not quantise:
+        return _of_photographs(classifier)
+    reason = "no record of the network's run is beside it"
+    if record:
+        try:
+            return _of_run(classifier, record)
+        except InputError as error:
+            reason = f"the images of its run cannot be used: {error}"
+    if quantise == "int8":
+        raise InputError(f"int8 needs images as the network will see; {reason}; {remedy}")
+    return _of_photographs(classifier)._replace(note=f"accuracy not measured: {reason}; {remedy}")
+
+
+def _of_photographs(classifier):
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    height, width, channels = classifier.image_shape
+    parts = []
+    for picture in map(Image.fromarray, load_sample_images().images):
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        columns, rows = picture.width // 4, picture.height // 4
+        for x, y in itertools.product(range(4), range(4)):
+            part = picture.crop((x * columns, y * rows, (x + 1) * columns, (y + 1) * rows))
+            parts.append(np.asarray(part.resize((width, height)), "float32").reshape(height, width, channels))
+    pixels = np.stack(parts)
+    return _Images(pixels, None, "parts of two photographs", pixels)
+
+
+def _of_run(classifier, path):
+    """Validation images of a run to compare on, and training images for the range of values."""
+    from kmodels.data.here import check_here
+    from kmodels.predictions import images_folder
+    from kmodels.records import read_record
+    from kmodels.report.network_pictures import dataset_of
+
+    record, folder = read_record(path), images_folder(path)
+    # They may take hours to download.
+    check_here(record.experiment.dataset, folder)
+    dataset = dataset_of(record, folder)
+    require(dataset.image_shape == classifier.image_shape, "its images must fit the network", dataset.image_shape)
+    val = dataset.val.take(_evenly(len(dataset.val), MOST_COMPARED))
+    shown = dataset.train.take(_evenly(len(dataset.train), MOST_CALIBRATED)).images.astype("float32")
+    return _Images(val.images.astype("float32"), val.labels, f"validation images of {path}", shown)
+
+
+def _evenly(length, most):
+    """Indices of at most so many, from all classes where they are sorted."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).astype(int))
+
+
+def _of_folder(classifier, folder):
     from kmodels.data.file_sources import Folder
     from kmodels.data.image_files import class_folder
 
     names = class_folder(Folder(folder), "").images
-    # Evenly from all classes.
-    names = names[:: max(1, -(-len(names) // MOST_COMPARED))]
+    names = [names[i] for i in _evenly(len(names), MOST_COMPARED)]
     read = [(name, classifier.pixels(Path(folder) / name)) for name in names]
     read = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
     require(read, "the folder must have images that can be read", folder)
     classes = [name.split("/")[0] for name, _ in read]
     known = all(name in classifier.class_names for name in classes)
     labels = np.array([classifier.class_names.index(name) for name in classes]) if known else None
-    return np.stack([pixels for _, pixels in read]).astype("float32"), labels
+    pixels = np.stack([pixels for _, pixels in read]).astype("float32")
+    return _Images(pixels, labels, f"images of {folder}", pixels[_evenly(len(pixels), MOST_CALIBRATED)])
 
 
 def _write_saved_model(network, path, metadata):
@@ -232,7 +314,7 @@ def _run_onnx(path, pixels):
     return np.concatenate([session.run(None, {given.name: batch})[0] for batch in _batches(pixels)])
 
 
-def _write_litert(network, path, metadata, quantise, pixels):
+def _write_litert(network, path, metadata, quantise, shown):
     import tensorflow as tf
 
     if quantise is None:
@@ -245,7 +327,6 @@ def _write_litert(network, path, metadata, quantise, pixels):
             if quantise == "float16":
                 converter.target_spec.supported_types = [tf.float16]
             else:
-                shown = pixels[:: max(1, len(pixels) // MOST_CALIBRATED)]
                 converter.representative_dataset = lambda: ([one[None]] for one in shown)
             path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as archive:

@@ -119,6 +119,22 @@ def read_predictions(record):
     return found
 
 
+def images_folder(record):
+    """Where the image files of a run were, a folder or zip file, as the predictions beside its record say.
+
+    Args:
+        record: the path of its .json file.
+
+    Returns:
+        A path; None without predictions, and where the images are of no files of their own.
+
+    Raises:
+        InputError: see `read_predictions`.
+    """
+    found = read_predictions(record)
+    return found["val"].folder if found else None
+
+
 def _read(arrays, split):
     optional = {name: f"{split}_{name}" for name in ("probabilities", "files")}
     kept = {name: arrays[key] for name, key in optional.items() if key in arrays}

@@ -34,6 +34,15 @@ def test_a_network_of_a_run_knows_its_classes_and_plain_keras_loads_it(trained):
     assert keras.models.load_model(file).output_shape == (None, 3)
 
 
+def test_a_folder_of_runs_stands_for_its_best_network(trained, capsys):
+    file, folder, record = trained
+    out = file.parents[len(record.stem.split("/")) - 1]
+    classifier = Classifier(out)
+    assert str(file) in capsys.readouterr().err
+    assert classifier.class_names == record.class_names
+    assert classifier.predict(folder / "red" / "0.png")[0].name == "red"
+
+
 def test_files_are_classified_in_their_order_and_as_in_training(trained):
     file, folder, record = trained
     classifier = Classifier(file)
@@ -111,6 +120,79 @@ def test_any_network_of_keras_is_a_classifier(tmp_path):
     assert Classifier(tmp_path / "own.keras").class_names == ("class 0", "class 1")
     with pytest.raises(InputError, match="class_names must be 2"):
         Classifier(tmp_path / "own.keras", ["a", "b", "c"])
+
+
+def test_images_are_classified_alike_in_whatever_form_they_come(trained):
+    file, folder, _ = trained
+    classifier, paths = Classifier(file), [folder / "red" / "0.png", folder / "blue" / "0.png"]
+    expected = classifier.predict(paths)
+    pictures = [Image.open(path) for path in paths]
+    arrays = [np.asarray(picture) for picture in pictures]
+    fitted = [classifier.pixels(path) for path in paths]
+    ways = {
+        "Pillow images": pictures,
+        "arrays of files": arrays,
+        "one array of them": np.stack(arrays),
+        "arrays of the network's size": fitted,
+        "floats": [image.astype("float32") for image in fitted],
+        "large integers": np.stack(fitted).astype("int64"),
+        "bytearrays": [bytearray(path.read_bytes()) for path in paths],
+        "a column of paths": np.array([str(path) for path in paths]),
+        "different kinds": [pictures[0], fitted[1].astype("float64")],
+    }
+    for way, images in ways.items():
+        found = classifier.predict(images)
+        assert [one.name for one in found] == ["red", "blue"], way
+        for one, known in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.probabilities, known.probabilities, atol=1e-5, err_msg=way)
+    for one in (pictures[0], arrays[0], fitted[0], bytearray(paths[0].read_bytes())):
+        (found,) = classifier.predict(one)
+        assert (found.name, found.file) == ("red", None)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "give one or a list of them. Received: 'NoneType'"),
+        ({"a.png": 1}, "give one or a list of them. Received: 'dict'"),
+        ([None], "an image must be a path, .*Received: 'NoneType'"),
+        (np.array(3), r"an image must be a path, .*Received: 'an array of the shape \(\)'"),
+        ([[[0, 0, 0]]], "an image must be a path, .*Received: 'list'"),
+        (np.zeros((2, 3, 16, 16), "uint8"), "channels come last"),
+        (np.zeros((16, 16, 5), "uint8"), r"with 1, 3 or 4 channels. Received: an array of the shape \(16, 16, 5\)"),
+        (np.zeros((9, 9, 3), "float32"), "an image of floats must have the network's size"),
+        (np.full((16, 16, 3), np.nan), "must be finite"),
+        (np.full((1, 16, 16, 3), np.inf), "must be finite"),
+        ([np.full((16, 16, 3), 256)], "integers must be from 0 to 255"),
+        (np.zeros((1, 16, 16, 3), bool), "integers 0..255 or floats"),
+        (np.full((16, 16, 3), 0.5), "multiply those from 0 to 1 by 255.*Received: 'float64 from 0.5 to 0.5'"),
+        ([np.full((16, 16, 3), -1.5, "float32")], "undo any normalisation"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_a_sentence(trained, images, message):
+    with pytest.raises(InputError, match=message):
+        Classifier(trained[0]).predict(images)
+
+
+def test_black_floats_are_pixels(trained):
+    assert Classifier(trained[0]).predict(np.zeros((2, 16, 16, 3), "float32"))[1].confidence > 0
+
+
+def test_a_network_that_does_not_divide_pixels_may_take_other_floats(tmp_path):
+    layers = keras.layers
+    network = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+    network.save(tmp_path / "own.keras")
+    pixels = np.full((1, 8, 8), 0.5, "float32")
+    with pytest.warns(UserWarning, match="unless the network was trained on such"):
+        (found,) = Classifier(tmp_path / "own.keras").predict(pixels)
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(network(pixels[..., None])))[0]
+    np.testing.assert_allclose(found.confidence, expected.max(), atol=1e-5)
+
+
+@pytest.mark.parametrize("names", ["abc", ("a", "a", "b"), ("a", "b", 3), ()])
+def test_names_must_be_different_strings(trained, names):
+    with pytest.raises(InputError, match="class_names must be a list of different strings"):
+        Classifier(trained[0], names)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,15 @@ def test_gradcam_draws_beside_the_record(kmodels_command, recorded):
     assert errors.startswith("error: unknown layer 'relu9'; did you mean relu")
 
 
+def test_pictures_find_the_images_where_they_were_during_the_run(kmodels_command, colours, tiny, tmp_path):
+    record = run(replace(tiny, dataset="folder"), 0, tmp_path, data_dir=colours, verbose=0)
+    for command in ("gradcam", "tsne", "features"):
+        status, out, errors = kmodels_command(command, str(tmp_path / f"{record.stem}.json"))
+        assert status == 0, errors
+        # Lines before it are notes on the images.
+        assert Path(out.splitlines()[-1]).is_file()
+
+
 def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: figures.append(figure) or path)

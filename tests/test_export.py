@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import Classifier, InputError, build_model, cli
+from kmodels import Classifier, Experiment, InputError, build_model, cli, run
 from kmodels.analysis import predict_logits
 from kmodels.export import FORMATS, export
 from kmodels.models.about import About
@@ -53,7 +54,10 @@ def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0
-    assert "compared with Keras on 12 images: the same class for 100.00 %" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == f"compared with Keras on 12 images of {images}:"
+    assert said[2].startswith("the same class for 100.00 % of them")
+    assert said[3].endswith("+0.00 percentage points")
     pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype("float32")
     with tf.device("CPU"):
         loaded = tf.saved_model.load(str(out))
@@ -134,6 +138,32 @@ def test_a_litert_file_knows_its_classes_and_tells_what_quantising_costs(file, i
         assert archive.read("labels.txt").decode().split() == list(NAMES)
     if quantise:
         assert Path(done.path).stat().st_size < file.stat().st_size
+
+
+def test_what_quantising_costs_is_measured_on_the_validation_images_of_the_run(colours, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ai_edge_litert")
+    images, out = tmp_path / "colours", tmp_path / "runs"
+    shutil.copytree(colours, images)
+    experiment = Experiment(
+        name="tests/colours", dataset="folder", image_size=16, model="mlp", epochs=4, batch_size=12, patience=None
+    )
+    record = run(experiment, out=out, data_dir=images, verbose=0)
+    done = export(out, "litert", quantise="int8")
+    assert done.path == str(out / f"{record.stem}_int8.tflite")
+    assert (done.images, done.source) == (12, f"validation images of {out / record.stem}.json")
+    assert done.keras_accuracy == pytest.approx(record.val.accuracy)
+    assert (abs(done.accuracy - done.keras_accuracy) <= 0.25, done.note) == (True, None)
+
+    images.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"int8 needs images .* the images of its run cannot be used.* give images"):
+        export(out, "litert", tmp_path / "one.tflite", quantise="int8")
+    arguments = ["kmodels", "export", str(out), "--format", "litert", "--quantise", "float16"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    *_, compared, _, note = capsys.readouterr().out.splitlines()
+    assert (end.value.code, compared) == (0, "compared with Keras on 32 parts of two photographs:")
+    assert note.startswith("accuracy not measured: the images of its run cannot be used: data_dir")
 
 
 @pytest.mark.parametrize(

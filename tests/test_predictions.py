@@ -6,7 +6,7 @@ from PIL import Image
 
 from kmodels import Experiment, InputError, run
 from kmodels.data.dataset import image_name
-from kmodels.predictions import predictions_path, read_predictions, write_predictions
+from kmodels.predictions import images_folder, predictions_path, read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,13 @@ def test_images_of_no_files_are_called_by_their_index(tmp_path):
     assert image_name(kept, 0) == f"image {kept.index[0]}"
 
 
-def test_a_record_without_predictions_has_none(tried, tmp_path):
+def test_a_record_without_predictions_has_none(tried, folder, tmp_path):
     _, path = tried
     alone = tmp_path / path.name
     alone.write_bytes(path.read_bytes())
     assert read_predictions(alone) is None
+    assert images_folder(alone) is None
+    assert images_folder(path) == str(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no zip file"])

@@ -9,61 +9,64 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
 from kmodels.backend import check_backend, import_keras_alone
+from kmodels.command_line import shown_as, tyro
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import aligned, clip, columns, printable
 
-Name = tyro.conf.Positional
+Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
+ClassNames = Annotated[tuple[str, ...] | None, shown_as("NAME ...")]
 # Of more images, Grad-CAM is drawn of the first.
 DRAWN = 20
 
 
 def predict(
-    file: Name[Path],
-    images: Name[tuple[str, ...]],
+    file: Network,
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, shown_as("IMAGES ...")],
     /,
     top: int = 1,
     format: Annotated[Literal["table", "csv", "json"], tyro.conf.arg(name="format")] = "table",
-    class_names: tuple[str, ...] | None = None,
-    grad_cam: Path | None = None,
+    class_names: ClassNames = None,
+    grad_cam: Annotated[Path | None, shown_as("FOLDER")] = None,
 ) -> int:
-    """Say what is on photographs: the likeliest classes and their probabilities, a line for each image.
+    """Classify photographs: print the likeliest classes of each image and their probabilities.
 
-    Files that cannot be read are named at the end, and the exit status is then 1.
+    The exit status is 1 if a file cannot be read. Such files are listed on standard error at the end; in csv and json
+    each also has a row with the error.
 
     Args:
-        file: the network, a .keras file.
-        images: image files, folders (with the folders in them), patterns as "photos/*.jpg", or - for a list of files
-            on the standard input, one a line.
-        top: how many classes to name.
-        format: table, csv or json (an object a line).
-        class_names: in the order of the network's outputs, for a file that does not know them.
-        grad_cam: also draw Grad-CAM of the first twenty images into this folder.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        images: image files, folders (with their subfolders) or quoted patterns such as "photos/*.jpg"; or - to read a
+            list of files from standard input, one per line.
+        top: how many classes to print for each image.
+        format: table, to read; csv; or json, one object per line.
+        class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
+        grad_cam: draw Grad-CAM heat maps of the first 20 images into this folder; left out: none.
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
     require(images, f"give images, files or folders: kmodels predict {file} IMAGES...", None)
     files, total = _files(images)
     import_keras_alone()
+    from kmodels.best_run import network_file
     from kmodels.classifier import Classifier
 
+    file = network_file(file)
     classifier = Classifier(file, class_names)
     write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
     unreadable, shown = [], []
     # A terminal shows the lines themselves.
     with nullcontext() if sys.stdout.isatty() else progress("classifying", total) as bar:
         for prediction in classifier.stream(files):
+            write(prediction)
             if prediction.error:
                 unreadable.append(prediction)
-            else:
-                write(prediction)
-                if len(shown) < DRAWN:
-                    shown.append(prediction.file)
+            elif len(shown) < DRAWN:
+                shown.append(prediction.file)
             if bar is not None:
                 bar.update()
     if grad_cam and shown:
@@ -74,13 +77,25 @@ def predict(
     return _say_unreadable(unreadable)
 
 
-def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ...] | None = None) -> int:
-    """Compare what a network says with what is true: accuracy on a folder of labelled images.
+def evaluate(
+    file: Network,
+    folder: Annotated[Path, tyro.conf.Positional, shown_as("FOLDER")],
+    /,
+    format: Annotated[Literal["table", "json"], tyro.conf.arg(name="format")] = "table",
+    class_names: ClassNames = None,
+) -> int:
+    """Measure the accuracy of a network on labelled images, overall and for each class.
+
+    The exit status is 1 if a file cannot be read. Such files are not counted, and listed on standard error at the end.
 
     Args:
-        file: the network, a .keras file.
-        folder: with a folder of images for each class, named as the network's classes; some may be missing.
-        class_names: in the order of the network's outputs, for a file that does not know them.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        folder: has a folder of images for each class, named as the network's class; classes may be missing.
+        format: table, to read; or json, one object: accuracy (a fraction of 1) and its 95 % interval, images,
+            unreadable, class_names, per_class_accuracy (null for a class without images) and confusion_matrix (rows
+            are true classes, columns predicted ones).
+        class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()
     require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
@@ -101,38 +116,48 @@ def evaluate(file: Name[Path], folder: Name[Path], /, class_names: tuple[str, ..
         predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
     pairs = [(name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if not one.error]
     require(pairs, "no image in the folder can be read", str(folder))
-    print(_accuracies(pairs))
+    if format == "json":
+        print(json.dumps(_evaluation(pairs, classifier.class_names, len(labelled) - len(pairs))))
+    else:
+        print(_accuracies(pairs))
     return _say_unreadable(predicted)
 
 
 def export(
-    file: Name[Path],
+    file: Network,
     /,
     format: Literal["saved_model", "onnx", "litert"],
-    out: Path | None = None,
-    images: Path | None = None,
-    quantise: Literal["float16", "int8"] | None = None,
+    out: Annotated[Path | None, shown_as("PATH")] = None,
+    images: Annotated[Path | None, shown_as("FOLDER")] = None,
+    quantise: Annotated[Literal["float16", "int8"] | None, shown_as("{float16,int8}")] = None,
 ) -> int:
-    """Write a network in another program's format, and compare it with Keras on images before it is called done.
+    """Convert a network to another format, and check on images that it predicts what it does in Keras.
 
-    It takes float32 pixels 0..255 and gives probabilities; the names of the classes are in the file. This runs on
-    TensorFlow, whatever KERAS_BACKEND says.
+    The result takes float32 pixels from 0 to 255, returns probabilities and contains the class names. The conversion
+    runs on TensorFlow, whatever KERAS_BACKEND is.
 
     Args:
-        file: the network, a .keras file.
-        format: saved_model, onnx or litert; the last two need pip install "kmodels[export]".
-        out: the file or folder to write; left out: beside FILE.
-        images: a folder of images to compare on, best with a folder for each class; left out: parts of two photographs.
-        quantise: for litert: float16, or int8, which needs images as the network will see.
+        file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
+            accuracy.
+        format: saved_model for TensorFlow, onnx for ONNX Runtime, litert for LiteRT (TensorFlow Lite); onnx and litert
+            need pip install "kmodels[export]".
+        out: the file or folder to write; left out: beside the network.
+        images: compare on the images of this folder, and measure accuracy if it has a folder for each class; left out:
+            with --quantise the validation images of the network's run, otherwise parts of two photographs.
+        quantise: for litert: store weights in 16 bits (half the file) or in 8 (a quarter of it, and faster on phones);
+            the accuracy that it costs is printed. Left out: 32 bits, as in Keras.
     """
     from kmodels.export import export as write
 
     done = write(file, format, out, images, quantise)
     print(done.path)
-    print(f"compared with Keras on {done.images:,} images: the same class for {100 * done.same:.2f} % of them;")
-    print(f"probabilities differ by at most {done.difference:.2g}")
+    print(f"compared with Keras on {done.images:,} {printable(done.source)}:")
+    print(f"the same class for {100 * done.same:.2f} % of them; probabilities differ by at most {done.difference:.2g}")
     if done.accuracy is not None:
-        print(f"right: {100 * done.accuracy:.2f} %; Keras: {100 * done.keras_accuracy:.2f} %")
+        before, after = 100 * done.keras_accuracy, 100 * done.accuracy
+        print(f"accuracy {before:.2f} % before, {after:.2f} % after: {after - before:+.2f} percentage points")
+    if done.note:
+        print(printable(done.note))
     return 0
 
 
@@ -154,6 +179,25 @@ def _accuracies(pairs):
     return f"{aligned(rows, right=(1, 2))}\n{interval}"
 
 
+def _evaluation(pairs, class_names, unreadable):
+    """What `_accuracies` shows, as a dict for JSON."""
+    from kmodels.analysis.evaluation import evaluate_predictions
+    from kmodels.analysis.metrics import accuracy_interval
+
+    labels, predictions = zip(*([class_names.index(name) for name in pair] for pair in pairs), strict=True)
+    found = evaluate_predictions(labels, predictions, len(class_names))
+    right = sum(truth == predicted for truth, predicted in pairs)
+    return {
+        "accuracy": found.accuracy,
+        "interval": accuracy_interval(right, len(pairs)),
+        "images": found.examples,
+        "unreadable": unreadable,
+        "class_names": class_names,
+        "per_class_accuracy": dict(zip(class_names, found.per_class_accuracy, strict=True)),
+        "confusion_matrix": found.confusion_matrix,
+    }
+
+
 def _say_unreadable(predictions):
     """Names the files that cannot be read, and returns the exit status."""
     unreadable = [one for one in predictions if one.error]
@@ -165,7 +209,7 @@ def _say_unreadable(predictions):
 def _files(names):
     """An iterator over the image files that the arguments mean, and their number; None for those of the input."""
     if list(names) == ["-"]:
-        return (line.rstrip("\n") for line in sys.stdin if line.strip()), None
+        return _listed(sys.stdin), None
     found = []
     for name in names:
         paths = (
@@ -177,13 +221,23 @@ def _files(names):
     return iter(found), len(found)
 
 
+def _listed(lines):
+    """The paths in a list of files, one a line: blank lines and the line ends of Windows are no part of them."""
+    if hasattr(lines, "reconfigure"):
+        # Names of files need not be UTF-8.
+        lines.reconfigure(errors="surrogateescape")
+    # Windows may begin a text with a byte order mark.
+    return (line.removeprefix("\ufeff").rstrip("\r\n") for line in lines if line.strip("\ufeff \t\r\n"))
+
+
 def _inside(folder):
     images = class_folder(Folder(folder), "").images
     require(images, "there is no image file in the folder", str(folder))
     return [folder / name for name in images]
 
 
-# Functions that write a Prediction, made of the names of all classes and how many of them to write.
+# Functions that write a Prediction, made of the names of all classes and how many of them to write. For programs, every
+# image has a row, also one that cannot be read.
 
 
 def _table(names, top):
@@ -191,6 +245,8 @@ def _table(names, top):
     width = max(map(columns, shown.values()))
 
     def write(prediction):
+        if prediction.error:
+            return
         classes = [
             f"{100 * share:5.1f} % {shown[name]}{' ' * (width - columns(shown[name]))}"
             for name, share in prediction.likeliest(top)
@@ -203,11 +259,13 @@ def _table(names, top):
 def _csv(names, top):
     writer = csv.writer(sys.stdout, lineterminator="\n")
     numbers = range(1, min(top, len(names)) + 1) if top > 1 else [""]
-    writer.writerow(["file", *(f"{column}{i}" for i in numbers for column in ("class", "probability"))])
+    head = [f"{column}{i}" for i in numbers for column in ("class", "probability")]
+    writer.writerow(["file", *head, "error"])
 
     def write(prediction):
         pairs = [(name, f"{share:.6f}") for name, share in prediction.likeliest(top)]
-        writer.writerow([prediction.file, *(value for pair in pairs for value in pair)])
+        values = [value for pair in pairs for value in pair] or [""] * len(head)
+        writer.writerow([prediction.file, *values, prediction.error or ""])
 
     return write
 
@@ -215,6 +273,7 @@ def _csv(names, top):
 def _json(names, top):
     def write(prediction):
         classes = [{"class": name, "probability": round(share, 6)} for name, share in prediction.likeliest(top)]
-        print(json.dumps({"file": str(prediction.file), "classes": classes}))
+        said = {"error": prediction.error} if prediction.error else {"classes": classes}
+        print(json.dumps({"file": str(prediction.file), **said}))
 
     return write

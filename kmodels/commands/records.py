@@ -2,21 +2,22 @@
 
 import contextlib
 from pathlib import Path
-from typing import Literal
-
-import tyro
+from typing import Annotated, Literal
 
 from kmodels.backend import check_backend
+from kmodels.command_line import shown_as, tyro
 from kmodels.errors import InputError
 
-Name = tyro.conf.Positional
+Record = Annotated[Path, tyro.conf.Positional, shown_as("RECORD")]
+DataDir = Annotated[Path | None, shown_as("PATH")]
+Layers = Annotated[tuple[str, ...] | None, shown_as("NAME ...")]
 
 
-def show(record: Name[Path], /) -> int:
-    """Show what a record says: the run, its accuracies, and every class.
+def show(record: Record, /) -> int:
+    """Print a record: the settings of the run, its accuracies, and the accuracy of each class.
 
     Args:
-        record: a record's .json file.
+        record: the .json file of a run.
     """
     from kmodels.catalogue import reports
     from kmodels.records import read_record, with_published
@@ -30,15 +31,19 @@ def show(record: Name[Path], /) -> int:
     return 0
 
 
-def compare(a: Name[Path], b: Name[Path], /) -> int:
-    """Say whether experiment B is better than A on the test images, and what may not be concluded.
+def compare(
+    a: Annotated[Path, tyro.conf.Positional, shown_as("A")],
+    b: Annotated[Path, tyro.conf.Positional, shown_as("B")],
+    /,
+) -> int:
+    """Test whether experiment B is better than experiment A on the test images, and say what this does not show.
 
-    With two or more seeds of each: the difference of their mean test accuracies and its interval. With one: how often
-    only one of the two networks is right, image by image.
+    With two or more seeds of each, it prints the difference of their mean test accuracies with its interval. With one
+    seed, it counts the images on which only one of the two networks is right.
 
     Args:
-        a: a record's .json file, a folder with the records of one experiment, or a pattern of such files, in quotes.
-        b: likewise a file, a folder or a pattern.
+        a: the .json file of a run, the folder of an experiment's runs, or a quoted pattern of such files.
+        b: likewise, of the other experiment.
     """
     from kmodels.comparison import compare as compare_records
 
@@ -47,22 +52,23 @@ def compare(a: Name[Path], b: Name[Path], /) -> int:
 
 
 def mistakes(
-    record: Name[Path],
+    record: Record,
     /,
     split: Literal["test", "val"] = "test",
     number: int = 20,
-    data_dir: Path | None = None,
+    data_dir: DataDir = None,
 ) -> int:
-    """Show what a network gets wrong: the surest mistakes with their files, and a picture of them with Grad-CAM.
+    """List the images that a network gets wrong, the most confident mistakes first, and draw them with Grad-CAM.
 
-    Apart from them: images of all splits whose labels may be wrong, and near duplicates across splits. These are for
-    you to look at; nothing is changed.
+    It also lists images of all splits whose labels may be wrong, and near duplicates in different splits. Look at them
+    yourself: nothing is changed.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
-        split: whose mistakes: test, or val.
-        number: rows of each table.
-        data_dir: where the images are; left out: where they were during the run.
+        record: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos,
+            for the one with the best validation accuracy.
+        split: list mistakes on the test images or on the validation images (val).
+        number: at most so many rows in each table.
+        data_dir: the folder or archive of the images; left out: where they were during the run.
     """
     check_backend()
     from kmodels.report.mistakes import write_mistakes
@@ -73,28 +79,33 @@ def mistakes(
 
 
 def gradcam(
-    file: Name[Path],
-    images: Name[tuple[Path, ...]] = (),
+    file: Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")],
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, shown_as("[IMAGES ...]")] = (),
     /,
-    layers: tuple[str, ...] | None = None,
-    data_dir: Path | None = None,
-    out: Path = Path(),
+    layers: Layers = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path, shown_as("FOLDER")] = Path(),
     scale: float = 1.0,
 ) -> int:
-    """Draw what a network sees: Grad-CAM for the class that it predicts.
+    """Draw Grad-CAM heat maps: which parts of an image raise the score of the class that the network predicts.
 
-    Of a record: the first ten test images, and Grad-CAM for one image of each class, beside the record. Of any other
-    network that Keras loads: Grad-CAM for the images given.
+    Without IMAGES, it draws one test image of each class beside the record, and the first ten test images with their
+    predictions. With IMAGES, it draws those.
 
     Args:
-        file: a record's .json file, with its .keras beside it; or a .keras file.
-        images: for a .keras file: image files, or folders of them.
-        layers: layers to draw side by side, as `kmodels models NAME` shows them; left out: up to five.
-        data_dir: for a record: where the images are, if the dataset is a folder or an archive of yours.
-        out: for a .keras file: the folder to write into; left out: here.
-        scale: for a .keras file: what pixels 0..255 are multiplied by; 0.0039216 for a network that was trained on
-            0..1 and does not scale its input.
+        file: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos, for
+            the one with the best validation accuracy; or, with IMAGES, any .keras file.
+        images: image files, or folders of them, of which the first 20 are drawn.
+        layers: draw the maps of these layers side by side; `kmodels models NAME` lists them. Left out: up to five.
+        data_dir: without IMAGES: the folder or archive of the test images; left out: where they were during the run.
+        out: with IMAGES: the folder to write into; left out: the current one.
+        scale: with IMAGES: multiply pixels 0..255 by this first; 0.0039216 (1/255) for a network that was trained on
+            pixels from 0 to 1 and does not scale them itself.
     """
+    if images and file.is_dir():
+        from kmodels.best_run import network_file
+
+        file = network_file(file)
     if file.suffix == ".keras":
         if not images:
             raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
@@ -112,22 +123,23 @@ def gradcam(
 
 
 def tsne(
-    record: Name[Path],
+    record: Record,
     /,
     samples: int = 480,
     seed: int = 0,
-    perplexity: float | None = None,
-    data_dir: Path | None = None,
+    perplexity: Annotated[float | None, shown_as("FLOAT")] = None,
+    data_dir: DataDir = None,
 ) -> int:
-    """Draw the test images as the classifier of a record sees them: t-SNE of their embeddings, coloured by class.
+    """Draw a map of the test images by t-SNE of their embeddings, the input of the classifier, coloured by class.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
-        samples: how many test images, sampled by the seed.
-        seed: of that draw and of t-SNE.
-        perplexity: about how many neighbours an image has, smaller than the number of samples; left out: 30, or a third
-            of few samples.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+        record: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos,
+            for the one with the best validation accuracy.
+        samples: how many test images to draw, chosen at random.
+        seed: of that choice and of t-SNE.
+        perplexity: about how many neighbours each image has; must be less than the number of samples. Left out: 30, or
+            a third of the samples if they are fewer than 91.
+        data_dir: the folder or archive of the images; left out: where they were during the run.
     """
     from kmodels.report.network_pictures import write_tsne
 
@@ -135,19 +147,20 @@ def tsne(
 
 
 def features(
-    record: Name[Path],
+    record: Record,
     /,
-    layers: tuple[str, ...] | None = None,
-    images: tuple[int, ...] = (0,),
-    data_dir: Path | None = None,
+    layers: Layers = None,
+    images: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INDEX ...")] = (0,),
+    data_dir: DataDir = None,
 ) -> int:
-    """Draw what layers of the network of a record make of test images; a pooled layer as a line.
+    """Draw the outputs of several layers of a network for test images: feature maps, or a line for a vector.
 
     Args:
-        record: a record's .json file, with its .keras beside it.
-        layers: as `kmodels models NAME` shows them; left out: up to four and the embedding.
-        images: indices in the test split, from 0; a picture for each.
-        data_dir: where the images are, if the dataset is a folder or an archive of yours.
+        record: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos,
+            for the one with the best validation accuracy.
+        layers: names of the layers; `kmodels models NAME` lists them. Left out: up to four and the embedding.
+        images: indices of test images, from 0; each gets a picture.
+        data_dir: the folder or archive of the images; left out: where they were during the run.
     """
     from kmodels.report.network_pictures import write_features
 
@@ -157,15 +170,21 @@ def features(
 def _drawn(record, write, data_dir, **options):
     """Prints the paths of pictures of a record's network."""
     check_backend()
-    for picture in write(*_read(record), data_dir, **options):
+    from kmodels.predictions import images_folder
+
+    record, out = _read(record)
+    data_dir = data_dir or images_folder(out / f"{record.stem}.json")
+    for picture in write(record, out, data_dir, **options):
         print(picture)
     return 0
 
 
 def _read(path):
-    """The Record of a .json file, and the results folder that it is in."""
+    """The Record of a .json file, or of the best run in a folder, and the results folder that it is in."""
+    from kmodels.best_run import best_run
     from kmodels.records import read_record
 
+    path = best_run(path) if path.is_dir() else path
     record, path = read_record(path), path.resolve()
     if not path.as_posix().endswith(f"/{record.stem}.json"):
         raise InputError(f"{path} was moved or renamed; it belongs at <results>/{record.stem}.json")

@@ -120,7 +120,7 @@ def _batch(split, element):
         received = f"{len(element)} parts" if isinstance(element, tuple | list) else type(element)
         raise InputError(f"{split} must yield pairs (images, labels). Received: {received}")
     images, labels = (
-        _array(f"{split} {part}", values) for part, values in zip(("images", "labels"), element, strict=True)
+        to_array(f"{split} {part}", values) for part, values in zip(("images", "labels"), element, strict=True)
     )
     return (images[None], labels[None]) if _is_one_example(images, labels) else (images, labels)
 
@@ -133,8 +133,16 @@ def _is_one_example(images, labels):
     return (images.ndim == 2 and not same_length) or (images.ndim == 3 and not (same_length and images.shape[-1] > 4))
 
 
-def _array(what, values):
-    """Anything that NumPy reads; without a copy where it can be."""
+def to_array(what, values):
+    """Anything that NumPy reads, as an array; without a copy where it can be.
+
+    Args:
+        what: it is, for messages, in the plural.
+        values: an array, a tensor of any framework, or nested lists.
+
+    Raises:
+        InputError: if it is no array.
+    """
     if isinstance(values, np.memmap):
         return values
     if hasattr(values, "detach"):
@@ -150,7 +158,7 @@ def _array(what, values):
 
 def _images(split, values):
     """uint8 or float32 (n, height, width, channels)."""
-    images = _array(f"{split} images", values)
+    images = to_array(f"{split} images", values)
     if images.dtype == object:
         raise InputError(f"the {split} images differ in size, or are not numbers; resize them first")
     if images.ndim == 3:
@@ -174,7 +182,7 @@ def _as_pixels(split, images):
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind in "iu":
-        low, high = _range(images)
+        low, high = value_range(images)
         require(low >= 0 and high <= 255, f"{split} images of integers must be within 0 to 255", f"{low} to {high}")
         return images.astype(np.uint8)
     require(
@@ -185,19 +193,19 @@ def _as_pixels(split, images):
     with np.errstate(over="ignore"):
         # What is too large for float32 becomes infinite and is refused.
         images = images.astype(np.float32, copy=False)
-    require(np.isfinite(_range(images)).all(), f"{split} images must be finite", "NaN or infinity")
+    require(np.isfinite(value_range(images)).all(), f"{split} images must be finite", "NaN or infinity")
     return images
 
 
-def _range(images):
-    """The smallest and the largest value; NaN if there is one."""
+def value_range(images):
+    """The smallest and the largest value of an array; NaN if there is one."""
     blocks = [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
     return np.min([block.min() for block in blocks]), np.max([block.max() for block in blocks])
 
 
 def _labels(split, values):
     """Strings (n,), ints (n,) or one-hot ints (n, classes)."""
-    labels = _array(f"{split} labels", values)
+    labels = to_array(f"{split} labels", values)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind in "SUTO" and labels.ndim == 1:
@@ -220,7 +228,7 @@ def _with_class_names(labels, class_names):
     kinds = {split: "strings" if array.dtype.kind == "U" else f"{array.ndim}-D" for split, array in labels.items()}
     _require_equal("kind of labels", kinds)
     if class_names is not None:
-        class_names = _checked_names(class_names)
+        class_names = checked_names(class_names)
     if "strings" in kinds.values():
         found = sorted(set().union(*(array.tolist() for array in labels.values())))
         class_names = class_names or tuple(found)
@@ -243,7 +251,8 @@ def _with_class_names(labels, class_names):
     return class_names, {split: array.astype(np.int32, copy=False) for split, array in labels.items()}
 
 
-def _checked_names(class_names):
+def checked_names(class_names):
+    """The names of classes as a tuple; an InputError unless they are a list of different strings."""
     names = tuple(class_names) if isinstance(class_names, list | tuple | np.ndarray) else ()
     names = tuple(str(name) if isinstance(name, np.str_) else name for name in names)
     good = names and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
@@ -259,7 +268,7 @@ def _range_note(images):
     """The note on the pixel values of float images."""
     if images["train"].dtype == np.uint8:
         return []
-    ranges = {split: _range(array) for split, array in images.items()}
+    ranges = {split: value_range(array) for split, array in images.items()}
     return [f"float images; {', '.join(f'{split} from {low:g} to {high:g}' for split, (low, high) in ranges.items())}"]
 
 

@@ -130,6 +130,30 @@ def open_rgb(files, name):
         yield opened
 
 
+def upright_rgb(image):
+    """An RGB copy of a Pillow image, rotated as its orientation says.
+
+    Args:
+        image: a Pillow image, which may not be loaded yet.
+
+    Raises:
+        UnreadableError: if it is damaged, or has more than 8 bits a channel.
+    """
+    try:
+        _check_bits(image, b"")
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnreadableError(_reason(error)) from error
+
+
+def _check_bits(image, data):
+    """Raises UnreadableError for more than 8 bits a channel; `data` is the image's file."""
+    if image.mode not in MODES or _is_cut(image, data):
+        raise UnreadableError(f"it has more than 8 bits a channel (mode {_stored_mode(image)}); save it with 8 bits")
+
+
 def _read(files, name, stack):
     size = files.size(name)
     if size > MAX_FILE_BYTES:
@@ -137,10 +161,7 @@ def _read(files, name, stack):
     stack.enter_context(_files_memory.take(size))
     data = files.read(name)
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
-        if image.mode not in MODES or _is_cut(image, data):
-            raise UnreadableError(
-                f"it has more than 8 bits a channel (mode {_stored_mode(image)}); save it with 8 bits"
-            )
+        _check_bits(image, data)
         kind, mode = image.format, image.mode
         stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
         # Its objects refer to each other: without this, its pixels stay in memory until Python looks for such cycles.
@@ -161,7 +182,8 @@ def _is_cut(image, data):
         # Boxes "pixi" before the pixels have the number of channels and the bits of each.
         boxes = re.finditer(rb"pixi\0{4}([\1-\4])", data[: data.find(b"mdat")], re.DOTALL)
         return any(bits > 8 for box in boxes for bits in data[box.end() : box.end() + box[1][0]])
-    for codec, _, _, arguments in image.tile:
+    # An image that was made in memory has none.
+    for codec, _, _, arguments in getattr(image, "tile", ()):
         if ";16" in str(arguments) or "16" in codec:
             return True
         # The largest value of a channel.

@@ -119,7 +119,7 @@ def check_images(network, logits, images):
             hint = "; np.repeat(images, 3, axis=-1) makes grey images ones of three channels"
         raise InputError(f"the network takes images {wanted}, and those of the dataset are {shape}{hint}")
     sample = np.asarray(images[:64])
-    if sample.dtype != np.uint8 and sample.max() <= 1 and _divides_by_255(network):
+    if sample.dtype != np.uint8 and sample.max() <= 1 and divides_by_255(network):
         raise InputError(
             "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
             f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
@@ -133,7 +133,8 @@ def check_images(network, logits, images):
         )
 
 
-def _divides_by_255(network):
+def divides_by_255(network):
+    """Whether the network scales pixels 0..255 to about 1 itself, in a Rescaling layer."""
     scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, layers.Rescaling)]
     return bool(scales) and scales[0] < 0.1
 

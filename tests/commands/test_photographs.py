@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import build_model, cli
+from kmodels import build_model, cli, run
 from kmodels.models.about import About
 from kmodels.models.saving import save_network
 
@@ -62,14 +64,39 @@ def test_a_folder_a_pattern_and_a_list_are_classified(colours, monkeypatch, caps
     assert [line.split()[2] for line in out.splitlines()] == ["red", "blue"]
 
 
-def test_what_cannot_be_read_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
+def test_a_list_may_have_the_line_ends_of_windows_and_any_names(colours, tmp_path):
     network, images = colours
-    bad = tmp_path / "bad.png"
+    odd = tmp_path / "caf\udce9 .png"
+    odd.write_bytes((images / "green" / "0.png").read_bytes())
+    paths = [images / "red" / "0.png", images / "blue" / "0.png", odd]
+    listed = b"\xef\xbb\xbf" + b"\r\n  \r\n\n".join(map(os.fsencode, paths)) + b"\r\n"
+    command = [sys.executable, "-m", "kmodels", "predict", network, "-", "--format", "json"]
+    done = subprocess.run(command, input=listed, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["file"] for one in found] == list(map(str, paths))
+    assert [one["classes"][0]["class"] for one in found] == ["red", "blue", "green"]
+
+
+def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
+    network, images = colours
+    bad, good, reason = tmp_path / "bad.png", images / "red" / "0.png", "not an image format that Pillow knows"
     bad.write_bytes(b"nothing")
-    status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, images / "red", "--format", "csv")
-    assert status == 1
-    assert len(out.splitlines()) == 5
-    assert err.splitlines()[-1] == f"cannot read {bad}: not an image format that Pillow knows"
+
+    def predicted(*options):
+        status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, good, *options)
+        assert status == 1
+        assert err.splitlines()[-1] == f"cannot read {bad}: {reason}"
+        return out
+
+    one, two = csv.DictReader(io.StringIO(predicted("--format", "csv", "--top", "2")))
+    empty = dict.fromkeys(("class1", "probability1", "class2", "probability2"), "")
+    assert one == {"file": str(bad), **empty, "error": reason}
+    assert (two["file"], two["class1"], two["error"]) == (str(good), "red", "")
+    one, two = map(json.loads, predicted("--format", "json").splitlines())
+    assert one == {"file": str(bad), "error": reason}
+    assert (two["file"], two["classes"][0]["class"], "error" in two) == (str(good), "red", False)
+    assert len(predicted().splitlines()) == 1
 
 
 def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monkeypatch, capsys, tmp_path):
@@ -86,6 +113,19 @@ def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monk
     assert lines[2] == ["green", "2", "50.00", "blue", "(1)"]
     assert lines[3] == ["red", "3", "66.67", "green", "(1)"]
     assert lines[4] == ["all", "5", "60.00"]
+    (tmp_path / "red" / "bad.png").write_bytes(b"nothing")
+    status, out, err = kmodels(monkeypatch, capsys, "evaluate", network, tmp_path, "--format", "json")
+    found = json.loads(out)
+    assert (status, err.splitlines()[-1].split(":")[0]) == (1, f"cannot read {tmp_path / 'red' / 'bad.png'}")
+    assert found.pop("interval") == pytest.approx([0.2307, 0.8824], abs=1e-4)
+    assert found == {
+        "accuracy": 0.6,
+        "images": 5,
+        "unreadable": 1,
+        "class_names": list(NAMES),
+        "per_class_accuracy": {"blue": None, "green": 0.5, "red": pytest.approx(2 / 3)},
+        "confusion_matrix": [[0, 0, 0], [1, 1, 0], [0, 1, 2]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,6 +156,47 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
         "cnn_grad_cam.png",
         "cnn_grad_cam_layers.png",
     ]
+
+
+def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):
+    images, out = colours[1], tmp_path / "runs"
+    network = out / f"{run(tiny, out=out, verbose=0).stem}.keras"
+    labelled = tmp_path / "labelled" / "class 3"
+    shutil.copytree(images / "red", labelled)
+    for arguments in (
+        ("predict", out, images / "red"),
+        ("evaluate", out / "tests" / "tiny", labelled.parent),
+        ("mistakes", out),
+        ("gradcam", out),
+    ):
+        status, _, err = kmodels(monkeypatch, capsys, *arguments)
+        assert status == 0, err
+        assert f"using {network}: validation accuracy" in err, arguments
+    status, _, err = kmodels(monkeypatch, capsys, "predict", images, images / "red")
+    assert status == 2
+    assert err.startswith("error: a folder given for a network must have runs in it")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("predict", "NETWORK IMAGES ..."),
+        ("evaluate", "NETWORK FOLDER"),
+        ("export", "NETWORK"),
+        ("show", "RECORD"),
+        ("compare", "A B"),
+        ("mistakes", "RECORD"),
+        ("gradcam", "NETWORK [IMAGES ...]"),
+        ("tsne", "RECORD"),
+        ("features", "RECORD"),
+    ],
+)
+def test_help_names_what_is_given_and_not_types(command, arguments, monkeypatch, capsys):
+    status, out, _ = kmodels(monkeypatch, capsys, command, "--help")
+    usage = out.splitlines()[0]
+    assert status == 0
+    assert f" {arguments}" in usage
+    assert not [text for text in ("None", "[[", "STR") if text in out]
 
 
 def test_predict_waits_for_no_library_that_it_does_not_use(colours):

@@ -1,0 +1,52 @@
+"""The best network of a folder of runs: what a command or a `Classifier` uses where it is given the folder."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from kmodels.descriptions import percent
+from kmodels.errors import InputError, require, shorten
+from kmodels.records import read_records
+from kmodels.text import printable
+
+
+def best_run(folder):
+    """The path of the record, under a folder of runs, of the network to use; a line on standard error names it.
+
+    It is the completed run with the best validation accuracy whose network (.keras) is there; of equal ones the newest.
+    Accuracies on other classes than those of the newest such run say nothing of it, and are left out.
+
+    Args:
+        folder: of the runs of a report or of one of its experiments, "runs/photos" for instance.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    records = read_records(folder)
+    require(records, "a folder given for a network must have runs in it, of kmodels train for instance", str(folder))
+    completed = {path: record for path, record in records.items() if record.status == "completed"}
+    if not completed:
+        counts = Counter(record.status for record in records.values())
+        states = ", ".join(f"{count} {status}" for status, count in counts.items())
+        raise InputError(f"{folder} must have a completed run. Received: {states}")
+    kept = {path: record for path, record in completed.items() if path.with_suffix(".keras").is_file()}
+    if not kept:
+        names = shorten([path.with_suffix(".keras").name for path in completed])
+        raise InputError(f"{folder} has no network: a completed run must have its .keras file. Missing: {names}")
+    classes = max(kept.values(), key=lambda record: record.started).class_names
+    same = {path: record for path, record in kept.items() if record.class_names == classes}
+    best = max(same, key=lambda path: (same[path].val.accuracy, same[path].started))
+    others = f"; {len(kept) - len(same)} on other classes left out" if len(same) < len(kept) else ""
+    number = f", the best of {len(same)}" if len(same) > 1 else ""
+    network, accuracy = printable(best.with_suffix(".keras")), percent(same[best].val.accuracy)
+    print(f"using {network}: validation accuracy {accuracy} %{number}{others}", file=sys.stderr)
+    return best
+
+
+def network_file(path):
+    """A .keras file as it was given; of a folder of runs that of `best_run`.
+
+    Args:
+        path: of the file or the folder.
+    """
+    return best_run(path).with_suffix(".keras") if Path(path).is_dir() else path

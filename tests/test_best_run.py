@@ -1,0 +1,35 @@
+"""Which network a folder of runs stands for."""
+
+import pytest
+
+from kmodels import InputError
+from kmodels.best_run import best_run, network_file
+
+
+def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path, capsys):
+    worse = write_run(tmp_path, 0.5, seed=0)
+    old = write_run(tmp_path, 0.7, seed=1)
+    new = write_run(tmp_path, 0.7, seed=2, started="2026-01-02T00:00:00+00:00")
+    write_run(tmp_path, 0.9, seed=3, network=False)
+    write_run(tmp_path, 0.9, seed=4, status="diverged")
+    other = write_run(tmp_path, 0.95, seed=5, class_names=("a", "c"), experiment=Experiment(name="report/two"))
+    assert best_run(tmp_path) == new
+    (line,) = capsys.readouterr().err.splitlines()
+    network = new.with_suffix(".keras")
+    assert line == f"using {network}: validation accuracy 70.00 %, the best of 3; 1 on other classes left out"
+    assert network_file(str(tmp_path / "report" / "one")) == network
+    assert best_run(other.parent) == other
+    new.with_suffix(".keras").unlink()
+    assert best_run(worse.parent) == old
+    assert network_file("any.keras") == "any.keras"
+
+
+def test_a_folder_without_a_network_is_told_what_is_missing(tmp_path):
+    with pytest.raises(InputError, match="must have runs in it"):
+        best_run(tmp_path)
+    write_run(tmp_path, 0.5, status="interrupted")
+    with pytest.raises(InputError, match=r"must have a completed run\. Received: 1 interrupted"):
+        best_run(tmp_path)
+    path = write_run(tmp_path, 0.5, network=False)
+    with pytest.raises(InputError, match=f"Missing: {path.stem}.keras"):
+        best_run(tmp_path)
