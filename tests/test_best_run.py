@@ -1,9 +1,22 @@
 """Which network a folder of runs stands for."""
 
-import pytest
+from dataclasses import replace
 
-from kmodels import InputError
+import pytest
+from test_records import make
+
+from kmodels import Experiment, InputError
 from kmodels.best_run import best_run, network_file
+from kmodels.records import write_record
+
+
+def write_run(out, accuracy, network=True, **changes):
+    """The path of a record, whose test accuracy says nothing of its val accuracy; with a network beside it."""
+    val = replace(make().val, accuracy=accuracy)
+    path = write_record(make(accuracy=1 - accuracy, **{"val": val, **changes}), out)
+    if network:
+        path.with_suffix(".keras").touch()
+    return path
 
 
 def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path, capsys):

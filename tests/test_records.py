@@ -176,12 +176,3 @@ def test_the_published_numbers_of_today_count_and_settings_stay_those_of_the_run
     # Settings that were allowed once are still those of a record.
     object.__setattr__(run.experiment, "epochs", -1)
     assert with_published([run], [listed])[0].experiment.epochs == -1
-
-
-def write_run(out, accuracy, network=True, **changes):
-    """The path of a record, whose test accuracy says nothing of its val accuracy; with a network beside it."""
-    val = replace(make().val, accuracy=accuracy)
-    path = write_record(make(accuracy=1 - accuracy, **{"val": val, **changes}), out)
-    if network:
-        path.with_suffix(".keras").touch()
-    return path

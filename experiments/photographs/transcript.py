@@ -29,17 +29,13 @@ STEPS = (
     ("Train. The best classifier is named at the end.", "kmodels train scenes"),
     ("The same in PyTorch: a linear probe of the same weights, on the same images.", "python torch_probe.py scenes"),
     ("Is fine-tuning better than the probe?", "kmodels compare runs/scenes/probe runs/scenes/finetuned"),
-    ("Use it.", "kmodels predict runs/scenes/probe/*.keras new --top 2"),
-    ("See what it gets wrong.", "kmodels mistakes runs/scenes/probe/*-seed0.json --number 8"),
-    (
-        "Take it elsewhere.",
-        "kmodels export runs/scenes/probe/*.keras --format onnx --images {labelled} --out scenes.onnx",
-    ),
+    ("Use the best one.", "kmodels predict runs/scenes new --top 2"),
+    ("See what it gets wrong.", "kmodels mistakes runs/scenes --number 8"),
+    ("Take it elsewhere.", "kmodels export runs/scenes --format onnx --images {labelled} --out scenes.onnx"),
     ("There it needs no Keras.", "python onnx_runtime.py scenes.onnx new/*"),
     (
-        "On a phone: eight bits, and what they cost.",
-        "kmodels export runs/scenes/probe/*.keras --format litert --quantise int8 --images {labelled}"
-        " --out scenes.tflite",
+        "On a phone: eight bits, and what they cost on the validation images.",
+        "kmodels export runs/scenes --format litert --quantise int8 --out scenes.tflite",
     ),
 )
 

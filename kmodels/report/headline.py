@@ -30,7 +30,13 @@ def headline(report, results, site):
         site: the address of the first page of the site, relative to the results folder.
     """
     judged = [one.within for one in report.agreements if one.within is not None]
-    numbers = f"{sum(judged)} of {len(judged)} published numbers reproduced. " if judged else ""
+    numbers = ""
+    if judged:
+        differences = [100 * one.difference for one in report.agreements if one.within is not None]
+        numbers = (
+            f"{sum(judged)} of {len(judged)} published numbers reproduced (measured minus published: "
+            f"{min(differences):+.1f} to {max(differences):+.1f} percentage points). "
+        )
     return (
         f"![Published test accuracies beside measured ones]({results}/{PICTURE})\n\n"
         f"**{numbers}{counts_text(report.verdicts)}** A number is judged from three seeds on, on the published "
