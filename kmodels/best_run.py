@@ -35,12 +35,21 @@ def best_run(folder):
         raise InputError(f"{folder} has no network: a completed run must have its .keras file. Missing: {names}")
     classes = max(kept.values(), key=lambda record: record.started).class_names
     same = {path: record for path, record in kept.items() if record.class_names == classes}
-    best = max(same, key=lambda path: (same[path].val.accuracy, same[path].started))
+    best = max(same, key=lambda path: _rank(same[path]))
     others = f"; {len(kept) - len(same)} on other classes left out" if len(same) < len(kept) else ""
     number = f", the best of {len(same)}" if len(same) > 1 else ""
     network, accuracy = printable(best.with_suffix(".keras")), percent(same[best].val.accuracy)
     print(f"using {network}: validation accuracy {accuracy} %{number}{others}", file=sys.stderr)
     return best
+
+
+def best_of(records):
+    """Of completed Records the one with the best validation accuracy; of equal ones the newest."""
+    return max(records, key=_rank)
+
+
+def _rank(record):
+    return record.val.accuracy, record.started
 
 
 def network_file(path):

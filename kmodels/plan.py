@@ -9,33 +9,17 @@ The order is by evidence per minute:
 3. The remaining seeds of the claims of 1.
 4. Those of claims whose verdict is provisional.
 5. Experiments with published numbers, then the rest. The cheapest comes first, and seeds come evenly.
-
-A run is recorded if there is a record of it on the same images, with the same settings and precision, from any device
-and backend: all backends compute the same.
 """
 
-import os
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
-
-from kmodels.backend import device_name
-from kmodels.data.downloads import without_downloads
-from kmodels.data.here import check_here, data_dir_of
-from kmodels.descriptions import changed_settings, on_published_data
-from kmodels.errors import InputError
-from kmodels.estimates import Data, Estimate, Estimator, measured_speed
-from kmodels.experiment import OF_TRAINING, Experiment, Published
-from kmodels.records import read_records
+from kmodels.estimates import Estimate
+from kmodels.experiment import Experiment, Published
 from kmodels.report.verdicts import CONFIRMED, FEWEST_SEEDS, REFUTED, judge
-from kmodels.training.job import open_dataset, reduced
-from kmodels.training.precision import resolve
 
-# A run that takes longer than this, in hours, is not for this device; where no other limit is given.
-LONGEST = 2.0
 # What keeps a run from being done here.
 MISSING, SLOW, BROKEN_RUN = "data", "slow", "failed"
 PUBLISHED, REST = "published numbers", "the rest"
@@ -88,135 +72,7 @@ class Plan:
     waiting: dict
 
 
-class Planner:
-    """Makes plans, again after every run: with each record, claims need less and estimates are better.
-
-    Args:
-        experiments: Experiments to be measured.
-        claims: Claims about them.
-        seeds: how many and which seeds each is to have.
-        out: the results folder; it need not exist.
-        data_dir: a folder with the data of several datasets, or of one, see `data_dir_of`.
-        skip_unreadable: as in `load_dataset`.
-        longest: in hours: longer runs are not done.
-        others: further Experiments, whose networks these may start from.
-        measure: whether to measure the speed of networks that no record tells of.
-
-    Example:
-        planner = Planner(EXPERIMENTS, CLAIMS, seeds=range(5), data_dir="data")
-        print(planner.plan().runs[0])
-    """
-
-    def __init__(
-        self,
-        experiments,
-        claims,
-        seeds,
-        out="results",
-        data_dir=None,
-        *,
-        skip_unreadable=False,
-        longest=LONGEST,
-        others=(),
-        measure=True,
-    ):
-        self.wanted, self.claims, self.seeds, self.out = tuple(experiments), tuple(claims), tuple(seeds), Path(out)
-        self.by_name = {one.name: one for one in (*others, *experiments)}
-        self.refresh()
-        self._data_dir, self._skip, self.longest = data_dir, skip_unreadable, longest
-        self.device, self.backend = device_name(), keras.backend.backend()
-        self._measure = measured_speed(self.device, self.backend) if measure else None
-        self._opened, self._data = {}, {}
-
-    def plan(self, without=()):
-        """The Plan as things are now.
-
-        Args:
-            without: {(name of an experiment, seed)} that are not to be tried, because they were and failed.
-        """
-        return _Making(self, set(without)).plan()
-
-    def add(self, record):
-        """Takes the record of a run into account that has ended, and those that other processes wrote meanwhile."""
-        self.refresh()
-        if record.stem not in {known.stem for known in self.records}:
-            self.records.append(record)
-
-    def refresh(self):
-        """Reads the records again: other processes may have written some."""
-        self.records = list(read_records(self.out).values()) if self.out.is_dir() else []
-
-    def data_dir(self, experiment):
-        """The `data_dir` of the dataset of an experiment; None where there is none, or none is needed."""
-        return data_dir_of(experiment.dataset, self._data_dir)
-
-    def dataset(self, experiment):
-        """The whole Dataset of an experiment; raises InputError where it is not on this machine."""
-        key = (experiment.dataset, experiment.image_size, experiment.group_by)
-        if key not in self._opened:
-            data_dir = self.data_dir(experiment)
-            try:
-                check_here(experiment.dataset, data_dir)
-                with without_downloads():
-                    self._opened[key] = open_dataset(experiment, data_dir, self._skip)
-            except InputError as error:
-                self._opened[key] = error
-        if isinstance(self._opened[key], InputError):
-            raise self._opened[key]
-        return self._opened[key]
-
-    def data(self, experiment):
-        """The Data that an experiment trains on; raises as `dataset`."""
-        key = experiment.fingerprint
-        if key not in self._data:
-            dataset = reduced(self.dataset(experiment), experiment, self.seeds[0])
-            self._data[key] = Data(len(dataset.train), dataset.image_shape, len(dataset.class_names))
-        return self._data[key]
-
-    def counts(self, record, experiment):
-        """Whether a record is of an experiment as it is here: completed or diverged, on the same images and settings.
-
-        Where the data are not here, those on the published images count.
-        """
-        if record.status not in ("completed", "diverged") or record.experiment.name != experiment.name:
-            return False
-        ignored = {"precision", *(OF_TRAINING if experiment.is_fitted else ())}
-        if changed_settings(record.experiment, experiment).keys() - ignored:
-            return False
-        precision = "float32" if experiment.head else resolve(experiment.precision)
-        return record.precision == precision and self._same_images(record, experiment)
-
-    def _same_images(self, record, experiment):
-        try:
-            return record.source["sha256"] == self.dataset(experiment).source["sha256"]
-        except InputError:
-            return on_published_data(record.source)
-
-    def estimate(self, experiment, device=None, backend=None):
-        """The Estimate of a run here, or of one on another device, of which only records tell; None where none does."""
-        try:
-            data = self.data(experiment)
-        except InputError:
-            return None
-        if device:
-            return Estimator(self.records, device, backend)(experiment, data)
-        return Estimator(self.records, self.device, self.backend, self._measure)(experiment, data)
-
-    def network(self, name, seed):
-        """The network of an experiment that others start from, with a record that counts; None where it is not here."""
-        for record in self.records:
-            file = self.out / f"{record.stem}.keras"
-            if record.seed == seed and self.counts(record, self.by_name[name]) and file.is_file():
-                return file
-        return None
-
-    def begun(self, experiment, seed):
-        """Whether a run was interrupted here that can be resumed."""
-        pattern = f"{self.backend}*-{experiment.fingerprint}-*seed{seed}.checkpoint*"
-        return any((self.out / experiment.name).glob(pattern))
-
-
-class _Making:
+class Making:
     """One plan in the making: nothing changes meanwhile, so that what was found once is not looked for again."""
 
     def __init__(self, planner, without):
@@ -316,14 +172,9 @@ class _Making:
         planner, experiment = self._planner, self._planner.by_name[name]
         if (name, seed) in self._without:
             return Obstacle(BROKEN_RUN, "failed just now")
-        try:
-            planner.dataset(experiment)
-            planner.data(experiment)
-        except InputError as error:
-            return Obstacle(MISSING, str(error))
-        if lacking := lacking_weights(experiment):
-            return Obstacle(MISSING, lacking)
-        if failed := self._failed(experiment, seed):
+        if missing := planner.missing(experiment):
+            return Obstacle(MISSING, missing)
+        if failed := planner.failed(experiment, seed):
             return Obstacle(BROKEN_RUN, failed)
         if lacking := self._lacking_parent(experiment, seed):
             return lacking
@@ -346,16 +197,6 @@ class _Making:
             return Obstacle(BROKEN_RUN, f"it starts from {parent}, which diverged")
         obstacle = self.obstacle(parent, seed)
         return obstacle and Obstacle(obstacle.kind, f"it starts from {parent}: {obstacle.reason}")
-
-    def _failed(self, experiment, seed):
-        """What a run here failed on before, with the record that says so; None."""
-        planner = self._planner
-        for record in planner.records:
-            here = (record.device, record.backend) == (planner.device, planner.backend)
-            same = record.experiment.fingerprint == experiment.fingerprint and record.seed == seed
-            if record.status == "failed" and here and same and record.experiment.name == experiment.name:
-                return f"it failed here: {record.error}; to try it again, remove {record.stem}.json"
-        return None
 
 
 @dataclass
@@ -418,29 +259,6 @@ def _seeds_left(bounds, findings, planned):
             return None
         left = max(left, needed - (finding.seeds if finding else 0))
     return left
-
-
-def lacking_weights(experiment):
-    """Which published weights an experiment starts from that are not on this machine, in words; None."""
-    weights = experiment.model_options.get("weights")
-    if weights is None:
-        return None
-    if weights != "imagenet":
-        return None if Path(weights).is_file() else f"there is no file {Path(weights).name} with weights"
-    if experiment.model == "resnet50":
-        from kmodels.models.resnet import KERAS_FILE
-
-        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        if not (folder / "models" / KERAS_FILE).is_file():
-            return f"ImageNet weights of resnet50 are not on this machine ({KERAS_FILE}, 94 MB, downloaded by Keras)"
-    if experiment.model == "efficientnet_lite0":
-        from kmodels.models.efficientnet import packaged
-
-        try:
-            packaged()
-        except InputError as error:
-            return str(error)
-    return None
 
 
 def _has_numbers(experiment):

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 import pytest
 from test_records import make
 
-from kmodels import Published, catalogue, estimates, load_dataset, plan, read_records, run, script
+from kmodels import Published, catalogue, estimates, load_dataset, planner, read_records, run, script
 from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimator
 from kmodels.experiment import PLANNED_SEEDS, Experiment
 from kmodels.locks import FileLock
-from kmodels.plan import PUBLISHED, REST, Planner
+from kmodels.plan import PUBLISHED, REST
+from kmodels.planner import Planner
 from kmodels.records import write_record
 from kmodels.report.claims import PARAMETERS, Claim, beats
 from kmodels.report.pending import PAGE, pending_text
@@ -41,7 +42,7 @@ def seconds(monkeypatch):
     """{name of an experiment: seconds for an epoch and image}, what is measured of each; others take 1 s."""
     speeds = {}
     measure = lambda experiment, data: speeds.get(experiment.name, 1.0)  # noqa: E731
-    monkeypatch.setattr(plan, "measured_speed", lambda device, backend: measure)
+    monkeypatch.setattr(planner, "measured_speed", lambda device, backend: measure)
     return speeds
 
 

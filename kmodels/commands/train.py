@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
+from kmodels.best_run import best_of
 from kmodels.descriptions import accuracy_text
 from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
@@ -71,7 +72,7 @@ class _Folder(Running):
         completed = [record for record in records if record.status == "completed"]
         if not completed:
             return status
-        best = max(completed, key=lambda record: record.val.accuracy)
+        best = best_of(completed)
         network = self.out / f"{best.stem}.keras"
         print(f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}")
         if self.page != "none":

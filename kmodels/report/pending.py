@@ -54,7 +54,7 @@ def pending_text(planner):
     """What is not measured yet, as Markdown, from the records and the speed of this device.
 
     Args:
-        planner: a kmodels.plan.Planner.
+        planner: a kmodels.planner.Planner.
     """
     plan = planner.plan()
     here = {}
