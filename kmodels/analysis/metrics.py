@@ -121,7 +121,9 @@ def log_softmax(logits):
     """Logarithms of the probabilities, float64 (n, classes), of logits (n, classes), in nats."""
     logits = np.asarray(logits, np.float64)
     # As scipy.special.log_softmax, which takes an eighth of a second to import.
-    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    # What is not finite gives NaN.
+    with np.errstate(invalid="ignore"):
+        return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from kmodels.training.compilation import compile_seconds
 # Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
 # it on to its workers, and the second one would end the writing of the record that the first one began.
 SAME_INTERRUPT = 1.0
+# At the end of a time limit, seconds until it is sent again, and how often in all.
+UNTIL_AGAIN, MOST_INTERRUPTS = 20.0, 5
 
 
 def best_mode(monitor):
@@ -161,15 +163,19 @@ def time_limit(hours):
         InputError: for a number that no timer can wait for.
     """
     require_hours("max_hours", hours)
-    over = threading.Event()
+    over, left = threading.Event(), threading.Event()
 
     def end():
         over.set()
-        if hasattr(signal, "pthread_kill"):
-            # Wakes it also where it waits for other processes.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        else:
-            signal.raise_signal(signal.SIGINT)
+        for _ in range(MOST_INTERRUPTS):
+            if hasattr(signal, "pthread_kill"):
+                # Wakes it also where it waits for other processes.
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            else:
+                signal.raise_signal(signal.SIGINT)
+            # Python may drop it outside of Interrupts, which remember it.
+            if left.wait(UNTIL_AGAIN) or (Interrupts._depth and Interrupts._received is not None):
+                return
 
     timer = threading.Timer(0 if hours is None else 3600 * hours, end)
     timer.daemon = True
@@ -182,6 +188,7 @@ def time_limit(hours):
             raise
         print(f"{hours:g} hours are over: {str(interrupt) or 'no run was under way'}", flush=True)
     finally:
+        left.set()
         timer.cancel()
 
 

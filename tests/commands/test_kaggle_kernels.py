@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -197,6 +198,24 @@ def test_a_time_limit_ends_training_with_a_checkpoint(tiny, tmp_path, capsys):
     for hours in (0, float("nan"), float("inf"), 1e10):
         with pytest.raises(InputError, match="above 0"), time_limit(hours):
             pass
+
+
+def test_an_interrupt_that_python_drops_is_sent_again(monkeypatch):
+    monkeypatch.setattr("kmodels.training.callbacks.UNTIL_AGAIN", 0.05)
+    received = []
+
+    def drop_the_first(number, frame):
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, drop_the_first)
+    try:
+        with time_limit(0.05 / 3600):
+            time.sleep(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(received) == 2
 
 
 def test_the_experiments_of_all_reports_have_names_of_their_own():

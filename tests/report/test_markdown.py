@@ -169,7 +169,9 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     out = tmp_path / "results"
     picture = out / "published_and_measured.svg"
     assert picture in markdown.write(records, "", out, readme, judged)
-    assert "**1 of 1 published numbers reproduced. Claims: 1 confirmed (1 provisional), 0 refuted" in readme.read_text()
+    text = readme.read_text()
+    assert "**1 of 1 published numbers reproduced (measured minus published: -0.3 to -0.3 percentage points). " in text
+    assert "Claims: 1 confirmed (1 provisional), 0 refuted" in text
     assert "(results/published_and_measured.svg)" in readme.read_text()
     drawing = ElementTree.fromstring(picture.read_text())
     assert "report/one: 60.00, 59.67 (n=3)" in drawing.get("aria-label")
