@@ -16,8 +16,6 @@ from kmodels.training.compilation import compile_seconds
 # Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
 # it on to its workers, and the second one would end the writing of the record that the first one began.
 SAME_INTERRUPT = 1.0
-# At the end of a time limit, seconds until it is sent again, and how often in all.
-UNTIL_AGAIN, MOST_INTERRUPTS = 20.0, 5
 
 
 def best_mode(monitor):
@@ -163,22 +161,23 @@ def time_limit(hours):
         InputError: for a number that no timer can wait for.
     """
     require_hours("max_hours", hours)
-    over, left = threading.Event(), threading.Event()
+    over = threading.Event()
 
     def end():
         over.set()
-        for _ in range(MOST_INTERRUPTS):
-            if hasattr(signal, "pthread_kill"):
-                # Wakes it also where it waits for other processes.
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            else:
-                signal.raise_signal(signal.SIGINT)
-            # Python may drop it outside of Interrupts, which remember it.
-            if left.wait(UNTIL_AGAIN) or (Interrupts._depth and Interrupts._received is not None):
-                return
+        if hasattr(signal, "pthread_kill"):
+            # Wakes it also where it waits for other processes.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
 
     timer = threading.Timer(0 if hours is None else 3600 * hours, end)
     timer.daemon = True
+    # A shell starts what a script puts into the background with this signal ignored.
+    in_main = threading.current_thread() is threading.main_thread()
+    ignored = hours is not None and in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hours is not None:
         timer.start()
     try:
@@ -188,8 +187,9 @@ def time_limit(hours):
             raise
         print(f"{hours:g} hours are over: {str(interrupt) or 'no run was under way'}", flush=True)
     finally:
-        left.set()
         timer.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class StopOnNaN(keras.callbacks.Callback):
