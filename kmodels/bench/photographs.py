@@ -33,9 +33,10 @@ def measure(job):
         job: a bench Job; `job.images` is the number of photographs.
 
     Returns:
-        {"predict": images/s by turns: of `Classifier.stream` on files, of Keras' `predict` on pixels in memory, and of
-        decoding alone; "first": seconds of `kmodels predict` with one photograph, each a new process; "head": how many
-        images, seconds of a run from files to its record, and of one pass of the network over them}.
+        {"predict": images/s by turns: of `Classifier.predict` on files and on pixels in memory, of Keras' `predict` of
+        the saved network on pixels in memory, and of decoding alone; "first": seconds of `kmodels predict` with one
+        photograph, each a new process; "head": how many images, seconds of a run from files to its record, and of one
+        pass of the network over them}.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -76,8 +77,9 @@ def _predict(network, files, repeats):
     files = files[: 4 * batch]
     pixels = np.stack([classifier.pixels(path) for path in files])
     ways = {
-        "files": lambda: list(classifier.stream(files)),
-        "memory": lambda: classifier.logits_model.predict(pixels, batch_size=batch, verbose=0),
+        "files": lambda: classifier.predict(files),
+        "memory": lambda: classifier.predict(pixels),
+        "keras": lambda: classifier.network.predict(pixels, batch_size=batch, verbose=0),
         "decoding": lambda: list(pool.map(classifier.pixels, files)),
     }
     rates = {name: [] for name in ways}

@@ -91,13 +91,17 @@ def _kernels(row):
 def of_photographs(measured):
     """What was measured on one backend, in a sentence."""
     rates, head = measured["predict"], measured["head"]
-    files, beside = median(rates["files"]), median(f / m for f, m in zip(rates["files"], rates["memory"], strict=True))
+
+    def beside(name):
+        return median(files / other for files, other in zip(rates["files"], rates[name], strict=True))
+
     # On a CPU, decoding takes time of the cores that the network keeps busy.
     shared = median(1 / (1 + m / d) for m, d in zip(rates["memory"], rates["decoding"], strict=True))
     return (
-        f"files {files:,.1f} images/s, {beside:.2f} of Keras' predict on pixels in memory (decoding alone "
-        f"{median(rates['decoding']):,.0f}: {shared:.2f} if both take turns); first prediction of a process "
-        f"{median(measured['first']):.1f} s; logistic regression on the features of {head['images']:,} photographs "
+        f"files {median(rates['files']):,.1f} images/s, {beside('keras'):.2f} of Keras' predict on pixels in memory, "
+        f"{beside('memory'):.2f} of ours on them (decoding alone {median(rates['decoding']):,.0f}: {shared:.2f} if "
+        f"both take turns); first prediction of a process {median(measured['first']):.1f} s; logistic "
+        f"regression on the features of {head['images']:,} photographs "
         f"{head['seconds']:.0f} s, of which one pass of the network takes {head['pass_seconds']:.0f} s"
     )
 

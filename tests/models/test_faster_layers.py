@@ -147,6 +147,28 @@ def test_batch_normalisation_and_its_gradients_are_keras_own(shape):
     np.testing.assert_allclose(fast(inputs, training=False), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an operation of TensorFlow")
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16", "float64"])
+def test_moving_statistics_are_applied_by_one_operation_of_tensorflow_and_training_is_keras_own(dtype):
+    inputs = np.random.default_rng(0).normal([1, -5, 20], [1, 2, 3], (6, 5, 4, 3)).astype(np.float32)
+    network = _normalising(inputs, dtype=dtype)
+    # With the same rounded inputs for both.
+    inputs = keras.ops.cast(inputs, network.get_layer("norm").compute_dtype)
+    for training in (False, True):
+        fast = use_fast_layers(network, training=training)
+        assert isinstance(fast.get_layer("norm"), FastLayer)
+        assert [id(value) for value in fast.variables] == [id(value) for value in network.variables]
+        outputs, expected = fast(inputs, training=False), network(inputs, training=False)
+        assert outputs.dtype == expected.dtype
+        tolerance = {"mixed_float16": 0.01, "mixed_bfloat16": 0.1}.get(dtype, 1e-5)
+        np.testing.assert_allclose(*(np.asarray(one, float) for one in (outputs, expected)), atol=tolerance)
+    weights = network.get_weights()
+    learnt = [np.asarray(fast(inputs, training=True), float), *network.get_weights()]
+    network.set_weights(weights)
+    for ours, keras_own in zip(learnt, [network(inputs, training=True), *network.get_weights()], strict=True):
+        np.testing.assert_array_equal(ours, np.asarray(keras_own, float))
+
+
 @pytest.mark.usefixtures("jax_only")
 def test_frozen_batch_normalisation_uses_its_moving_statistics():
     inputs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
