@@ -124,7 +124,7 @@ def test_the_onnx_example_says_what_a_classifier_says_without_importing_it(file,
         f"{100 * one.confidence:5.1f} % {one.name:3}  {one.file}" for one in Classifier(file).predict(files)
     ]
     for name, path in zip(pictures, files, strict=True):
-        found = runpy.run_path(example)["pixels"](path, 32, 32, 3)[0]
+        found = runpy.run_path(str(example))["pixels"](path, 32, 32, 3)[0]
         assert np.array_equal(found, Classifier(file).pixels(path)), name
 
 

@@ -45,7 +45,7 @@ def client(file):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETWORK", str(file))
-        app = runpy.run_path(SERVING / "fastapi_server.py")["app"]
+        app = runpy.run_path(str(SERVING / "fastapi_server.py"))["app"]
     with TestClient(app) as client:
         yield client
 
@@ -80,7 +80,7 @@ def test_a_server_without_a_network_ends_in_a_sentence(tmp_path, monkeypatch):
     pytest.importorskip("fastapi")
     monkeypatch.setenv("NETWORK", str(tmp_path / "nothing.keras"))
     with pytest.raises(SystemExit, match=r"NETWORK must name the \.keras file"):
-        runpy.run_path(SERVING / "fastapi_server.py")
+        runpy.run_path(str(SERVING / "fastapi_server.py"))
 
 
 def test_behind_uvicorn(client, file, pictures):
@@ -109,7 +109,7 @@ def test_behind_uvicorn(client, file, pictures):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_page_has_classes_and_grad_cam(file, pictures, tmp_path):
     gradio = pytest.importorskip("gradio")
-    page = runpy.run_path(SERVING / "gradio_app.py")["build"](file)
+    page = runpy.run_path(str(SERVING / "gradio_app.py"))["build"](file)
     assert isinstance(page, gradio.Interface)
     classes, picture = page.fn(str(pictures[0]))
     assert classes == pytest.approx(dict(Classifier(file).predict(pictures[0])[0].likeliest(3)), abs=1e-5)

@@ -47,7 +47,8 @@ def pixels_of(image, image_shape):
         image_shape: (height, width, channels) to scale and crop it to, with 1 or 3 channels.
 
     Returns:
-        uint8 array of that shape; floats of that shape are returned as they are.
+        uint8 array of that shape; floats of that shape are returned as they are. A large JPEG file is not decoded whole
+        and differs by a few of 255 from the same image given as a Pillow image or an array.
 
     Raises:
         UnreadableError: if the file or the Pillow image cannot be read.
@@ -63,8 +64,8 @@ def pixels_of(image, image_shape):
     else:
         require("\0" not in os.fspath(image), "a path has no NUL character in it", os.fspath(image))
         files, name = Folder(Path(image).parent), Path(image).name
-    with pillow_warnings(), open_rgb(files, name) as (opened, _, _):
-        return _fitted(opened, image_shape)
+    with pillow_warnings(), open_rgb(files, name, image_shape[:2]) as opened:
+        return _fitted(opened.image, image_shape)
 
 
 def checked_array(image):

@@ -212,8 +212,8 @@ def _first_size(files, plan):
     """(width, height) of the first image that can be read."""
     for entry in (entry for images in plan.values() for entry in images):
         try:
-            with open_rgb(files, entry.name) as (rgb, *_):
-                return rgb.size
+            with open_rgb(files, entry.name) as opened:
+                return opened.size
         except UnreadableError:
             continue
     # None can be read: decoding names them all.
@@ -242,21 +242,21 @@ def _decode_image(files, name, pixels, i, size, image_size):
 
     A function of its own: nothing of the image stays in memory until the thread has decoded the next.
     """
-    with open_rgb(files, name) as (rgb, kind, mode):
+    with open_rgb(files, name, image_size and size) as opened:
         if image_size is None:
-            _check_size(files, name, rgb, size)
-        decoded = rgb.tobytes()
+            _check_size(files, name, opened.size, size)
+        decoded = opened.image.tobytes()
         if image_size:
-            pixels[i] = resize_and_crop(rgb, image_size)
+            pixels[i] = resize_and_crop(opened.image, image_size)
         else:
             pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
-        return kind, mode, rgb.size, image_digest(decoded, *rgb.size)
+        return opened.format, opened.mode, opened.size, image_digest(decoded, *opened.image.size)
 
 
-def _check_size(files, name, rgb, size):
-    if rgb.size != size:
+def _check_size(files, name, found, size):
+    if found != size:
         raise InputError(
-            f"the images differ in size: {files.where(name)} is {rgb.width}x{rgb.height}, "
+            f"the images differ in size: {files.where(name)} is {found[0]}x{found[1]}, "
             f"the first is {size[0]}x{size[1]}; give image_size (--image-size) to resize them"
         )
 

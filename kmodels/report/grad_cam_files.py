@@ -99,8 +99,8 @@ def _input_shape(network):
 
 def _rgb(path):
     try:
-        with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as (image, _, _):
-            return image.copy()
+        with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as opened:
+            return opened.image.copy()
     except UnreadableError as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
 

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from kmodels import InputError
+from kmodels.data import load_dataset
+from kmodels.data.file_sources import Folder
 from kmodels.data.given_image import pixels_of
-from kmodels.data.pillow_reading import UnreadableError
+from kmodels.data.pillow_reading import UnreadableError, open_rgb
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1"])
@@ -31,6 +33,41 @@ def test_a_photograph_of_a_camera_is_upright():
     found = pixels_of(Image.open(buffer), (12, 8, 3))
     assert np.array_equal(found, pixels_of(buffer.getvalue(), (12, 8, 3)))
     assert np.array_equal(found, np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+    picture = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
+    for name in ("one.jpg", "one.png"):
+        picture.save(tmp_path / name, exif=exif, quality=92)
+    upright = (1600, 1200) if orientation == 1 else (1200, 1600)
+    with open_rgb(Folder(tmp_path), "one.jpg", (64, 80)) as opened:
+        assert opened.size == upright
+        # At least twice as large as needed, whichever way the image lies.
+        assert sorted(opened.image.size) == [150, 200] or sorted(opened.image.size) == [300, 400]
+        assert min(opened.image.size) >= 2 * 64
+    for whole in (("one.jpg", None), ("one.jpg", (700, 700)), ("one.png", (64, 80))):
+        with open_rgb(Folder(tmp_path), *whole) as opened:
+            assert opened.image.size == opened.size == upright
+    found, expected = (
+        pixels_of(image, (64, 64, 3)).astype(float)
+        for image in (tmp_path / "one.jpg", Image.open(tmp_path / "one.jpg"))
+    )
+    assert np.abs(found - expected).mean() < 1
+    assert np.abs(found - expected).max() < 8
+
+
+def test_a_network_is_given_the_pixels_that_it_learnt(tmp_path):
+    for name in ("train/a/0", "train/b/0", "val/a/0", "val/b/0", "test/a/0", "test/b/0"):
+        file = tmp_path / f"{name}.jpg"
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (1100, 1300, 3), np.uint8)).save(file)
+    dataset = load_dataset("folder", 32, tmp_path)
+    learnt = pixels_of(tmp_path / dataset.test.files[0].decode(), (32, 32, 3))
+    np.testing.assert_array_equal(learnt, dataset.test.images[0])
 
 
 def test_more_than_eight_bits_and_damaged_files_are_unreadable():
