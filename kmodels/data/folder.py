@@ -67,8 +67,6 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
         notes = [*map(printable, left_out + grouping), *describe(files, folders, plan, tally, image_size)]
-        if tally.formats["JPEG"]:
-            notes.insert(0, "JPEG images: JPEG is lossy, so a JPEG copy of another dataset differs from its original")
         for note in notes:
             print(f"{title}: {note}")
         return class_names, {

@@ -81,7 +81,7 @@ def published_against_measured(records):
 
 def measured(records):
     """What runs came to, a line for each experiment: mean and standard deviation over its seeds, in percent."""
-    rows = [("experiment", "runs", "val %", "test %", "seconds a run")]
+    rows = [("experiment", "runs", "val %", "test %", "training, s")]
     for summary in summarise(records):
         val = [record.val.accuracy for record in summary.records]
         seconds = [record.train_seconds for record in summary.records if record.train_seconds is not None]
