@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmodels import POLICIES, InputError, build_model
-from kmodels.augment import build_augmentation
+from kmodels.augment import build_augmentation, check_pixel_values
 from kmodels.augment.colour import RandomColorJitter, RandomSharpness
 from kmodels.augment.layers import RandomErasing, RandomShiftCrop, RandomTranspose, RandomTurn
 from kmodels.augment.mixing import CutMix, MixUp, mixing_layer
@@ -75,7 +75,8 @@ def test_the_training_step_stays_compiled(policy, backend):
     trainer.train_on_batch(images, labels)
     # A compiled step never comes back to the layers' Python code. (Keras compiles none on PyTorch by itself.)
     calls = []
-    for layer in trainer.get_layer(f"augment_{policy}").layers:
+    (augment,) = (layer for layer in trainer.layers if layer.name == f"augment_{policy}")
+    for layer in augment.layers:
         original = layer.call
         object.__setattr__(layer, "call", lambda *a, _call=original, **k: calls.append(1) or _call(*a, **k))
     trainer.train_on_batch(images, labels)
@@ -136,6 +137,26 @@ def test_unknown_policies_and_paddings_are_refused():
         build_augmentation("crops", (12, 12, 3), 0)
     with pytest.raises(InputError, match="padding must be at least 1 pixel"):
         RandomShiftCrop(0, seed=0)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_colours_of_images_without_three_are_not_changed(channels):
+    with pytest.raises(InputError, match=r"three colours \(RGB\).* Received: \(12, 12, "):
+        build_augmentation("everything", (12, 12, channels), 0)
+
+
+@pytest.mark.parametrize("policy", ["color_jitter", "erase", "sharpness", ["flip", "everything"]])
+def test_policies_of_pixel_values_refuse_other_floats(policy):
+    pixels = np.random.default_rng(0).uniform(0, 255, (4, 12, 12, 3)).astype("float32")
+    for images in (pixels, pixels.astype("uint8"), 0 * pixels):
+        check_pixel_values(policy, images)
+    for images in (pixels / 255, pixels / 127.5 - 1, pixels + 1):
+        with pytest.raises(
+            InputError, match=r"takes pixels from 0 to 255; .*, or one of none, crop, flip.*images from"
+        ):
+            check_pixel_values(policy, images)
+    for others in ("flip_crop", "mixup", ["flip", lambda images: -images]):
+        check_pixel_values(others, pixels / 127.5 - 1)
 
 
 def versions(images):

@@ -13,7 +13,8 @@ kmodels/augment/layers.py, colour.py or mixing.py.
 
 from typing import NamedTuple
 
-from kmodels.errors import unknown
+from kmodels.data.arrays import value_range
+from kmodels.errors import require, unknown
 
 
 class Policy(NamedTuple):
@@ -77,6 +78,10 @@ POLICIES = {
 }
 
 
+# Layers that compute with the values of pixels, and cut them off at 0 and 255.
+USE_PIXEL_VALUES = {"RandomSharpness", "RandomColorJitter", "RandomErasing"}
+
+
 def build_augmentation(augmentation, input_shape, seed):
     """An augmentation as a Keras model from images to images, both (batch, height, width, channels), pixels 0..255.
 
@@ -96,14 +101,38 @@ def build_augmentation(augmentation, input_shape, seed):
     image = keras.layers.Input(input_shape, name="image")
     # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
     x = keras.layers.Identity(name="images")(image)
-    changes = augmentation if isinstance(augmentation, list | tuple) else [augmentation]
     number = 0
-    for change in changes:
+    for change in _changes(augmentation):
         for make in _layers(change, custom_layer):
             x = make((1000 * seed + number) % 2**31)(x)
             number += 1
     name = f"augment_{augmentation}" if isinstance(augmentation, str) else "augment"
     return keras.Model(image, x, name=name)
+
+
+def check_pixel_values(augmentation, images):
+    """Raises InputError for a policy that takes pixels from 0 to 255, where images are floats that are no such pixels.
+
+    Args:
+        augmentation: as `build_augmentation` takes it.
+        images: the training images (n, height, width, channels).
+    """
+    policies = [change for change in _changes(augmentation) if isinstance(change, str) and change in POLICIES]
+    using = [name for name in policies if USE_PIXEL_VALUES & {layer for layer, _ in POLICIES[name].layers}]
+    if not using or images.dtype.kind != "f" or not len(images):
+        return
+    low, high = value_range(images)
+    others = [name for name in POLICIES if not USE_PIXEL_VALUES & {layer for layer, _ in POLICIES[name].layers}]
+    require(
+        low >= 0 and (1 < high <= 255 or high == 0),
+        f"augmentation {', '.join(using)} takes pixels from 0 to 255; give such (a Rescaling layer of the network may "
+        f"scale them), or one of {', '.join(others)}",
+        f"images from {low:g} to {high:g}",
+    )
+
+
+def _changes(augmentation):
+    return augmentation if isinstance(augmentation, list | tuple) else [augmentation]
 
 
 def _layers(change, custom_layer):

@@ -44,6 +44,9 @@ class RandomColorJitter(PerImage):
         brightness: 0 to 1, and so are contrast and saturation.
         hue: 0 to 0.5.
         seed: of the random numbers, an int.
+
+    Raises:
+        InputError: for images without three colours.
     """
 
     def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, *, seed, **kwargs):
@@ -53,6 +56,9 @@ class RandomColorJitter(PerImage):
         require(0 <= hue <= 0.5, "hue must be from 0 to 0.5", hue)
         super().__init__(seed=seed, **kwargs)
         self.amounts, self.hue = amounts, hue
+
+    def build(self, input_shape):
+        require(input_shape[-1] == 3, "images must have three colours (RGB) for them to be changed", input_shape[1:])
 
     def transform(self, images):
         brightness, contrast, saturation = (self.draw(images, 1 - amount, 1 + amount) for amount in self.amounts)

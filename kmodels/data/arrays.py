@@ -64,6 +64,29 @@ def dataset_fields(kind, train, val, test, class_names, name):
     return {"name": name, **splits, "class_names": class_names, "source": source}
 
 
+def labelled_images(what, pair):
+    """Images and labels as `Dataset.from_arrays` takes them, where labels are numbers or one-hot.
+
+    Args:
+        what: they are, for messages.
+        pair: (images, labels).
+
+    Returns:
+        Images (n, height, width, channels), uint8 or float32, and labels, ints (n,).
+
+    Raises:
+        InputError: for anything else.
+    """
+    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+    require(is_pair, f"{what} must be a pair (images, labels)", type(pair))
+    images, labels = _images(what, pair[0]), _labels(what, pair[1])
+    require(
+        labels.dtype.kind != "U", f"{what} labels must be numbers, of the classes in their order", labels[:3].tolist()
+    )
+    require(len(images) == len(labels), f"{what} must have as many labels as images", (len(images), len(labels)))
+    return images, labels.argmax(axis=1) if labels.ndim == 2 else labels
+
+
 def read_batches(split, batches):
     """Reads batches to their end.
 

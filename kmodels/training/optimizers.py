@@ -30,7 +30,8 @@ def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay
             float16, in which small gradients vanish. None: that of the optimizer given.
 
     Raises:
-        InputError: for an unknown name, something that is no optimizer, or settings that a Keras optimizer has itself.
+        InputError: for an unknown name, something that is no optimizer, settings that a Keras optimizer has itself, or
+            one that averages weights.
     """
     if isinstance(optimizer, str):
         if optimizer not in TORCH:
@@ -48,6 +49,8 @@ def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay
     given = {name: value for name, value in given.items() if value is not None}
     require(not given, f"{' and '.join(given)} must be left out where optimizer is an object that has its own", given)
     config = optimizer.get_config()
+    rule = "optimizer must have use_ema=False: the weights that are validated and kept are the trained ones"
+    require(not config.get("use_ema"), f"{rule}, not their averages", "use_ema=True")
     if config.get("loss_scale_factor") is None:
         config["loss_scale_factor"] = loss_scale
     return type(optimizer).from_config(config)

@@ -18,8 +18,10 @@ import numpy as np
 from kmodels import notebook
 from kmodels.analysis.evaluation import evaluate_logits
 from kmodels.analysis.predict import predict_logits, usual_batch
+from kmodels.augment import check_pixel_values
 from kmodels.backend import keep_compiled
 from kmodels.data import Split
+from kmodels.data.arrays import labelled_images
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import SAMPLERS, images_shown
 from kmodels.errors import InputError, require, require_whole, unknown
@@ -177,11 +179,12 @@ class Fitted:
         """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
 
         Args:
-            split: a Split, as dataset.test, or a pair (images (n, height, width, channels), labels (n,)).
+            split: a Split, as dataset.test, or a pair (images, labels) as `Dataset.from_arrays` takes it, with labels
+                that are numbers or one-hot.
         """
         if not isinstance(split, Split):
-            images, labels = split
-            split = Split(np.asarray(images), np.asarray(labels), np.arange(len(labels)))
+            images, labels = labelled_images("evaluated", split)
+            split = Split(images, labels, np.arange(len(labels)))
         return evaluate_logits(split.labels, self.logits(split))
 
     def logits(self, split):
@@ -218,6 +221,7 @@ class Training:
             self._trained = _copy_of(network) if self.devices else network
             logits = logits_network(self._trained, classes)
             check_images(self._trained, logits, dataset.train.images)
+            check_pixel_values(s.augmentation, dataset.train.images)
             self.trainer = build_trainer(
                 logits,
                 self._optimizer(network),

@@ -24,6 +24,10 @@ def build_trainer(
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
         class_weight: float32 (classes,), the weight of each class in the training loss; None: all the same.
         metrics: Keras metrics of labels and logits, in addition to accuracy.
+
+    Returns:
+        A compiled keras.Model. What callbacks save or load, and the layers that they look up by name, are those of
+        `network`; its optimizer is the trainer's.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     augment = build_augmentation(augmentation, network.input_shape[1:], seed)
@@ -39,6 +43,8 @@ def build_trainer(
         # Keras' own scaling adapts its factor in a branch of every step.
         auto_scale_loss=False,
     )
+    for name in ("save", "save_weights", "load_weights", "get_layer"):
+        setattr(trainer, name, getattr(network, name))
     return trainer
 
 

@@ -53,7 +53,8 @@ def test_steps_have_the_loss_of_the_mixed_images_and_evaluation_that_of_the_imag
         assert loss == pytest.approx(np.mean(share * own + (1 - share) * others), rel=1e-4)
         assert loss != pytest.approx(np.mean(own), rel=1e-3)
         assert all((new != old).any() for new, old in zip(network.get_weights(), before, strict=True))
-        assert mixing_layer(trainer.get_layer(f"augment_{policy}")).take_share() is None
+        (augment,) = (layer for layer in trainer.layers if layer.name == f"augment_{policy}")
+        assert mixing_layer(augment).take_share() is None
         logits = keras.ops.convert_to_numpy(network(images))
         trainer.reset_metrics()
         loss = trainer.test_on_batch(images, labels)[0]

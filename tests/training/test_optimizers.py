@@ -122,6 +122,11 @@ def test_a_keras_optimizer_is_copied_without_its_state():
         build_optimizer(keras.optimizers.Lion)
 
 
+def test_an_optimizer_that_averages_weights_is_refused():
+    with pytest.raises(InputError, match=r"must have use_ema=False: .* are the trained ones, not their averages"):
+        build_optimizer(keras.optimizers.Adam(use_ema=True))
+
+
 def test_what_a_schedule_cannot_do_is_refused():
     scheduled = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 5))
     with pytest.raises(InputError, match="the optimizer has a schedule of its own"):

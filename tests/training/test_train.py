@@ -170,6 +170,24 @@ def test_further_metrics_and_callbacks(dataset):
         train(tiny(), dataset, callbacks=["Note"])
 
 
+def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(np.asarray(self.model.get_layer("end").get_weights()[0]))
+
+    seen, network = [], tiny()
+    whole, weights = tmp_path / "whole.keras", tmp_path / "only.weights.h5"
+    saving = [keras.callbacks.ModelCheckpoint(file, save_weights_only=file is weights) for file in (whole, weights)]
+    train(network, dataset, epochs=2, augmentation="flip", callbacks=[*saving, Look()], keep="last", verbose=0)
+    loaded = tiny()
+    loaded.load_weights(weights)
+    for saved in (keras.models.load_model(whole), loaded):
+        for ours, expected in zip(saved.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(seen[1], network.get_weights()[0])
+    assert not np.array_equal(*seen)
+
+
 class Counter(keras.callbacks.Callback):
     """Has state of its own: an array and a number."""
 
@@ -279,6 +297,31 @@ def test_images_that_the_network_cannot_take_are_refused():
     scaled = Dataset.from_arrays(train=(images / 255, labels))
     with pytest.raises(InputError, match=r"divides pixels by 255 itself.*Received: float32"):
         train(tiny(), scaled)
+
+
+def test_a_pair_is_evaluated_in_every_form_that_a_dataset_takes():
+    (images, labels), (others, right) = images_and_labels(60, channels=1), images_and_labels(30, channels=1, seed=1)
+    grey = Dataset.from_arrays(train=(images[..., 0], labels), test=(others, right))
+    fitted = train(tiny(shape=(8, 8, 1)), grey, epochs=2, batch_size=8, verbose=0)
+    expected = fitted.evaluate(grey.test)
+    for pair in ((others[..., 0], right), (others, right[:, None]), (others.tolist(), np.eye(3)[right])):
+        assert fitted.evaluate(pair) == expected
+    for pair, message in (
+        ((others, ["a"] * 30), "labels must be numbers.*'a'"),
+        ((others, right[:9]), "as many labels as images"),
+        (others, "a pair"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fitted.evaluate(pair)
+
+
+def test_policies_of_pixel_values_refuse_floats_that_are_none():
+    images, labels = images_and_labels(60)
+    scaled = Dataset.from_arrays(train=(images / 255, labels))
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    with pytest.raises(InputError, match="augmentation color_jitter takes pixels from 0 to 255"):
+        train(network, scaled, augmentation="color_jitter")
 
 
 def test_float_images_are_taken_as_they_are():
