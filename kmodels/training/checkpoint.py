@@ -10,10 +10,10 @@ A callback takes part with `get_state()`, which returns numbers, text, arrays, a
 `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
 are known without. Any other callback starts afresh, and a line says so.
 
-How it is written. One .npz file under a fixed other name, flushed to the disk, then renamed; the previous one stays as
-`.previous`. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a zip with a
-checksum for each array: `load` reads all of it, and falls back to the previous file where it is corrupt. A full disk
-costs the checkpoint, not the training.
+How it is written. One .npz file under the name with `.new` added, flushed to the disk, then renamed; the previous one
+stays, with `.previous` added. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a
+zip with a checksum for each array: `load` reads all of it, and falls back to the previous file where it is corrupt. A
+full disk costs the checkpoint, not the training.
 
 What it costs. Only the copy to host memory happens while training waits; a thread writes. It is `async_safe`: with a
 callback that is not, Keras would wait for the device after every step. Saves are skipped so that copying takes at most
@@ -279,7 +279,8 @@ def checkpoint_files(path):
 
 def _others(path):
     """The names of the file that is being written and of the previous one."""
-    return path.with_suffix(".new"), path.with_suffix(".previous")
+    # After the whole name: of "rate_0.1" and "rate_0.01", the part before the last dot is the same.
+    return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.previous")
 
 
 def _variables(trainer):

@@ -244,6 +244,18 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), resume=True)
 
 
+def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
+    paths = {seed: tmp_path / f"ck.seed{seed}" for seed in (0, 1)}
+    files = [set(checkpoint.checkpoint_files(path)) for path in paths.values()]
+    assert not files[0] & files[1]
+    for seed, path in paths.items():
+        train(tiny(), dataset, epochs=2, seed=seed, checkpoint=path, verbose=0)
+    paths[0].write_bytes(b"corrupt")
+    assert checkpoint.load(paths[0])["meta"]["settings"]["seed"] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
