@@ -17,7 +17,8 @@ full disk costs the checkpoint, not the training.
 
 What it costs. Only the copy to host memory happens while training waits; a thread writes. It is `async_safe`: with a
 callback that is not, Keras would wait for the device after every step. Saves are skipped so that copying takes at most
-one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again.
+one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again. The state
+of the last epoch is always saved, so that training can resume with more epochs.
 """
 
 import hashlib
@@ -128,8 +129,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self._due():
+        # The last epoch always: when training has ended, the best weights take the place of its own.
+        last = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        if not (last or self._due()):
             return
+        self.close()
         start = time.perf_counter()
         state = self._state(epoch + 1)
         self._copied_at = time.perf_counter()
@@ -141,12 +145,6 @@ class Checkpoint(keras.callbacks.Callback):
         """Waits until what was copied is written."""
         if self._thread:
             self._thread.join()
-
-    def save(self, epochs_done):
-        """Writes the state now, after so many epochs."""
-        self.close()
-        if epochs_done > self.epochs_saved:
-            self._write(epochs_done, self._state(epochs_done))
 
     def _due(self):
         if self._thread and self._thread.is_alive():

@@ -121,13 +121,10 @@ def train(
     """
     training = Training(**locals())
     try:
-        fitted = training.fit()
+        return training.fit()
     except KeyboardInterrupt as error:
         error.args = (training.how_to_resume(),)
         raise
-    if training.checkpoint:
-        training.checkpoint.save(len(fitted.history.get("loss", ())))
-    return fitted
 
 
 # The defaults are written once, in the signature of `train`.

@@ -244,6 +244,20 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), resume=True)
 
 
+def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, tmp_path, monkeypatch):
+    # No epoch is due for saving; the labels of val are wrong, so that the best epoch is an early one.
+    monkeypatch.setattr(checkpoint.Checkpoint, "_due", lambda self: False)
+    images, labels = images_and_labels(30, seed=1)
+    wrong = Dataset.from_arrays(train=images_and_labels(96), val=(images, (labels + 1) % 3))
+    settings = {"batch_size": 16, "learning_rate": 0.01, "verbose": 0}
+    whole = train(tiny(), wrong, epochs=5, **settings)
+    path = tmp_path / "training.checkpoint"
+    assert train(tiny(), wrong, epochs=3, checkpoint=path, **settings).best_epoch < 3
+    resumed = train(tiny(), wrong, epochs=5, checkpoint=path, resume=True, **settings)
+    for name in ("loss", "val_loss"):
+        assert resumed.history[name] == whole.history[name]
+
+
 def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
     monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
