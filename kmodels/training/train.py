@@ -5,10 +5,12 @@ It reads from top to bottom: `train` prepares a `Training`, fits it, and returns
 
 import gc
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -424,6 +426,8 @@ def _check(s, dataset):
     ):
         if getattr(s, name) not in known:
             raise unknown(name, getattr(s, name), known)
+    if s.checkpoint is not None:
+        _check_checkpoint(s.checkpoint)
     require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
     for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
         for item in getattr(s, name):
@@ -441,6 +445,16 @@ def _check(s, dataset):
         require(len(s.class_weight) == len(sizes), rule, s.class_weight)
     elif s.class_weight not in (None, "balanced"):
         raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
+
+
+def _check_checkpoint(path):
+    """Refuses what is no path of a file, before a folder of the user's is renamed."""
+    require(isinstance(path, str | os.PathLike), "checkpoint must be the path of a file, or None", path)
+    rule = "checkpoint must be the path of a file, and there is a folder of that name; name a file in it, for instance"
+    require(not Path(path).is_dir(), rule, str(path))
+    # The files that are written beside it.
+    for file in checkpoints.checkpoint_files(path):
+        require(not file.is_dir(), rule, str(file))
 
 
 def check_on_device(on_device, data_loader):

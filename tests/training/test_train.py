@@ -270,6 +270,15 @@ def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset
     assert checkpoint.load(paths[0])["meta"]["settings"]["seed"] == 0
 
 
+@pytest.mark.parametrize("folder", ["ck", "ck.previous", "ck.new"])
+def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "photo.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"there is a folder of that name.*Received: '.*ck"):
+        train(tiny(), dataset, epochs=1, checkpoint=tmp_path / "ck", verbose=0)
+    assert [path.name for path in tmp_path.rglob("*")] == [folder, "photo.png"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -288,6 +297,8 @@ def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset
         # They failed at the first plateau, after hours perhaps.
         ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
         ({"schedule": "linear", "plateau_patience": 2}, "not with plateaus"),
+        ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
+        ({"checkpoint": ""}, "there is a folder of that name"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
     ],
 )
