@@ -87,11 +87,12 @@ class Checkpoint(keras.callbacks.Callback):
             return
         meta, values = self._saved["meta"], self._saved["variables"]
         variables = _variables(trainer)
-        if meta["format"] != FORMAT or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            raise InputError(
-                f"{self.path} is a checkpoint of another network or another version of kmodels; "
-                "to start at the beginning, run without resume"
-            )
+        other_network = InputError(
+            f"{self.path} is a checkpoint of another network or another version of kmodels; "
+            "to start at the beginning, run without resume"
+        )
+        if meta["format"] != FORMAT:
+            raise other_network
         other = [
             f"{name}={meta['settings'].get(name)!r}, not {value!r}"
             for name, value in self.settings.items()
@@ -103,6 +104,9 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{self.path} is a checkpoint of a training with other settings: {shorten(other)}; "
                 "to start at the beginning, run without resume"
             )
+        # After the settings: another optimizer or schedule has other variables.
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise other_network
         if meta["versions"] != versions():
             print(f"the checkpoint was written with {meta['versions']}; from here on rounding may differ")
         for variable, value in zip(variables, values, strict=True):

@@ -5,12 +5,10 @@ It reads from top to bottom: `train` prepares a `Training`, fits it, and returns
 
 import gc
 import inspect
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +21,8 @@ from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.backend import keep_compiled
 from kmodels.data import Split
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
-from kmodels.data.order import SAMPLERS, images_shown
-from kmodels.errors import InputError, require, require_whole, unknown
+from kmodels.data.order import images_shown
+from kmodels.errors import InputError, require
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode, interruptible
@@ -32,6 +30,7 @@ from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
+from kmodels.training.settings import check_settings, compared_settings, described
 from kmodels.training.trainer import build_state, build_trainer
 
 
@@ -205,7 +204,8 @@ class Training:
     def __init__(self, network, dataset, **settings):
         self.network, self.dataset = network, dataset
         self.settings = s = SimpleNamespace(**{**DEFAULTS, **settings})
-        _check(s, dataset)
+        check_settings(s, dataset)
+        check_on_device(s.on_device, s.data_loader)
         # A network and its optimizer refer to each other: those of an earlier training would stay in memory for long.
         gc.collect()
         self.devices = choose_devices(s.devices, s.batch_size)
@@ -238,6 +238,7 @@ class Training:
         if network.compute_dtype == "float16":
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
+        self._optimizer_described = described(optimizer)
         steps = -(-images_shown(len(self.dataset.train), s.batch_size) // s.batch_size)
         set_schedule(
             optimizer,
@@ -255,34 +256,23 @@ class Training:
         self._kept = KeepWeights(s.keep, s.monitor, s.patience, s.epochs)
         # The history before what follows from it: an interrupt may come between two of them.
         stateful = [self._clock, self._history, self._kept, self._nan]
-        plateau_patience = 5 if s.schedule == "plateau" and s.plateau_patience is None else s.plateau_patience
-        if plateau_patience is not None:
+        if s.plateau_patience is not None:
             stateful.append(
                 keras.callbacks.ReduceLROnPlateau(
                     monitor=s.monitor,
                     mode=best_mode(s.monitor),
                     factor=s.plateau_factor,
-                    patience=plateau_patience,
+                    patience=s.plateau_patience,
                     min_delta=0,
                 )
             )
         stateful += s.callbacks
         self.callbacks, self.checkpoint = [self.interrupts, *stateful], None
         if s.checkpoint is not None:
-            self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, self._same(), saved)
+            same = {**compared_settings(s, self._optimizer_described), "data": self.dataset.source["sha256"]}
+            self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, same, saved)
             self.checkpoint.restore(self.trainer)
             self.callbacks.append(self.checkpoint)
-
-    def _same(self):
-        """What a checkpoint must agree in with this training."""
-        s = self.settings
-        names = ("batch_size", "seed", "sampler", "label_smoothing", "keep", "monitor", "data_loader")
-        same = {name: getattr(s, name) for name in names}
-        schedule = s.schedule if isinstance(s.schedule, str | None) else type(s.schedule).__name__
-        same |= {"schedule": None if schedule == "plateau" else schedule, "warmup_epochs": s.warmup_epochs}
-        # Resumed with more epochs, a rate that has come near 0 would rise again.
-        same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
-        return {**same, "optimizer": type(self.trainer.optimizer).__name__, "data": self.dataset.source["sha256"]}
 
     def _fits_on_device(self):
         s = self.settings
@@ -409,52 +399,6 @@ def _copy_of(network):
 def _copy_variables(source, target):
     for variable, value in zip(target.variables, source.variables, strict=True):
         variable.assign(keras.ops.convert_to_numpy(value))
-
-
-def _check(s, dataset):
-    """Refuses settings that training would fail on, or ignore."""
-    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
-        require_whole(name, getattr(s, name), least)
-    s.seed = int(s.seed)
-    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
-    require(0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
-    for name, known in (
-        ("keep", ("best", "last")),
-        ("monitor", ("val_loss", "val_accuracy")),
-        ("sampler", SAMPLERS),
-        ("data_loader", ("arrays", "stream")),
-    ):
-        if getattr(s, name) not in known:
-            raise unknown(name, getattr(s, name), known)
-    if s.checkpoint is not None:
-        _check_checkpoint(s.checkpoint)
-    require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
-    for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
-        for item in getattr(s, name):
-            require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
-    check_on_device(s.on_device, s.data_loader)
-    sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
-    empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
-    require(
-        not empty or s.sampler == "shuffle",
-        f"sampler must be 'shuffle' where a class has no training image ({empty})",
-        s.sampler,
-    )
-    if s.class_weight is not None and not isinstance(s.class_weight, str):
-        rule = f"class_weight must be {len(sizes)} numbers, one for each of {', '.join(dataset.class_names)}"
-        require(len(s.class_weight) == len(sizes), rule, s.class_weight)
-    elif s.class_weight not in (None, "balanced"):
-        raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
-
-
-def _check_checkpoint(path):
-    """Refuses what is no path of a file, before a folder of the user's is renamed."""
-    require(isinstance(path, str | os.PathLike), "checkpoint must be the path of a file, or None", path)
-    rule = "checkpoint must be the path of a file, and there is a folder of that name; name a file in it, for instance"
-    require(not Path(path).is_dir(), rule, str(path))
-    # The files that are written beside it.
-    for file in checkpoints.checkpoint_files(path):
-        require(not file.is_dir(), rule, str(file))
 
 
 def check_on_device(on_device, data_loader):

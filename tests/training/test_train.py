@@ -258,6 +258,77 @@ def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, t
         assert resumed.history[name] == whole.history[name]
 
 
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule without get_config, which has no more than its name to compare."""
+
+    def __call__(self, step):
+        return 0.01 * keras.ops.power(0.5, keras.ops.cast(step, "float32"))
+
+
+DECAY = keras.optimizers.schedules.ExponentialDecay
+TURN = keras.layers.RandomRotation
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"learning_rate": 0.01}, {"learning_rate": 0.5}, "learning_rate=0.01, not 0.5"),
+        (
+            {"optimizer": keras.optimizers.Lion(0.01)},
+            {"optimizer": keras.optimizers.Lion(0.5)},
+            "learning_rate=0.01, n",
+        ),
+        ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.9}, "optimizer.momentum=0.0, not 0.9"),
+        ({"weight_decay": 0.1}, {"weight_decay": 0.2}, "optimizer.weight_decay=0.1, not 0.2"),
+        ({}, {"optimizer": "adamw"}, "optimizer.decoupled=False, not True"),
+        ({"schedule": DECAY(0.1, 5, 0.5)}, {"schedule": DECAY(0.1, 9, 0.5)}, "schedule.decay_steps=5, not 9"),
+        ({"schedule": Halving()}, {"schedule": "cosine"}, "schedule='Halving', not 'cosine'"),
+        ({"augmentation": "flip"}, {"augmentation": ["flip", shift]}, r"augmentation='flip', not \['flip', 'shift'\]"),
+        ({"augmentation": TURN(0.1)}, {"augmentation": TURN(0.2)}, "augmentation="),
+        ({"class_weight": "balanced"}, {"class_weight": (1, 2, 3)}, "class_weight='balanced', not "),
+        ({"plateau_patience": 1}, {"plateau_patience": 2}, "plateau_patience=1, not 2"),
+        ({"schedule": "plateau"}, {"schedule": "plateau", "plateau_factor": 0.5}, "plateau_factor=0.1, not 0.5"),
+        ({"warmup_epochs": 1}, {}, "warmup_epochs=1, not 0"),
+        ({"label_smoothing": 0.1}, {"label_smoothing": 0.2}, "label_smoothing=0.1, not 0.2"),
+    ],
+)
+def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, first, second, message):
+    settings = {"epochs": 2, "batch_size": 48, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, **settings, **first)
+    with pytest.raises(InputError, match=f"other settings: .*{message}"):
+        train(tiny(), dataset, resume=True, **settings, **second)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        # Of layers, Keras numbers the names, and chooses a seed.
+        lambda: {"augmentation": keras.Sequential([keras.layers.RandomFlip(), TURN(0.1)]), "class_weight": (1, 2, 3)},
+        lambda: {"augmentation": [keras.layers.RandomCrop(8, 8), shift], "schedule": DECAY(0.1, 5, 0.5)},
+        lambda: {"optimizer": keras.optimizers.Lion(DECAY(0.1, 5, 0.5))},
+        lambda: {"schedule": Halving(), "warmup_epochs": 1},
+    ],
+)
+def test_a_training_with_equal_settings_resumes_and_may_last_longer(dataset, tmp_path, setting):
+    settings = {"batch_size": 48, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, epochs=2, **settings, **setting())
+    longer = {"epochs": 3, "patience": 7, "callbacks": [Counter()], "resume": True}
+    assert len(train(tiny(), dataset, **longer, **settings, **setting()).history["loss"]) == 3
+
+
+def test_a_checkpoint_of_an_earlier_version_with_fewer_settings_resumes(dataset, tmp_path, monkeypatch):
+    settings = {"learning_rate": 0.01, "augmentation": "flip", "checkpoint": tmp_path / "ck", "verbose": 0}
+    init = checkpoint.Checkpoint.__init__
+
+    def with_fewer(self, path, callbacks, same, saved=None):
+        init(self, path, callbacks, {name: same[name] for name in ("batch_size", "seed", "schedule", "data")}, saved)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "__init__", with_fewer)
+        train(tiny(), dataset, epochs=1, **settings)
+    assert len(train(tiny(), dataset, epochs=2, resume=True, **settings).history["loss"]) == 2
+
+
 def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
     monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
