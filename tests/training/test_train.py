@@ -407,6 +407,11 @@ def test_a_training_changes_neither_keras_nor_the_network(dataset):
     assert not any("call" in vars(layer) for layer in network.layers)
 
 
+def test_a_batch_of_classes_without_weight_changes_nothing(dataset):
+    history = train(tiny(), dataset, epochs=1, batch_size=1, class_weight=(1, 0, 0), verbose=0).history
+    assert np.isfinite([history["loss"], history["val_loss"]]).all()
+
+
 def test_a_batch_may_be_larger_than_the_split(dataset):
     fitted = train(tiny(), dataset, epochs=1, batch_size=1000, verbose=0)
     assert len(fitted.history["loss"]) == 1
