@@ -6,6 +6,7 @@ It reads from top to bottom: `train` prepares a `Training`, fits it, and returns
 import gc
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ class Training:
                 seed=s.seed,
                 label_smoothing=s.label_smoothing,
                 class_weight=weights,
-                metrics=[type(metric).from_config(metric.get_config()) for metric in s.metrics],
+                metrics=[_copy_of_metric(metric, self.devices) for metric in s.metrics],
             )
             if self.devices:
                 self.trainer.devices = self.devices
@@ -394,6 +395,19 @@ def _copy_of(network):
         raise InputError(f"several devices need a network that keras.models.clone_model can copy: {error}") from error
     _copy_variables(network, copy)
     return copy
+
+
+def _copy_of_metric(metric, devices):
+    """A metric without state; where Keras cannot copy it, as one of a function of the user's, the metric itself."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of saving a lambda, which is not done here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            return type(metric).from_config(metric.get_config())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        rule = f"several devices need metrics that Keras can copy from their configuration ({error})"
+        require(not devices, rule, metric)
+        return metric
 
 
 def _copy_variables(source, target):

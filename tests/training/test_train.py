@@ -407,6 +407,18 @@ def test_a_training_changes_neither_keras_nor_the_network(dataset):
     assert not any("call" in vars(layer) for layer in network.layers)
 
 
+def right(labels, logits):
+    return keras.ops.equal(keras.ops.reshape(labels, (-1,)), keras.ops.cast(keras.ops.argmax(logits, -1), labels.dtype))
+
+
+@pytest.mark.parametrize("function", [right, lambda labels, logits: right(labels, logits)])
+def test_a_metric_of_a_function_is_measured_in_each_of_two_trainings(dataset, function):
+    metric = keras.metrics.MeanMetricWrapper(function, name="right")
+    for _ in range(2):
+        history = train(tiny(), dataset, epochs=2, metrics=[metric], verbose=0).history
+        assert history["val_right"] == pytest.approx(history["val_accuracy"])
+
+
 def test_a_batch_of_classes_without_weight_changes_nothing(dataset):
     history = train(tiny(), dataset, epochs=1, batch_size=1, class_weight=(1, 0, 0), verbose=0).history
     assert np.isfinite([history["loss"], history["val_loss"]]).all()
