@@ -1,27 +1,39 @@
 """The settings of `train`: which of them are refused, and in which a checkpoint must agree with a training."""
 
+import functools
+import math
+import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from kmodels.data import Dataset
 from kmodels.data.order import SAMPLERS
-from kmodels.errors import require, require_whole, unknown
+from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.training.checkpoint import checkpoint_files
+from kmodels.training.optimizers import TORCH
 
+# Setting -> what it must be, in words and as a test.
+RANGES = (
+    ("learning_rate", "a number above 0 or a Keras schedule", lambda value: 0 < value < math.inf),
+    ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
+    ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
+)
+OPTIONAL = ("patience", "plateau_patience", "learning_rate", "weight_decay")
 # Keras numbers names in the order of creation; seeds follow that of the training.
 CHANGING = ("name", "seed")
 
 
 def check_settings(s, dataset):
-    """Refuses settings that training would fail on, or ignore, and fills in what follows from others."""
-    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
-        require_whole(name, getattr(s, name), least)
-    s.seed = int(s.seed)
-    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
-    require(0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
+    """Refuses settings that training would fail on, or ignore, and brings the others to one form."""
+    rule = "dataset must be a kmodels.Dataset; Dataset.from_arrays(train=(images, labels)) makes one of arrays"
+    require(isinstance(dataset, Dataset), rule, type(dataset))
+    _check_numbers(s)
     for name, known in (
         ("keep", ("best", "last")),
         ("monitor", ("val_loss", "val_accuracy")),
@@ -36,8 +48,10 @@ def check_settings(s, dataset):
         _check_checkpoint(s.checkpoint)
     require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
     for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
+        setattr(s, name, _listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
+    s.augmentation = _without_lambda_layers(s.augmentation)
     sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
     require(
@@ -45,11 +59,79 @@ def check_settings(s, dataset):
         f"sampler must be 'shuffle' where a class has no training image ({empty})",
         s.sampler,
     )
-    if s.class_weight is not None and not isinstance(s.class_weight, str):
-        rule = f"class_weight must be {len(sizes)} numbers, one for each of {', '.join(dataset.class_names)}"
-        require(len(s.class_weight) == len(sizes), rule, s.class_weight)
-    elif s.class_weight not in (None, "balanced"):
-        raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
+    s.class_weight = _weights_of_classes(s.class_weight, dataset.class_names, sizes)
+
+
+def _check_numbers(s):
+    """Checks the settings that are one number each, and makes them Python's own."""
+    for name, value in vars(s).items():
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            setattr(s, name, value.item())
+    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("patience", 0), ("plateau_patience", 0)):
+        if getattr(s, name) is not None or name not in OPTIONAL:
+            require_whole(name, getattr(s, name), least)
+    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
+    require(_is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
+    for name, rule, holds in RANGES:
+        value = getattr(s, name)
+        # A schedule is a function of the step.
+        if (value is None and name in OPTIONAL) or (name == "learning_rate" and callable(value)):
+            continue
+        require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
+        setattr(s, name, float(value))
+    without = [name for name in TORCH if name not in ("sgd", "rmsprop")]
+    rule = f"momentum belongs to sgd and rmsprop, not to {s.optimizer}"
+    require(not s.momentum or s.optimizer not in without, rule, s.momentum)
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _listed(items):
+    """What may be a list, one item or None, as a tuple."""
+    if items is None:
+        return ()
+    return tuple(items) if isinstance(items, Iterable) and not isinstance(items, str) else (items,)
+
+
+def _weights_of_classes(given, class_names, sizes):
+    """class_weight as floats, one for each class; None and "balanced" stay."""
+    if given is None or isinstance(given, str):
+        if given not in (None, "balanced"):
+            raise unknown("class_weight", given, ("balanced",), "or a number for each class")
+        return given
+    count = len(class_names)
+    rule = f"class_weight must be {count} numbers of at least 0, one for each of {shorten(class_names, 20)}; or a dict "
+    rule += f"from some of their indices, 0 to {count - 1}, to numbers"
+    weights = given
+    if isinstance(given, Mapping):
+        require(set(given) <= set(range(count)), rule, given)
+        weights = [given.get(index, 1.0) for index in range(count)]
+    try:
+        weights = np.asarray(weights, float)
+    except (TypeError, ValueError):
+        require(False, rule, given)
+    require(weights.shape == (count,) and (weights >= 0).all() and np.isfinite(weights).all(), rule, given)
+    require((weights * sizes).any(), "class_weight must be above 0 for a class that has training images", given)
+    return tuple(weights.tolist())
+
+
+def _without_lambda_layers(augmentation):
+    """An augmentation with each Lambda layer as a function: Keras copies no layer of a function of the user's."""
+    if isinstance(augmentation, list | tuple):
+        return [_without_lambda_layers(change) for change in augmentation]
+    inner = [layer for layer in getattr(augmentation, "layers", ()) if isinstance(layer, keras.layers.Lambda)]
+    rule = "augmentation must be a list of layers and functions where one of the layers is a Lambda"
+    require(not inner, rule, augmentation)
+    if not isinstance(augmentation, keras.layers.Lambda):
+        return augmentation
+
+    @functools.wraps(augmentation.function)
+    def change(images):
+        return augmentation(images, training=True)
+
+    return change
 
 
 def _check_checkpoint(path):

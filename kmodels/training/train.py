@@ -96,9 +96,10 @@ def train(
             (batch, height, width, channels) to images of the same shape, written with keras.ops.
         sampler: which training images an epoch shows: "shuffle", "oversample" or "sqrt"; see `epoch_order`.
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
-        class_weight: None, "balanced" or a number for each class: its weight in the training loss.
+        class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from
+            indices of classes to numbers, in which a class left out weighs 1.
         metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
-        callbacks: Keras callbacks, called after kmodels' own.
+        callbacks: Keras callbacks (a list, or one), called after kmodels' own.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
         patience: end training after this many epochs in which `monitor` did not improve; None: never.

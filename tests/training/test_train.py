@@ -368,6 +368,23 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         # They failed at the first plateau, after hours perhaps.
         ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
         ({"schedule": "linear", "plateau_patience": 2}, "not with plateaus"),
+        ({"learning_rate": -0.1}, "learning_rate must be a number above 0 or a Keras schedule. Received: -0.1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
+        ({"learning_rate": "0.1"}, "learning_rate must be a number above 0"),
+        ({"label_smoothing": 1}, "label_smoothing must be at least 0 and below 1. Received: 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be at least 0"),
+        ({"momentum": 0.9}, "momentum belongs to sgd and rmsprop, not to adam. Received: 0.9"),
+        ({"momentum": 1.0, "optimizer": "sgd"}, "momentum must be at least 0 and below 1"),
+        ({"weight_decay": -1}, "weight_decay must be at least 0"),
+        ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and below 1"),
+        ({"patience": "3"}, "patience must be an integer of at least 0. Received: '3'"),
+        ({"class_weight": (1, -1, 1)}, "class_weight must be 3 numbers of at least 0"),
+        ({"class_weight": (1, float("inf"), 1)}, "class_weight must be 3 numbers of at least 0"),
+        ({"class_weight": (0, 0, 0)}, "class_weight must be above 0 for a class that has training images"),
+        ({"class_weight": {3: 1.0}}, "from some of their indices, 0 to 2, to numbers. Received: {3: 1.0}"),
+        ({"class_weight": 2}, "class_weight must be 3 numbers"),
+        ({"callbacks": "Note"}, "callbacks must be a list of keras.callbacks.Callback. Received: 'Note'"),
+        ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
         ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
         ({"checkpoint": ""}, "there is a folder of that name"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
@@ -407,6 +424,27 @@ def test_a_training_changes_neither_keras_nor_the_network(dataset):
     assert not any("call" in vars(layer) for layer in network.layers)
 
 
+def test_arrays_in_place_of_a_dataset_are_refused_with_what_makes_one_of_them():
+    with pytest.raises(InputError, match=r"Dataset.from_arrays\(train=\(images, labels\)\) makes one.*tuple"):
+        train(tiny(), images_and_labels(30))
+
+
+def test_usual_forms_of_settings_are_taken(dataset, tmp_path):
+    def fit(**settings):
+        history = train(tiny(), dataset, **{"epochs": 2, "batch_size": 32, "verbose": 0, **settings}).history
+        return history["loss"], history["val_loss"]
+
+    assert fit(class_weight={0: 5, np.int64(2): 0.5}) == fit(class_weight=[5, 1, 0.5]) != fit()
+    counter = Counter()
+    assert fit(callbacks=counter) == fit(callbacks=None, metrics=None) == fit()
+    assert counter.total == 2
+    whole = {"batch_size": np.int64(32), "warmup_epochs": np.int64(1), "label_smoothing": np.float32(0.5)}
+    plain = {name: value.item() for name, value in whole.items()}
+    assert fit(**whole, checkpoint=tmp_path / "ck") == fit(**plain)
+    assert fit(learning_rate=np.float64(1), optimizer="sgd") == fit(learning_rate=1, optimizer="sgd")
+    assert fit(augmentation=keras.layers.Lambda(lambda images: shift(images))) == fit(augmentation=shift) != fit()
+
+
 def right(labels, logits):
     return keras.ops.equal(keras.ops.reshape(labels, (-1,)), keras.ops.cast(keras.ops.argmax(logits, -1), labels.dtype))
 
@@ -415,7 +453,7 @@ def right(labels, logits):
 def test_a_metric_of_a_function_is_measured_in_each_of_two_trainings(dataset, function):
     metric = keras.metrics.MeanMetricWrapper(function, name="right")
     for _ in range(2):
-        history = train(tiny(), dataset, epochs=2, metrics=[metric], verbose=0).history
+        history = train(tiny(), dataset, epochs=2, metrics=metric, verbose=0).history
         assert history["val_right"] == pytest.approx(history["val_accuracy"])
 
 
