@@ -10,14 +10,15 @@ A callback takes part with `get_state()`, which returns numbers, text, arrays, a
 `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
 are known without. Any other callback starts afresh, and a line says so.
 
-How it is written. One .npz file under a fixed other name, flushed to the disk, then renamed; the previous one stays as
-`.previous`. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a zip with a
-checksum for each array: `load` reads all of it, and falls back to the previous file where it is corrupt. A full disk
-costs the checkpoint, not the training.
+How it is written. One .npz file under the name with `.new` added, flushed to the disk, then renamed; the previous one
+stays, with `.previous` added. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a
+zip with a checksum for each array: `load` reads all of it, and falls back to the previous file where it is corrupt. A
+full disk costs the checkpoint, not the training.
 
 What it costs. Only the copy to host memory happens while training waits; a thread writes. It is `async_safe`: with a
 callback that is not, Keras would wait for the device after every step. Saves are skipped so that copying takes at most
-one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again.
+one part in COPY_EVERY of the time and writing one in WRITE_EVERY; what a kill then loses is computed again. The state
+of the last epoch is always saved, so that training can resume with more epochs.
 """
 
 import hashlib
@@ -86,11 +87,12 @@ class Checkpoint(keras.callbacks.Callback):
             return
         meta, values = self._saved["meta"], self._saved["variables"]
         variables = _variables(trainer)
-        if meta["format"] != FORMAT or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            raise InputError(
-                f"{self.path} is a checkpoint of another network or another version of kmodels; "
-                "to start at the beginning, run without resume"
-            )
+        other_network = InputError(
+            f"{self.path} is a checkpoint of another network or another version of kmodels; "
+            "to start at the beginning, run without resume"
+        )
+        if meta["format"] != FORMAT:
+            raise other_network
         other = [
             f"{name}={meta['settings'].get(name)!r}, not {value!r}"
             for name, value in self.settings.items()
@@ -102,6 +104,9 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{self.path} is a checkpoint of a training with other settings: {shorten(other)}; "
                 "to start at the beginning, run without resume"
             )
+        # After the settings: another optimizer or schedule has other variables.
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise other_network
         if meta["versions"] != versions():
             print(f"the checkpoint was written with {meta['versions']}; from here on rounding may differ")
         for variable, value in zip(variables, values, strict=True):
@@ -128,8 +133,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self._due():
+        # The last epoch always: when training has ended, the best weights take the place of its own.
+        last = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        if not (last or self._due()):
             return
+        self.close()
         start = time.perf_counter()
         state = self._state(epoch + 1)
         self._copied_at = time.perf_counter()
@@ -141,12 +149,6 @@ class Checkpoint(keras.callbacks.Callback):
         """Waits until what was copied is written."""
         if self._thread:
             self._thread.join()
-
-    def save(self, epochs_done):
-        """Writes the state now, after so many epochs."""
-        self.close()
-        if epochs_done > self.epochs_saved:
-            self._write(epochs_done, self._state(epochs_done))
 
     def _due(self):
         if self._thread and self._thread.is_alive():
@@ -279,7 +281,8 @@ def checkpoint_files(path):
 
 def _others(path):
     """The names of the file that is being written and of the previous one."""
-    return path.with_suffix(".new"), path.with_suffix(".previous")
+    # After the whole name: of "rate_0.1" and "rate_0.01", the part before the last dot is the same.
+    return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.previous")
 
 
 def _variables(trainer):

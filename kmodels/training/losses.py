@@ -43,7 +43,11 @@ class CrossEntropy(keras.losses.Loss):
         loss = -(1 - smoothing) * _at(log_probabilities, index, share) - smoothing * even
         if weights is None:
             return loss
-        return loss / ops.mean(_at(weights, index, share))
+        mean = ops.mean(_at(weights, index, share))
+        if np.all(self.class_weight):
+            return loss / mean
+        # A batch of classes that all weigh 0 has no loss.
+        return ops.where(mean > 0, loss / ops.where(mean > 0, mean, 1), 0)
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -6,6 +6,7 @@ It reads from top to bottom: `train` prepares a `Training`, fits it, and returns
 import gc
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from kmodels.backend import keep_compiled
 from kmodels.data import Split
 from kmodels.data.arrays import labelled_images
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
-from kmodels.data.order import SAMPLERS, images_shown
-from kmodels.errors import InputError, require, require_whole, unknown
+from kmodels.data.order import images_shown
+from kmodels.errors import InputError, require
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode, interruptible
@@ -32,6 +33,7 @@ from kmodels.training.devices import choose_devices
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
+from kmodels.training.settings import check_settings, compared_settings, described
 from kmodels.training.trainer import build_state, build_trainer
 
 
@@ -96,9 +98,10 @@ def train(
             (batch, height, width, channels) to images of the same shape, written with keras.ops.
         sampler: which training images an epoch shows: "shuffle", "oversample" or "sqrt"; see `epoch_order`.
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
-        class_weight: None, "balanced" or a number for each class: its weight in the training loss.
+        class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from
+            indices of classes to numbers, in which a class left out weighs 1.
         metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
-        callbacks: Keras callbacks, called after kmodels' own.
+        callbacks: Keras callbacks (a list, or one), called after kmodels' own.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
         patience: end training after this many epochs in which `monitor` did not improve; None: never.
@@ -123,13 +126,10 @@ def train(
     """
     training = Training(**locals())
     try:
-        fitted = training.fit()
+        return training.fit()
     except KeyboardInterrupt as error:
         error.args = (training.how_to_resume(),)
         raise
-    if training.checkpoint:
-        training.checkpoint.save(len(fitted.history.get("loss", ())))
-    return fitted
 
 
 # The defaults are written once, in the signature of `train`.
@@ -209,7 +209,8 @@ class Training:
     def __init__(self, network, dataset, **settings):
         self.network, self.dataset = network, dataset
         self.settings = s = SimpleNamespace(**{**DEFAULTS, **settings})
-        _check(s, dataset)
+        check_settings(s, dataset)
+        check_on_device(s.on_device, s.data_loader)
         # A network and its optimizer refer to each other: those of an earlier training would stay in memory for long.
         gc.collect()
         self.devices = choose_devices(s.devices, s.batch_size)
@@ -229,7 +230,7 @@ class Training:
                 seed=s.seed,
                 label_smoothing=s.label_smoothing,
                 class_weight=weights,
-                metrics=[type(metric).from_config(metric.get_config()) for metric in s.metrics],
+                metrics=[_copy_of_metric(metric, self.devices) for metric in s.metrics],
             )
             if self.devices:
                 self.trainer.devices = self.devices
@@ -243,6 +244,7 @@ class Training:
         if network.compute_dtype == "float16":
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
+        self._optimizer_described = described(optimizer)
         steps = -(-images_shown(len(self.dataset.train), s.batch_size) // s.batch_size)
         set_schedule(
             optimizer,
@@ -260,34 +262,23 @@ class Training:
         self._kept = KeepWeights(s.keep, s.monitor, s.patience, s.epochs)
         # The history before what follows from it: an interrupt may come between two of them.
         stateful = [self._clock, self._history, self._kept, self._nan]
-        plateau_patience = 5 if s.schedule == "plateau" and s.plateau_patience is None else s.plateau_patience
-        if plateau_patience is not None:
+        if s.plateau_patience is not None:
             stateful.append(
                 keras.callbacks.ReduceLROnPlateau(
                     monitor=s.monitor,
                     mode=best_mode(s.monitor),
                     factor=s.plateau_factor,
-                    patience=plateau_patience,
+                    patience=s.plateau_patience,
                     min_delta=0,
                 )
             )
         stateful += s.callbacks
         self.callbacks, self.checkpoint = [self.interrupts, *stateful], None
         if s.checkpoint is not None:
-            self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, self._same(), saved)
+            same = {**compared_settings(s, self._optimizer_described), "data": self.dataset.source["sha256"]}
+            self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, same, saved)
             self.checkpoint.restore(self.trainer)
             self.callbacks.append(self.checkpoint)
-
-    def _same(self):
-        """What a checkpoint must agree in with this training."""
-        s = self.settings
-        names = ("batch_size", "seed", "sampler", "label_smoothing", "keep", "monitor", "data_loader")
-        same = {name: getattr(s, name) for name in names}
-        schedule = s.schedule if isinstance(s.schedule, str | None) else type(s.schedule).__name__
-        same |= {"schedule": None if schedule == "plateau" else schedule, "warmup_epochs": s.warmup_epochs}
-        # Resumed with more epochs, a rate that has come near 0 would rise again.
-        same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
-        return {**same, "optimizer": type(self.trainer.optimizer).__name__, "data": self.dataset.source["sha256"]}
 
     def _fits_on_device(self):
         s = self.settings
@@ -411,43 +402,22 @@ def _copy_of(network):
     return copy
 
 
+def _copy_of_metric(metric, devices):
+    """A metric without state; where Keras cannot copy it, as one of a function of the user's, the metric itself."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of saving a lambda, which is not done here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            return type(metric).from_config(metric.get_config())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        rule = f"several devices need metrics that Keras can copy from their configuration ({error})"
+        require(not devices, rule, metric)
+        return metric
+
+
 def _copy_variables(source, target):
     for variable, value in zip(target.variables, source.variables, strict=True):
         variable.assign(keras.ops.convert_to_numpy(value))
-
-
-def _check(s, dataset):
-    """Refuses settings that training would fail on, or ignore."""
-    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
-        require_whole(name, getattr(s, name), least)
-    s.seed = int(s.seed)
-    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
-    require(0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
-    for name, known in (
-        ("keep", ("best", "last")),
-        ("monitor", ("val_loss", "val_accuracy")),
-        ("sampler", SAMPLERS),
-        ("data_loader", ("arrays", "stream")),
-    ):
-        if getattr(s, name) not in known:
-            raise unknown(name, getattr(s, name), known)
-    require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
-    for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
-        for item in getattr(s, name):
-            require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
-    check_on_device(s.on_device, s.data_loader)
-    sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
-    empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
-    require(
-        not empty or s.sampler == "shuffle",
-        f"sampler must be 'shuffle' where a class has no training image ({empty})",
-        s.sampler,
-    )
-    if s.class_weight is not None and not isinstance(s.class_weight, str):
-        rule = f"class_weight must be {len(sizes)} numbers, one for each of {', '.join(dataset.class_names)}"
-        require(len(s.class_weight) == len(sizes), rule, s.class_weight)
-    elif s.class_weight not in (None, "balanced"):
-        raise unknown("class_weight", s.class_weight, ("balanced",), "or a number for each class")
 
 
 def check_on_device(on_device, data_loader):

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,20 @@ def test_a_retrained_classifier_and_what_starts_from_a_network_resume_too(tiny, 
         assert outcome(run(child, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
 
 
+def test_a_run_interrupted_by_an_earlier_version_resumes_and_leaves_nothing(tiny, tmp_path, stop_at, outcome):
+    tiny = replace(tiny, epochs=4)
+    whole = run(tiny, 0, tmp_path / "whole", verbose=0)
+    stop_at(3)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, 0, tmp_path / "pieces", verbose=0)
+    # The names of then.
+    (previous,) = (tmp_path / "pieces").rglob("*.checkpoint.previous")
+    previous.rename(previous.with_name(previous.name.replace(".checkpoint", "")))
+    stop_at(None)
+    assert outcome(run(tiny, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
+    assert [path.suffix for path in sorted((tmp_path / "pieces").rglob("*seed*"))] == [".json", ".keras", ".npz"]
+
+
 def test_without_resume_a_run_starts_at_the_beginning_and_says_so(eventful, tmp_path, stop_at, capsys):
     stop_at(2)
     with pytest.raises(KeyboardInterrupt):
@@ -186,17 +201,19 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, st
 
 
 def test_saving_takes_a_small_share_of_the_time(monkeypatch, tmp_path):
-    clock = iter([10.0, 10.0, 11.0, 30.0, 211.0, 211.0, 211.0, 212.0])
+    clock = iter([10.0, 10.0, 11.0, 30.0, 211.0, 211.0, 212.0, 213.0, 214.0])
     saver = checkpoint.Checkpoint(tmp_path / "a.checkpoint", [], {})
+    saver.set_model(SimpleNamespace(stop_training=False))
+    saver.set_params({"epochs": 4})
     monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(saver, "_state", lambda epochs: {})
     written = []
     monkeypatch.setattr(saver, "_write", lambda epochs, arrays: written.append(epochs))
-    for epoch in range(3):
+    for epoch in range(4):
         saver.on_epoch_end(epoch)
         saver.close()
-    # Copying took 1 s, at 10: nothing at 30, and the next one from 11 + 200 on.
-    assert len(written) == 2
+    # Copying took 1 s, at 10: nothing at 30, and the next one from 11 + 200 on. The last epoch is saved in any case.
+    assert written == [1, 3, 4]
 
 
 SCRIPT = """
@@ -271,7 +288,7 @@ def _saves(out):
 def test_what_a_run_could_not_remove_at_its_end_is_removed_by_the_next_call(tiny, tmp_path, monkeypatch):
     jobs = import_module("kmodels.training.job")
     with monkeypatch.context() as patched:
-        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.save(training.epochs_run))
+        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.close())
         record = run(tiny, 0, tmp_path, verbose=0)
     checkpoint = tmp_path / f"{record.stem}.checkpoint"
     assert checkpoint.exists()
@@ -288,13 +305,13 @@ def test_what_a_run_could_not_remove_at_its_end_is_removed_by_the_next_call(tiny
 def test_an_edited_checkpoint_is_corrupt(tiny, tmp_path, monkeypatch, capsys, edit):
     jobs = import_module("kmodels.training.job")
     with monkeypatch.context() as patched:
-        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.save(training.epochs_run))
+        patched.setattr(jobs.Job, "clean_up", lambda self, training: training.checkpoint.close())
         record = run(tiny, 0, tmp_path, verbose=0)
     path = tmp_path / f"{record.stem}.checkpoint"
     with path.open("rb") as file, np.load(file) as arrays:
         arrays = {**arrays, **edit}
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    path.with_suffix(".previous").unlink(missing_ok=True)
+    path.with_name(f"{path.name}.previous").unlink(missing_ok=True)
     assert checkpoint.load(path) is None
     assert "is corrupt" in capsys.readouterr().out

@@ -262,6 +262,112 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), resume=True)
 
 
+def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, tmp_path, monkeypatch):
+    # No epoch is due for saving; the labels of val are wrong, so that the best epoch is an early one.
+    monkeypatch.setattr(checkpoint.Checkpoint, "_due", lambda self: False)
+    images, labels = images_and_labels(30, seed=1)
+    wrong = Dataset.from_arrays(train=images_and_labels(96), val=(images, (labels + 1) % 3))
+    settings = {"batch_size": 16, "learning_rate": 0.01, "verbose": 0}
+    whole = train(tiny(), wrong, epochs=5, **settings)
+    path = tmp_path / "training.checkpoint"
+    assert train(tiny(), wrong, epochs=3, checkpoint=path, **settings).best_epoch < 3
+    resumed = train(tiny(), wrong, epochs=5, checkpoint=path, resume=True, **settings)
+    for name in ("loss", "val_loss"):
+        assert resumed.history[name] == whole.history[name]
+
+
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule without get_config, which has no more than its name to compare."""
+
+    def __call__(self, step):
+        return 0.01 * keras.ops.power(0.5, keras.ops.cast(step, "float32"))
+
+
+DECAY = keras.optimizers.schedules.ExponentialDecay
+TURN = keras.layers.RandomRotation
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"learning_rate": 0.01}, {"learning_rate": 0.5}, "learning_rate=0.01, not 0.5"),
+        (
+            {"optimizer": keras.optimizers.Lion(0.01)},
+            {"optimizer": keras.optimizers.Lion(0.5)},
+            "learning_rate=0.01, n",
+        ),
+        ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.9}, "optimizer.momentum=0.0, not 0.9"),
+        ({"weight_decay": 0.1}, {"weight_decay": 0.2}, "optimizer.weight_decay=0.1, not 0.2"),
+        ({}, {"optimizer": "adamw"}, "optimizer.decoupled=False, not True"),
+        ({"schedule": DECAY(0.1, 5, 0.5)}, {"schedule": DECAY(0.1, 9, 0.5)}, "schedule.decay_steps=5, not 9"),
+        ({"schedule": Halving()}, {"schedule": "cosine"}, "schedule='Halving', not 'cosine'"),
+        ({"augmentation": "flip"}, {"augmentation": ["flip", shift]}, r"augmentation='flip', not \['flip', 'shift'\]"),
+        ({"augmentation": TURN(0.1)}, {"augmentation": TURN(0.2)}, "augmentation="),
+        ({"class_weight": "balanced"}, {"class_weight": (1, 2, 3)}, "class_weight='balanced', not "),
+        ({"plateau_patience": 1}, {"plateau_patience": 2}, "plateau_patience=1, not 2"),
+        ({"schedule": "plateau"}, {"schedule": "plateau", "plateau_factor": 0.5}, "plateau_factor=0.1, not 0.5"),
+        ({"warmup_epochs": 1}, {}, "warmup_epochs=1, not 0"),
+        ({"label_smoothing": 0.1}, {"label_smoothing": 0.2}, "label_smoothing=0.1, not 0.2"),
+    ],
+)
+def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, first, second, message):
+    settings = {"epochs": 2, "batch_size": 48, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, **settings, **first)
+    with pytest.raises(InputError, match=f"other settings: .*{message}"):
+        train(tiny(), dataset, resume=True, **settings, **second)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        # Of layers, Keras numbers the names, and chooses a seed.
+        lambda: {"augmentation": keras.Sequential([keras.layers.RandomFlip(), TURN(0.1)]), "class_weight": (1, 2, 3)},
+        lambda: {"augmentation": [keras.layers.RandomCrop(8, 8), shift], "schedule": DECAY(0.1, 5, 0.5)},
+        lambda: {"optimizer": keras.optimizers.Lion(DECAY(0.1, 5, 0.5))},
+        lambda: {"schedule": Halving(), "warmup_epochs": 1},
+    ],
+)
+def test_a_training_with_equal_settings_resumes_and_may_last_longer(dataset, tmp_path, setting):
+    settings = {"batch_size": 48, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, epochs=2, **settings, **setting())
+    longer = {"epochs": 3, "patience": 7, "callbacks": [Counter()], "resume": True}
+    assert len(train(tiny(), dataset, **longer, **settings, **setting()).history["loss"]) == 3
+
+
+def test_a_checkpoint_of_an_earlier_version_with_fewer_settings_resumes(dataset, tmp_path, monkeypatch):
+    settings = {"learning_rate": 0.01, "augmentation": "flip", "checkpoint": tmp_path / "ck", "verbose": 0}
+    init = checkpoint.Checkpoint.__init__
+
+    def with_fewer(self, path, callbacks, same, saved=None):
+        init(self, path, callbacks, {name: same[name] for name in ("batch_size", "seed", "schedule", "data")}, saved)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "__init__", with_fewer)
+        train(tiny(), dataset, epochs=1, **settings)
+    assert len(train(tiny(), dataset, epochs=2, resume=True, **settings).history["loss"]) == 2
+
+
+def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
+    paths = {seed: tmp_path / f"ck.seed{seed}" for seed in (0, 1)}
+    files = [set(checkpoint.checkpoint_files(path)) for path in paths.values()]
+    assert not files[0] & files[1]
+    for seed, path in paths.items():
+        train(tiny(), dataset, epochs=2, seed=seed, checkpoint=path, verbose=0)
+    paths[0].write_bytes(b"corrupt")
+    assert checkpoint.load(paths[0])["meta"]["settings"]["seed"] == 0
+
+
+@pytest.mark.parametrize("folder", ["ck", "ck.previous", "ck.new"])
+def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "photo.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"there is a folder of that name.*Received: '.*ck"):
+        train(tiny(), dataset, epochs=1, checkpoint=tmp_path / "ck", verbose=0)
+    assert [path.name for path in tmp_path.rglob("*")] == [folder, "photo.png"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -280,6 +386,25 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         # They failed at the first plateau, after hours perhaps.
         ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
         ({"schedule": "linear", "plateau_patience": 2}, "not with plateaus"),
+        ({"learning_rate": -0.1}, "learning_rate must be a number above 0 or a Keras schedule. Received: -0.1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
+        ({"learning_rate": "0.1"}, "learning_rate must be a number above 0"),
+        ({"label_smoothing": 1}, "label_smoothing must be at least 0 and below 1. Received: 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be at least 0"),
+        ({"momentum": 0.9}, "momentum belongs to sgd and rmsprop, not to adam. Received: 0.9"),
+        ({"momentum": 1.0, "optimizer": "sgd"}, "momentum must be at least 0 and below 1"),
+        ({"weight_decay": -1}, "weight_decay must be at least 0"),
+        ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and below 1"),
+        ({"patience": "3"}, "patience must be an integer of at least 0. Received: '3'"),
+        ({"class_weight": (1, -1, 1)}, "class_weight must be 3 numbers of at least 0"),
+        ({"class_weight": (1, float("inf"), 1)}, "class_weight must be 3 numbers of at least 0"),
+        ({"class_weight": (0, 0, 0)}, "class_weight must be above 0 for a class that has training images"),
+        ({"class_weight": {3: 1.0}}, "from some of their indices, 0 to 2, to numbers. Received: {3: 1.0}"),
+        ({"class_weight": 2}, "class_weight must be 3 numbers"),
+        ({"callbacks": "Note"}, "callbacks must be a list of keras.callbacks.Callback. Received: 'Note'"),
+        ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
+        ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
+        ({"checkpoint": ""}, "there is a folder of that name"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
     ],
 )
@@ -340,6 +465,44 @@ def test_a_training_changes_neither_keras_nor_the_network(dataset):
         train(network, dataset, epochs=1, verbose=0)
     assert (list(network.layers), network.get_config()) == (layers, config)
     assert not any("call" in vars(layer) for layer in network.layers)
+
+
+def test_arrays_in_place_of_a_dataset_are_refused_with_what_makes_one_of_them():
+    with pytest.raises(InputError, match=r"Dataset.from_arrays\(train=\(images, labels\)\) makes one.*tuple"):
+        train(tiny(), images_and_labels(30))
+
+
+def test_usual_forms_of_settings_are_taken(dataset, tmp_path):
+    def fit(**settings):
+        history = train(tiny(), dataset, **{"epochs": 2, "batch_size": 32, "verbose": 0, **settings}).history
+        return history["loss"], history["val_loss"]
+
+    assert fit(class_weight={0: 5, np.int64(2): 0.5}) == fit(class_weight=[5, 1, 0.5]) != fit()
+    counter = Counter()
+    assert fit(callbacks=counter) == fit(callbacks=None, metrics=None) == fit()
+    assert counter.total == 2
+    whole = {"batch_size": np.int64(32), "warmup_epochs": np.int64(1), "label_smoothing": np.float32(0.5)}
+    plain = {name: value.item() for name, value in whole.items()}
+    assert fit(**whole, checkpoint=tmp_path / "ck") == fit(**plain)
+    assert fit(learning_rate=np.float64(1), optimizer="sgd") == fit(learning_rate=1, optimizer="sgd")
+    assert fit(augmentation=keras.layers.Lambda(lambda images: shift(images))) == fit(augmentation=shift) != fit()
+
+
+def right(labels, logits):
+    return keras.ops.equal(keras.ops.reshape(labels, (-1,)), keras.ops.cast(keras.ops.argmax(logits, -1), labels.dtype))
+
+
+@pytest.mark.parametrize("function", [right, lambda labels, logits: right(labels, logits)])
+def test_a_metric_of_a_function_is_measured_in_each_of_two_trainings(dataset, function):
+    metric = keras.metrics.MeanMetricWrapper(function, name="right")
+    for _ in range(2):
+        history = train(tiny(), dataset, epochs=2, metrics=metric, verbose=0).history
+        assert history["val_right"] == pytest.approx(history["val_accuracy"])
+
+
+def test_a_batch_of_classes_without_weight_changes_nothing(dataset):
+    history = train(tiny(), dataset, epochs=1, batch_size=1, class_weight=(1, 0, 0), verbose=0).history
+    assert np.isfinite([history["loss"], history["val_loss"]]).all()
 
 
 def test_a_batch_may_be_larger_than_the_split(dataset):

@@ -1,0 +1,199 @@
+"""The settings of `train`: which of them are refused, and in which a checkpoint must agree with a training."""
+
+import functools
+import math
+import numbers
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kmodels.data import Dataset
+from kmodels.data.order import SAMPLERS
+from kmodels.errors import require, require_whole, shorten, unknown
+from kmodels.training.checkpoint import checkpoint_files
+from kmodels.training.optimizers import TORCH
+
+# Setting -> what it must be, in words and as a test.
+RANGES = (
+    ("learning_rate", "a number above 0 or a Keras schedule", lambda value: 0 < value < math.inf),
+    ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
+    ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
+    ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
+)
+OPTIONAL = ("patience", "plateau_patience", "learning_rate", "weight_decay")
+# Keras numbers names in the order of creation; seeds follow that of the training.
+CHANGING = ("name", "seed")
+
+
+def check_settings(s, dataset):
+    """Refuses settings that training would fail on, or ignore, and brings the others to one form."""
+    rule = "dataset must be a kmodels.Dataset; Dataset.from_arrays(train=(images, labels)) makes one of arrays"
+    require(isinstance(dataset, Dataset), rule, type(dataset))
+    _check_numbers(s)
+    for name, known in (
+        ("keep", ("best", "last")),
+        ("monitor", ("val_loss", "val_accuracy")),
+        ("sampler", SAMPLERS),
+        ("data_loader", ("arrays", "stream")),
+    ):
+        if getattr(s, name) not in known:
+            raise unknown(name, getattr(s, name), known)
+    if s.schedule == "plateau" and s.plateau_patience is None:
+        s.plateau_patience = 5
+    if s.checkpoint is not None:
+        _check_checkpoint(s.checkpoint)
+    require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
+    for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
+        setattr(s, name, _listed(getattr(s, name)))
+        for item in getattr(s, name):
+            require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
+    s.augmentation = _without_lambda_layers(s.augmentation)
+    sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
+    require(
+        not empty or s.sampler == "shuffle",
+        f"sampler must be 'shuffle' where a class has no training image ({empty})",
+        s.sampler,
+    )
+    s.class_weight = _weights_of_classes(s.class_weight, dataset.class_names, sizes)
+
+
+def _check_numbers(s):
+    """Checks the settings that are one number each, and makes them Python's own."""
+    for name, value in vars(s).items():
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            setattr(s, name, value.item())
+    for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("patience", 0), ("plateau_patience", 0)):
+        if getattr(s, name) is not None or name not in OPTIONAL:
+            require_whole(name, getattr(s, name), least)
+    rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
+    require(_is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
+    for name, rule, holds in RANGES:
+        value = getattr(s, name)
+        # A schedule is a function of the step.
+        if (value is None and name in OPTIONAL) or (name == "learning_rate" and callable(value)):
+            continue
+        require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
+        setattr(s, name, float(value))
+    without = [name for name in TORCH if name not in ("sgd", "rmsprop")]
+    rule = f"momentum belongs to sgd and rmsprop, not to {s.optimizer}"
+    require(not s.momentum or s.optimizer not in without, rule, s.momentum)
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _listed(items):
+    """What may be a list, one item or None, as a tuple."""
+    if items is None:
+        return ()
+    return tuple(items) if isinstance(items, Iterable) and not isinstance(items, str) else (items,)
+
+
+def _weights_of_classes(given, class_names, sizes):
+    """class_weight as floats, one for each class; None and "balanced" stay."""
+    if given is None or isinstance(given, str):
+        if given not in (None, "balanced"):
+            raise unknown("class_weight", given, ("balanced",), "or a number for each class")
+        return given
+    count = len(class_names)
+    rule = f"class_weight must be {count} numbers of at least 0, one for each of {shorten(class_names, 20)}; or a dict "
+    rule += f"from some of their indices, 0 to {count - 1}, to numbers"
+    weights = given
+    if isinstance(given, Mapping):
+        require(set(given) <= set(range(count)), rule, given)
+        weights = [given.get(index, 1.0) for index in range(count)]
+    try:
+        weights = np.asarray(weights, float)
+    except (TypeError, ValueError):
+        require(False, rule, given)
+    require(weights.shape == (count,) and (weights >= 0).all() and np.isfinite(weights).all(), rule, given)
+    require((weights * sizes).any(), "class_weight must be above 0 for a class that has training images", given)
+    return tuple(weights.tolist())
+
+
+def _without_lambda_layers(augmentation):
+    """An augmentation with each Lambda layer as a function: Keras copies no layer of a function of the user's."""
+    if isinstance(augmentation, list | tuple):
+        return [_without_lambda_layers(change) for change in augmentation]
+    inner = [layer for layer in getattr(augmentation, "layers", ()) if isinstance(layer, keras.layers.Lambda)]
+    rule = "augmentation must be a list of layers and functions where one of the layers is a Lambda"
+    require(not inner, rule, augmentation)
+    if not isinstance(augmentation, keras.layers.Lambda):
+        return augmentation
+
+    @functools.wraps(augmentation.function)
+    def change(images):
+        return augmentation(images, training=True)
+
+    return change
+
+
+def _check_checkpoint(path):
+    """Refuses what is no path of a file, before a folder of the user's is renamed."""
+    require(isinstance(path, str | os.PathLike), "checkpoint must be the path of a file, or None", path)
+    rule = "checkpoint must be the path of a file, and there is a folder of that name; name a file in it, for instance"
+    require(not Path(path).is_dir(), rule, str(path))
+    # The files that are written beside it.
+    for file in checkpoint_files(path):
+        require(not file.is_dir(), rule, str(file))
+
+
+def compared_settings(s, optimizer):
+    """{name: JSON value} of what must be equal for a checkpoint to be of the same training.
+
+    How long training lasts (epochs, patience), what is printed, and callbacks may change.
+
+    Args:
+        s: the settings, checked.
+        optimizer: what `described` returned of the optimizer, before it has its schedule.
+    """
+    names = ("batch_size", "seed", "sampler", "label_smoothing", "keep", "monitor", "data_loader", "warmup_epochs")
+    same = {name: getattr(s, name) for name in names}
+    schedule = described(s.schedule)
+    if isinstance(schedule, dict):
+        same |= {f"schedule.{name}": value for name, value in schedule.items() if name != "class"}
+        schedule = schedule["class"]
+    same["schedule"] = None if schedule == "plateau" else schedule
+    # Resumed with more epochs, a rate that has come near 0 would rise again.
+    same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
+    same |= {"plateau_patience": s.plateau_patience, "plateau_factor": s.plateau_patience and s.plateau_factor}
+    same |= {"augmentation": described(s.augmentation), "class_weight": described(s.class_weight)}
+    optimizer = {**optimizer, "learning_rate": optimizer.get("learning_rate")}
+    # The weight_decay of `train`; Keras' own is another.
+    optimizer["weight_decay"] = optimizer.pop("torch_decay", optimizer.get("weight_decay"))
+    same |= {"optimizer": optimizer.pop("class"), "learning_rate": optimizer.pop("learning_rate")}
+    return same | {f"optimizer.{name}": value for name, value in optimizer.items()}
+
+
+def described(item):
+    """An object of Keras, a function or a value as JSON, the same in every process.
+
+    Functions, and objects without a configuration, are described by their names only.
+    """
+    if hasattr(item, "tolist"):
+        item = item.tolist()
+    if isinstance(item, float):
+        # What Keras holds as float32 is not quite what was given.
+        return float(f"{item:.7g}")
+    if isinstance(item, str | int | None):
+        return item
+    if isinstance(item, list | tuple):
+        return [described(inner) for inner in item]
+    if isinstance(item, Mapping):
+        return {str(name): described(value) for name, value in item.items() if name not in CHANGING}
+    if isinstance(item, keras.Model):
+        # The configuration of its graph is full of names that Keras numbers.
+        return {"class": type(item).__name__, "layers": described(item.layers)}
+    if not hasattr(item, "get_config"):
+        return getattr(item, "__name__", type(item).__name__)
+    try:
+        config = item.get_config()
+    except NotImplementedError:
+        config = {}
+    return {"class": type(item).__name__, **described(config)}
