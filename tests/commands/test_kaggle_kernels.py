@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from test_records import make
 
 from kmodels import InputError, catalogue, cli, kernel, read_records
+from kmodels.commands import kernel_notebook
 from kmodels.commands.kaggle import wheel
 from kmodels.training.callbacks import time_limit
 
@@ -151,6 +153,26 @@ def small_report(tiny, monkeypatch):
     report = SimpleNamespace(EXPERIMENTS=[replace(tiny, name="small/one")], FIGURES=(), CLAIMS=())
     monkeypatch.setattr(kernel, "reports", lambda: [report])
     return report
+
+
+def test_the_newest_wheel_is_installed(tmp_path, monkeypatch):
+    for version in ("0.9.0", "0.10.0"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / f"kmodels-{version}-py3-none-any.whl").touch()
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path))
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
+    exec(kernel_notebook.INSTALL.replace("ADDRESS", "'kmodels'"), {})
+    assert commands[0][-1] == str(tmp_path / "0.10.0" / "kmodels-0.10.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize("records", [[], [make(status="interrupted", test=None, history={})]])
+def test_cells_that_show_results_say_where_there_are_none(records):
+    names = {"records": records}
+    for cell in (kernel_notebook.CURVES, kernel_notebook.CONFUSION):
+        *statements, last = cell.splitlines()
+        exec("\n".join(statements), names)
+        assert isinstance(eval(last, names), str)
 
 
 def test_a_kernel_goes_on_from_what_its_last_version_left(small_report, tmp_path, monkeypatch):
