@@ -74,6 +74,16 @@ TRAPPED = {
         "RESOURCE_EXHAUSTED",
         "nvidia-smi",
     ),
+    "JAX told to use a device that is not there": (
+        on(
+            JAX_CPU,
+            environment={"JAX_PLATFORMS": "cuda"},
+            probe=Probe(error="AssertionError: ", package="jax", doing="looking for the device"),
+        ),
+        STOPS,
+        "JAX_PLATFORMS=cuda, and JAX finds no such device",
+        "unset JAX_PLATFORMS",
+    ),
     "crash": (
         on(
             CPU, probe=Probe(error="its process was ended by SIGILL", doing="computing a training step", said="bad CPU")
