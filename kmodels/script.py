@@ -14,7 +14,7 @@ from kmodels.backend import check_backend, check_platforms, make_deterministic
 from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, require_seeds
 from kmodels.experiment import PLANNED_SEEDS, deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
@@ -261,9 +261,7 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
 
 def _check(selected, arguments):
     """Finds what can be wrong before the first run, not after hours of it."""
-    require(
-        arguments.seeds and min(arguments.seeds) >= 0, "--seeds needs one or more numbers from 0 up", arguments.seeds
-    )
+    require_seeds("--seeds", arguments.seeds)
     writable_folder(arguments.out)
     for experiment in selected:
         builder(experiment.model, experiment.model_options)
