@@ -402,6 +402,14 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     assert "is a file" in error
 
 
+def test_a_user_without_a_home_folder_is_told_where_the_cache_can_be(without_home):
+    cache, error = machines._cache()
+    assert cache is None
+    (problem,) = find_problems(on(CPU, cache=cache, cache_error=error))
+    assert "no home folder" in problem.found
+    assert problem.mend == "export KMODELS_CACHE=FOLDER"
+
+
 def test_gpus_are_read_from_nvidia_smi(tmp_path, monkeypatch):
     command = tmp_path / "nvidia-smi"
     command.write_text(
