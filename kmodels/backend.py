@@ -188,9 +188,29 @@ def device_name():
     )
 
 
+def check_platforms():
+    """Says it plainly where the environment asks JAX for a device that is not there.
+
+    Raises:
+        InputError: if JAX is loaded, and finds no device of those that `JAX_PLATFORMS` names.
+    """
+    platforms = os.environ.get("JAX_PLATFORMS")
+    if not platforms or _backend() != "jax" or "jax" not in sys.modules:
+        return
+    try:
+        sys.modules["jax"].devices()
+    # An AssertionError without a word for a GPU, a RuntimeError for other devices.
+    except (AssertionError, RuntimeError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise InputError(
+            f"JAX_PLATFORMS={platforms}, and JAX finds no such device{reason}; unset JAX_PLATFORMS"
+        ) from error
+
+
 def _jax_gpu():
     import jax
 
+    check_platforms()
     device = jax.devices()[0]
     return None if device.platform == "cpu" else device.device_kind
 

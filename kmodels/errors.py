@@ -66,6 +66,12 @@ def require_whole(name, received, least):
     require(whole, f"{name} must be an integer of at least {least}", received)
 
 
+def require_seeds(name, received):
+    """Raises InputError unless `received` is seeds: a sequence of one or more integers of at least 0."""
+    whole = all(isinstance(seed, numbers.Integral) and not isinstance(seed, bool) for seed in received)
+    require(whole and len(received) and min(received) >= 0, f"{name} needs one or more numbers from 0 up", received)
+
+
 def require_hours(name, received):
     """Raises InputError unless `received` is a time limit: None or a number of hours that a timer can wait for."""
     fits = received is None or 0 < received <= MOST_HOURS

@@ -23,6 +23,7 @@ from kmodels.best_run import network_file
 from kmodels.errors import InputError, require, unknown
 from kmodels.files import writable_folder
 from kmodels.models.about import About, read_about
+from kmodels.text import printable
 
 # Format -> the end of its files, and the packages that write and run it.
 FORMATS = {
@@ -349,7 +350,9 @@ def _run_litert(path, pixels):
 
 
 def _files(metadata):
-    return {"kmodels.json": json.dumps(metadata, indent=1), "labels.txt": "\n".join(metadata["class_names"]) + "\n"}
+    # The number of a line is the index of its class, and a name may have line ends in it.
+    labels = "".join(f"{printable(name)}\n" for name in metadata["class_names"])
+    return {"kmodels.json": json.dumps(metadata, indent=1), "labels.txt": labels}
 
 
 def _batches(pixels):

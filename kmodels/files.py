@@ -37,9 +37,17 @@ def writable_folder(path, remedy=ELSEWHERE):
 
 
 def cache_folder():
-    """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("KMODELS_CACHE") or Path(base) / "kmodels")
+    """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder.
+
+    Raises:
+        InputError: if the user has no home folder; names the variable that chooses another.
+    """
+    if chosen := os.environ.get("KMODELS_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmodels"
+    except RuntimeError as error:
+        raise InputError(f"the user has no home folder, and HOME is not set; {OTHER_CACHE}") from error
 
 
 def writable_cache(*parts):

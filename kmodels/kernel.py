@@ -3,6 +3,7 @@
 It goes on from what an earlier version of the kernel left, uses every GPU, and stops before the session's time is up.
 """
 
+import numbers
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from kmodels.catalogue import parents_first, reports, select, tiny
 from kmodels.data.kaggle import input_folder
+from kmodels.errors import require_seeds
 
 # The folder that Kaggle keeps as the output of a kernel.
 WORKING = Path("/kaggle/working")
@@ -24,8 +26,8 @@ def run_kernel(names, seeds=(0,), *, max_hours=None, out=None, smoke=False):
     and what it had begun is resumed. Several GPUs do a run each at a time; a single run is divided among them on JAX.
 
     Args:
-        names: of reports ("cifar10_small_cnns") or experiments ("cifar10_small_cnns/m1").
-        seeds: one run each.
+        names: of reports ("cifar10_small_cnns") or experiments ("cifar10_small_cnns/m1"); or one name.
+        seeds: one run each; or one seed.
         max_hours: stop after so many hours, with a checkpoint of what is running; None: when all is done.
         out: the results folder; None: results/ in /kaggle/working, or elsewhere in the current folder.
         smoke: only try each experiment, for one epoch on 40 synthetic images.
@@ -34,11 +36,15 @@ def run_kernel(names, seeds=(0,), *, max_hours=None, out=None, smoke=False):
         The Records of the runs that have ended, in the order in which they did.
 
     Raises:
-        InputError: for an unknown name, data that are not there, or whatever else a run failed on, after the others.
+        InputError: for an unknown name, seeds that are not integers of at least 0, data that are not there, or whatever
+            else a run failed on, after the others.
     """
     from kmodels.training.callbacks import time_limit
     from kmodels.training.sweeps import failures, sweep
 
+    names = [names] if isinstance(names, str) else names
+    seeds = [seeds] if isinstance(seeds, numbers.Integral) else list(seeds)
+    require_seeds("seeds", seeds)
     out = Path(out) if out else (WORKING if WORKING.is_dir() else Path()) / "results"
     if taken := take_over(out):
         print(f"{taken} files of earlier results were found among the attached data and copied into {out}")

@@ -189,16 +189,12 @@ def dataset_html(dataset):
 
 
 def _picture(image):
-    """A small picture for `html`: of floats their own range, of other channels than one or three the mean."""
-    import numpy as np
+    """A small picture for `html`."""
     from PIL import Image
 
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8:
-        low, high = np.nanmin(pixels), np.nanmax(pixels)
-        pixels = np.nan_to_num(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
-    if pixels.shape[-1] != 3:
-        pixels = pixels.mean(axis=-1).astype(np.uint8)
+    from kmodels.plots.pixels import to_rgb
+
+    pixels = to_rgb(image)
     small = max(pixels.shape[:2]) < SIDE
     picture, file = Image.fromarray(pixels), io.BytesIO()
     picture.thumbnail((SIDE, SIDE))

@@ -181,7 +181,7 @@ def _missing_weights(experiment):
     if experiment.model == "resnet50":
         from kmodels.models.resnet import KERAS_FILE
 
-        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        folder = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
         if not (folder / "models" / KERAS_FILE).is_file():
             return f"ImageNet weights of resnet50 are not on this machine ({KERAS_FILE}, 94 MB, downloaded by Keras)"
     if experiment.model == "efficientnet_lite0":

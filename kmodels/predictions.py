@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kmodels.analysis.evaluation import evaluate_predictions
+from kmodels.analysis.evaluation import evaluate_predictions, predicted_classes
 from kmodels.analysis.metrics import log_softmax
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
@@ -24,7 +24,7 @@ class Predictions:
     Attributes:
         index: int64 (n,), as in the Split.
         labels: int32 (n,), the true classes.
-        predicted: int32 (n,).
+        predicted: int32 (n,); where the outputs are not finite, a wrong class, see `predicted_classes`.
         probabilities: float32 (n, classes), rounded to three digits; None of a classifier that has none, as an SVM.
         files: bytes (n,), as in the Split, from `folder`; None where the images are of no files of their own.
         folder: the folder or zip file of the files, or None.
@@ -52,7 +52,7 @@ def predictions_of(split, outputs, folder=None):
     """
     outputs = np.asarray(outputs)
     probabilities = np.exp(log_softmax(outputs)) if outputs.ndim == 2 else None
-    predicted = outputs if probabilities is None else probabilities.argmax(axis=1)
+    predicted = outputs if probabilities is None else predicted_classes(split.labels, probabilities)
     return Predictions(
         index=np.asarray(split.index, np.int64),
         labels=np.asarray(split.labels, np.int32),

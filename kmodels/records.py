@@ -397,8 +397,8 @@ class Summary:
     diverged: int = 0
 
 
-def summarise(records):
-    """Groups records by experiment, pixels, backend and precision, in the order given, and averages over the seeds.
+def runs_alike(records):
+    """Groups records by experiment, pixels, backend and precision, in the order given.
 
     Of several records of one seed a completed one counts before any other, and of equal ones the newest.
 
@@ -406,7 +406,7 @@ def summarise(records):
         records: Records.
 
     Returns:
-        A list of Summary, one for each group.
+        A list of lists of Records, one of each seed in a list.
     """
     groups = {}
     for record in records:
@@ -418,22 +418,32 @@ def summarise(records):
         # Runs of one seed may differ in the weights that they started from: the last one counts.
         if record.seed not in seeds or _rank(seeds[record.seed]) <= _rank(record):
             seeds[record.seed] = record
-    summaries = []
-    for seeds in groups.values():
-        group = list(seeds.values())
-        completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
-        accuracies = [record.test.accuracy for record in completed]
-        summaries.append(
-            Summary(
-                experiment=group[0].experiment,
-                source=group[0].source,
-                records=completed,
-                mean=statistics.fmean(accuracies) if accuracies else None,
-                spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-                diverged=sum(record.status == "diverged" for record in group),
-            )
-        )
-    return summaries
+    return [list(seeds.values()) for seeds in groups.values()]
+
+
+def summarise(records):
+    """Averages over the seeds of each group of `runs_alike`.
+
+    Args:
+        records: Records.
+
+    Returns:
+        A list of Summary, one for each group.
+    """
+    return [_summary(group) for group in runs_alike(records)]
+
+
+def _summary(group):
+    completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
+    accuracies = [record.test.accuracy for record in completed]
+    return Summary(
+        experiment=group[0].experiment,
+        source=group[0].source,
+        records=completed,
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        diverged=sum(record.status == "diverged" for record in group),
+    )
 
 
 def _rank(record):

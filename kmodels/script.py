@@ -10,11 +10,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal
 
-from kmodels.backend import check_backend, make_deterministic
+from kmodels.backend import check_backend, check_platforms, make_deterministic
 from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, require_seeds
 from kmodels.experiment import PLANNED_SEEDS, deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
 from kmodels.models import builder
@@ -57,7 +57,7 @@ def run_command(command, *arguments, **options):
     """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
     sys.stdout = output = _Output(sys.stdout)
     try:
-        with explained("this command"):
+        with explained("this command"), _explained_device():
             status = command(*arguments, **options)
         sys.stdout.flush()
         return status or int(output.failed)
@@ -74,6 +74,18 @@ def run_command(command, *arguments, **options):
     except SystemExit as end:
         if end.code in INTERRUPTED:
             return end.code
+        raise
+
+
+@contextlib.contextmanager
+def _explained_device():
+    """Whatever fails without a device that JAX computes on is an InputError that says so."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception:
+        check_platforms()
         raise
 
 
@@ -237,6 +249,8 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
             if arguments.track:
                 print(f"to see how they trained: {how_to_look(arguments.track, arguments.out)}")
     failed = [outcome.error for outcome in outcomes if outcome.error]
+    if failed:
+        check_platforms()
     for line in failures(outcomes):
         print(f"error: {line}", file=sys.stderr)
     if failed and all(isinstance(error, InputError) for error in failed):
@@ -247,9 +261,7 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
 
 def _check(selected, arguments):
     """Finds what can be wrong before the first run, not after hours of it."""
-    require(
-        arguments.seeds and min(arguments.seeds) >= 0, "--seeds needs one or more numbers from 0 up", arguments.seeds
-    )
+    require_seeds("--seeds", arguments.seeds)
     writable_folder(arguments.out)
     for experiment in selected:
         builder(experiment.model, experiment.model_options)

@@ -18,6 +18,7 @@ continues.
 import importlib.util
 import os
 import time
+from urllib.parse import quote
 
 import keras
 
@@ -282,7 +283,8 @@ class MLflow(Tracker):
 
 
 def _own_store(out):
-    return f"sqlite:///{(out / FOLDER / 'mlflow.db').resolve()}"
+    # SQLAlchemy reads %20 in a URL as a space, and ends the path at a question mark.
+    return f"sqlite:///{quote(str((out / FOLDER / 'mlflow.db').resolve()))}"
 
 
 def _settings(job):

@@ -83,6 +83,18 @@ def _own_cache(tmp_path_factory):
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.getbasetemp() / "tfds")
 
 
+@pytest.fixture
+def without_home(monkeypatch):
+    """A user whom the system does not know, as in some containers, and no choice of a cache folder."""
+
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", unknown)
+    for name in ("HOME", "KMODELS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _spare_the_garbage_collector():
     # Each training collects garbage, and looks at all objects for it: of imports and earlier tests there are millions.

@@ -1,5 +1,6 @@
 """Results that repeat are chosen before anything computes."""
 
+import os
 import subprocess
 import sys
 
@@ -52,3 +53,15 @@ def test_tensorflow_that_is_missing_is_said_in_a_sentence(monkeypatch, backend):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(InputError, match="tensorflow, which is not installed"):
         import_tensorflow()
+
+
+@pytest.mark.parametrize("arguments", [("models", "two_layer_net"), ("run", "quickstart/digits", "--out", "results")])
+def test_a_device_that_jax_does_not_find_is_said_in_a_sentence(arguments, tmp_path):
+    pytest.importorskip("jax")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "nonsense"}
+    command = [sys.executable, "-m", "kmodels", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: JAX_PLATFORMS=nonsense, and JAX finds no such device" in done.stderr
+    assert "unset JAX_PLATFORMS" in done.stderr

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kmodels import Classifier, Experiment, InputError, build_model, cli, run
 from kmodels.analysis import predict_logits
-from kmodels.export import FORMATS, export
+from kmodels.export import FORMATS, _files, export
 from kmodels.models.about import About
 from kmodels.models.saving import save_network
 
@@ -66,6 +66,12 @@ def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, c
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (out / "assets.extra" / "labels.txt").read_text().split() == list(NAMES)
+
+
+def test_each_class_has_one_line_in_the_list_of_labels():
+    files = _files({"class_names": ["new\nline", "a\r", "\u2028", "b"]})
+    assert files["labels.txt"].splitlines() == [r"new\nline", r"a\r", r"\u2028", "b"]
+    assert json.loads(files["kmodels.json"])["class_names"][0] == "new\nline"
 
 
 @pytest.fixture(scope="module")

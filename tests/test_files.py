@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from kmodels import InputError
-from kmodels.files import writable_folder, write_atomically
+from kmodels.files import cache_folder, writable_folder, write_atomically
 
 
 def test_it_writes_and_replaces(tmp_path):
@@ -34,6 +35,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_without_a_home_folder_the_variable_that_chooses_the_cache_is_named(without_home, monkeypatch):
+    with pytest.raises(InputError, match=r"no home folder.* KMODELS_CACHE chooses another folder"):
+        cache_folder()
+    monkeypatch.setenv("KMODELS_CACHE", "elsewhere")
+    assert cache_folder() == Path("elsewhere")
 
 
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):

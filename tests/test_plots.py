@@ -30,6 +30,15 @@ def test_curves_need_an_epoch():
         plots.training_curves([make(history={})])
 
 
+def test_a_record_without_epochs_has_no_curve():
+    history = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4))
+    head = make(history={}, best_epoch=None)
+    trained = make(history=history, experiment=replace(make().experiment, patience=None))
+    loss = plots.training_curves([head, trained], ["head", "trained"]).axes[0]
+    assert set(lines(loss)) == {"trained, training", "trained, validation"}
+    assert "stopped early" not in loss.get_legend().get_title().get_text()
+
+
 def test_more_runs_than_three_have_panels_for_training_and_validation():
     history = {"loss": (2.0, 1.0), "val_loss": (2.5, 1.5), "accuracy": (0.1, 0.2), "val_accuracy": (0.3, 0.4)}
     figure = plots.training_curves(10 * [make(history=history, best_epoch=2)], [f"rate {i}" for i in range(10)])

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from kmodels import Experiment, InputError, run
-from kmodels.data.dataset import image_name
-from kmodels.predictions import images_folder, predictions_path, read_predictions, write_predictions
+from kmodels.data.dataset import Split, image_name
+from kmodels.predictions import images_folder, predictions_of, predictions_path, read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,12 @@ def test_images_of_no_files_are_called_by_their_index(tmp_path):
     kept = read_predictions(tmp_path / f"{record.stem}.json")["test"]
     assert kept.files is None
     assert image_name(kept, 0) == f"image {kept.index[0]}"
+
+
+def test_outputs_that_are_not_finite_are_kept_as_a_wrong_class():
+    split = Split(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 1]), np.arange(3))
+    kept = predictions_of(split, np.array([[np.nan, 0], [0, np.nan], [0, 1]]))
+    assert kept.predicted.tolist() == [1, 0, 1]
 
 
 def test_a_record_without_predictions_has_none(tried, folder, tmp_path):

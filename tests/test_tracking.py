@@ -1,6 +1,7 @@
 """Runs are shown in TensorBoard and MLflow as their records have them, and are not changed by it."""
 
 import importlib.util
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import kmodels
 from kmodels import InputError, script
+from kmodels.tracking import how_to_look
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3 with SQLAlchemy 2.1.
@@ -119,6 +121,18 @@ def test_mlflow_has_settings_epochs_outcome_and_the_record(tiny, out, client):
     assert kept.read_text() == (out / f"{record.stem}.json").read_text()
     # Not for a record of the folder a second time.
     assert len(kmodels.read_records(out)) == 1
+
+
+def test_mlflow_finds_its_store_in_a_folder_whose_name_is_no_url(tiny, out):
+    from mlflow import MlflowClient
+
+    odd = out / "a%20b c?#"
+    shutil.copytree(out / "tracking", odd / "tracking")
+    record = kmodels.run(tiny, 0, odd, verbose=0, track="mlflow")
+    store = how_to_look("mlflow", odd).split()[-1]
+    (run,) = runs_of(MlflowClient(store))
+    assert run.data.metrics["test_accuracy"] == record.test.accuracy
+    assert Path(MlflowClient(store).download_artifacts(run.info.run_id, "record.json")).is_file()
 
 
 def test_a_tracked_run_is_the_run_without(tiny, out, outcome, same_weights):

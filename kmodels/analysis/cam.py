@@ -128,7 +128,8 @@ def cam_layers(model, at_most=5):
     """Names of up to `at_most` layers to look at with Grad-CAM, evenly from the first to the last.
 
     They are activations whose 4-D output has more than one row and column; in a model that has none as layers, its
-    convolutions.
+    convolutions. A name that several layers have, in different nested models, is left out: `grad_cam` cannot tell which
+    one is meant.
 
     Args:
         model: a keras.Model.
@@ -137,7 +138,9 @@ def cam_layers(model, at_most=5):
     Returns:
         A list of names, empty for a model without convolutions and for one without a graph.
     """
-    spatial = [layer for layer in all_layers(model) if _is_spatial(_output_shape(layer))]
+    layers = all_layers(model)
+    known = Counter(layer.name for layer in layers)
+    spatial = [layer for layer in layers if known[layer.name] == 1 and _is_spatial(_output_shape(layer))]
     activations = [layer for layer in spatial if isinstance(layer, keras.layers.ReLU | keras.layers.Activation)]
     convolutions = [layer for layer in spatial if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
     names = [layer.name for layer in activations or convolutions]

@@ -1,6 +1,7 @@
 """How good a classifier is on a split: one Evaluation from labels and logits, or from predicted classes."""
 
 import math
+import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,26 +40,51 @@ class Evaluation:
 def evaluate_logits(labels, logits):
     """The Evaluation of a network.
 
+    An image whose logits are not finite counts as wrong, see `predicted_classes`; a warning tells how many there are.
+
     Args:
         labels: ints (n,), 0..classes-1, n at least 1.
         logits: floats (n, classes).
 
     Returns:
-        An Evaluation with loss and calibration.
+        An Evaluation with loss and calibration, both None if there is such an image.
 
     Raises:
         InputError: if the two do not fit.
     """
     labels, logits = np.asarray(labels), np.asarray(logits)
     require(logits.ndim == 2, "logits must be (n, classes)", logits.shape)
+    rule = "labels must be one-dimensional, and labels and logits equally long"
+    require(labels.shape == logits.shape[:1], rule, (labels.shape, logits.shape))
     log_probabilities = log_softmax(logits)
-    predictions = log_probabilities.argmax(axis=1)
+    if lost := int(np.isnan(log_probabilities).any(axis=1).sum()):
+        warnings.warn(not_finite(lost, len(labels)), stacklevel=2)
+    predictions = predicted_classes(labels, log_probabilities)
     evaluation = evaluate_predictions(labels, predictions, logits.shape[1])
     return replace(
         evaluation,
         loss=finite(-np.mean(log_probabilities[np.arange(len(labels)), labels])),
         calibration=calibration_of(np.exp(log_probabilities.max(axis=1)), predictions == labels),
     )
+
+
+def predicted_classes(labels, scores):
+    """The class of each image with the highest score, ints (n,).
+
+    Without a finite prediction an image is given the class after its own, the first after the last: it counts as wrong,
+    and in the row of its class in a confusion matrix.
+
+    Args:
+        labels: ints (n,), the true classes.
+        scores: floats (n, classes), probabilities or their logarithms; a row with NaN is no prediction.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    return np.where(np.isnan(scores).any(axis=1), (labels + 1) % scores.shape[1], scores.argmax(axis=1))
+
+
+def not_finite(lost, total):
+    """The warning that so many images of `total` have no finite prediction."""
+    return f"the network's outputs are not finite numbers for {lost:,} of {total:,} images; these count as wrong"
 
 
 def evaluate_predictions(labels, predictions, num_classes, *, loss=None, calibration=None):

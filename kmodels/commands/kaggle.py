@@ -17,7 +17,7 @@ import tyro
 import kmodels
 from kmodels.catalogue import PACKAGE, reports, select
 from kmodels.commands import kernel_notebook
-from kmodels.errors import InputError, require, require_hours
+from kmodels.errors import InputError, require, require_hours, require_seeds
 from kmodels.files import write_atomically
 
 # What Kaggle gives: two T4s are the smallest GPU machine. Its P100 is retired.
@@ -27,6 +27,8 @@ RETIRED = ("NvidiaTeslaP100",)
 ATTACHED = {"intel_scenes": "puneet6060/intel-image-classification"}
 # Of a dataset or kernel: owner/name.
 REFERENCE = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
+# Characters that a kernel's title has at most; and at least, as the name in its address.
+SHORTEST, LONGEST = 5, 50
 # A dataset's name must have 6 to 50 characters.
 WHEEL = "kmodels-wheel"
 
@@ -49,7 +51,8 @@ class KaggleCommand:
     out: Path = Path("kernel")
     """the folder to write"""
     title: str | None = None
-    """of the kernel, at least five characters; left out: kmodels and the first name"""
+    """of the kernel, 5 to 50 characters, in its address latin letters and digits alone; left out: kmodels and the first
+    name"""
     kind: Literal["notebook", "script"] = "notebook"
     """what the kernel is"""
     seeds: tuple[int, ...] = (0,)
@@ -77,6 +80,7 @@ class KaggleCommand:
 
     def run(self):
         """Writes the kernel and says how to push it; returns the exit status."""
+        require(self.names, "give reports or experiments, as `kmodels run --list` shows them", None)
         modules = reports()
         experiments = select([one for module in modules for one in module.EXPERIMENTS], self.names)
         self._check(experiments)
@@ -99,7 +103,11 @@ class KaggleCommand:
             require(REFERENCE.fullmatch(reference), "--data must be OWNER/NAME, as in Kaggle's addresses", reference)
         retired = self.machine in RETIRED
         require(not retired, f"Kaggle has retired this machine; take {GPU} or {CPU}", self.machine)
-        require(len(self._title) >= 5, "--title must have at least five characters", self._title)
+        rule = f"--title must have {SHORTEST} to {LONGEST} characters"
+        require(SHORTEST <= len(self._title) <= LONGEST, rule, self._title)
+        rule = f"--title must have at least {SHORTEST} latin letters or digits, of which the kernel's address is made"
+        require(len(self._slug) >= SHORTEST, rule, self._title)
+        require_seeds("--seeds", self.seeds)
         require_hours("--max-hours", self.max_hours)
         require(not self.install or self.internet, "--install needs --internet; the wheel needs none", self.install)
         unknown = sorted({one.dataset for one in experiments} - set(ATTACHED) - {"digits", "synthetic"})
@@ -111,11 +119,19 @@ class KaggleCommand:
 
     @property
     def _title(self):
-        return self.title or f"kmodels {self.names[0].replace('/', ' ').replace('_', ' ')}"
+        if self.title is not None:
+            return self.title
+        name = self.names[0].replace("/", " ").replace("_", " ")
+        return name if len(f"kmodels {name}") > LONGEST else f"kmodels {name}"
+
+    @property
+    def _slug(self):
+        """The name in the kernel's address."""
+        return re.sub(r"[^a-z0-9]+", "-", self._title.lower()).strip("-")
 
     @property
     def _id(self):
-        return f"{self.user}/{re.sub(r'[^a-z0-9]+', '-', self._title.lower()).strip('-')}"
+        return f"{self.user}/{self._slug}"
 
     def _notebook(self, modules, experiments):
         of_one = [module for module in modules if set(experiments) <= set(module.EXPERIMENTS)]
@@ -132,11 +148,10 @@ class KaggleCommand:
         on_gpu = self.machine != CPU
         attached = [ATTACHED[one.dataset] for one in experiments if one.dataset in ATTACHED and not self.smoke]
         wheel = [] if self.install else [f"{self.user}/{WHEEL}"]
-        name = self._id.split("/")[1]
         return {
             "id": self._id,
             "title": self._title,
-            "code_file": f"{name}.{'ipynb' if self.kind == 'notebook' else 'py'}",
+            "code_file": f"{self._slug}.{'ipynb' if self.kind == 'notebook' else 'py'}",
             "language": "python",
             "kernel_type": self.kind,
             "is_private": not self.public,

@@ -11,8 +11,11 @@ import os
 import subprocess
 import sys
 
-# Kaggle's own versions of Keras, JAX and TensorFlow stay as they are. Without a network, from the attached wheel.
-wheels = sorted(glob.glob(f"{os.environ.get('KAGGLE_INPUT', '/kaggle/input')}/**/kmodels-*.whl", recursive=True))
+from packaging.version import Version
+
+# Kaggle's own Keras, JAX and TensorFlow stay as they are. Without a network, from the newest of the attached wheels.
+wheels = glob.glob(f"{os.environ.get('KAGGLE_INPUT', '/kaggle/input')}/**/kmodels-*.whl", recursive=True)
+wheels.sort(key=lambda path: Version(os.path.basename(path).split("-")[1]))
 if wheels or importlib.util.find_spec("kmodels") is None:
     source = ["--no-index", wheels[-1]] if wheels else [ADDRESS]
     options = ["-q", "--no-deps", "--force-reinstall"]
@@ -34,8 +37,9 @@ CURVES = '''from kmodels import plots
 curves = [record for record in records if record.history]
 plots.training_curves(curves) if curves else "heads alone: there are no curves"'''
 
-CONFUSION = """best = max((record for record in records if record.test), key=lambda record: record.test.accuracy)
-plots.confusion_matrix(best.test.confusion_matrix, best.class_names)"""
+CONFUSION = '''tested = [record for record in records if record.test]
+best = max(tested, key=lambda record: record.test.accuracy, default=None)
+plots.confusion_matrix(best.test.confusion_matrix, best.class_names) if best else "no run is completed yet"'''
 
 
 def notebook(title, about, experiments, arguments, backend="jax", address="kmodels"):

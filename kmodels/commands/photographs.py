@@ -3,9 +3,11 @@
 import csv
 import glob
 import json
+import math
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +23,8 @@ Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
 ClassNames = Annotated[tuple[str, ...] | None, shown_as("NAME ...")]
 # Of more images, Grad-CAM is drawn of the first.
 DRAWN = 20
+# The error of a prediction without a probability.
+NOT_FINITE = "the network's outputs are not finite numbers"
 
 
 def predict(
@@ -34,8 +38,8 @@ def predict(
 ) -> int:
     """Classify photographs: print the likeliest classes of each image and their probabilities.
 
-    The exit status is 1 if a file cannot be read. Such files are listed on standard error at the end; in csv and json
-    each also has a row with the error.
+    The exit status is 1 if a file cannot be read or classified. Such files are listed on standard error at the end; in
+    csv and json each also has a row with the error.
 
     Args:
         file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
@@ -58,23 +62,25 @@ def predict(
     file = network_file(file)
     classifier = Classifier(file, class_names)
     write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
-    unreadable, shown = [], []
+    failed, shown = [], []
     # A terminal shows the lines themselves.
     with nullcontext() if sys.stdout.isatty() else progress("classifying", total) as bar:
-        for prediction in classifier.stream(files):
+        for prediction in _checked(classifier.stream(files)):
             write(prediction)
             if prediction.error:
-                unreadable.append(prediction)
+                failed.append(prediction)
             elif len(shown) < DRAWN:
                 shown.append(prediction.file)
             if bar is not None:
                 bar.update()
+    if not shown:
+        _require_finite(failed)
     if grad_cam and shown:
         from kmodels.report.grad_cam_files import write_grad_cam_of_files
 
         for picture in write_grad_cam_of_files(file, shown, grad_cam):
             print(picture, file=sys.stderr)
-    return _say_unreadable(unreadable)
+    return _say_failed(failed)
 
 
 def evaluate(
@@ -87,6 +93,7 @@ def evaluate(
     """Measure the accuracy of a network on labelled images, overall and for each class.
 
     The exit status is 1 if a file cannot be read. Such files are not counted, and listed on standard error at the end.
+    An image for which the network's outputs are not finite numbers counts as wrong.
 
     Args:
         file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
@@ -94,11 +101,12 @@ def evaluate(
         folder: has a folder of images for each class, named as the network's class; classes may be missing.
         format: table, to read; or json, one object: accuracy (a fraction of 1) and its 95 % interval, images,
             unreadable, class_names, per_class_accuracy (null for a class without images) and confusion_matrix (rows
-            are true classes, columns predicted ones).
+            are true classes, columns predicted ones; without a finite output the class after the true one is counted).
         class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()
     require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
+    from kmodels.analysis.evaluation import not_finite
     from kmodels.classifier import Classifier
 
     classifier = Classifier(file, class_names)
@@ -113,14 +121,20 @@ def evaluate(
     labelled = [(folder / name / image, name) for name in found for image in class_folder(source, name).images]
     require(labelled, "there is no image file in the folder", str(folder))
     with progress("classifying", len(labelled)) as bar:
-        predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
-    pairs = [(name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if not one.error]
+        predicted = [(one, bar.update())[0] for one in _checked(classifier.stream(path for path, _ in labelled))]
+    unreadable = [one for one in predicted if one.error not in (None, NOT_FINITE)]
+    pairs = [
+        (name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if one.error in (None, NOT_FINITE)
+    ]
     require(pairs, "no image in the folder can be read", str(folder))
+    _require_finite(predicted)
+    if lost := sum(predicted is None for _, predicted in pairs):
+        print(f"warning: {not_finite(lost, len(pairs))}", file=sys.stderr)
     if format == "json":
         print(json.dumps(_evaluation(pairs, classifier.class_names, len(labelled) - len(pairs))))
     else:
         print(_accuracies(pairs))
-    return _say_unreadable(predicted)
+    return _say_failed(unreadable)
 
 
 def export(
@@ -162,7 +176,11 @@ def export(
 
 
 def _accuracies(pairs):
-    """Accuracy of each class and of all, with what each is taken for most often; pairs of true and predicted names."""
+    """Accuracy of each class and of all, with what each is taken for most often.
+
+    Args:
+        pairs: of true and predicted names, the predicted one None where the outputs are not finite.
+    """
     from kmodels.analysis.metrics import accuracy_interval
     from kmodels.descriptions import percent
 
@@ -170,7 +188,8 @@ def _accuracies(pairs):
     for name in dict.fromkeys(truth for truth, _ in pairs):
         taken = Counter(predicted for truth, predicted in pairs if truth == name)
         wrong = Counter({other: number for other, number in taken.items() if other != name}).most_common(1)
-        mistaken = f"{printable(wrong[0][0])} ({wrong[0][1]:,})" if wrong else ""
+        named = [("no class" if other is None else printable(other), number) for other, number in wrong]
+        mistaken = "".join(f"{other} ({number:,})" for other, number in named)
         rows.append((printable(name), f"{taken.total():,}", percent(taken[name] / taken.total()), mistaken))
     right, total = sum(truth == predicted for truth, predicted in pairs), len(pairs)
     rows.append(("all", f"{total:,}", percent(right / total), ""))
@@ -184,7 +203,12 @@ def _evaluation(pairs, class_names, unreadable):
     from kmodels.analysis.evaluation import evaluate_predictions
     from kmodels.analysis.metrics import accuracy_interval
 
-    labels, predictions = zip(*([class_names.index(name) for name in pair] for pair in pairs), strict=True)
+    labels = [class_names.index(truth) for truth, _ in pairs]
+    predictions = [
+        # As `predicted_classes` has it: a wrong class.
+        (label + 1) % len(class_names) if predicted is None else class_names.index(predicted)
+        for label, (_, predicted) in zip(labels, pairs, strict=True)
+    ]
     found = evaluate_predictions(labels, predictions, len(class_names))
     right = sum(truth == predicted for truth, predicted in pairs)
     return {
@@ -198,12 +222,25 @@ def _evaluation(pairs, class_names, unreadable):
     }
 
 
-def _say_unreadable(predictions):
-    """Names the files that cannot be read, and returns the exit status."""
-    unreadable = [one for one in predictions if one.error]
-    for one in unreadable:
-        print(f"cannot read {printable(one.file)}: {one.error}", file=sys.stderr)
-    return 1 if unreadable else 0
+def _checked(predictions):
+    """Predictions, with an error in each whose probabilities are not numbers."""
+    for one in predictions:
+        lost = not one.error and math.isnan(one.probabilities.sum())
+        yield replace(one, names=(), probabilities=None, error=NOT_FINITE) if lost else one
+
+
+def _require_finite(predictions):
+    """Raises InputError if nothing is predicted, and the network is the reason for it."""
+    if all(one.error for one in predictions) and any(one.error == NOT_FINITE for one in predictions):
+        raise InputError(f"{NOT_FINITE} for any image: its training has diverged, or its weights are damaged")
+
+
+def _say_failed(failed):
+    """Names the files that cannot be read or classified, and returns the exit status."""
+    for one in failed:
+        what = "classify" if one.error == NOT_FINITE else "read"
+        print(f"cannot {what} {printable(one.file)}: {one.error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _files(names):

@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 
-from kmodels.errors import describe_error, require, require_hours, shorten
+from kmodels.errors import describe_error, require, require_hours, require_seeds, shorten
 from kmodels.locks import FileLock, Timeout
 from kmodels.planner import LONGEST, Planner
 from kmodels.records import with_published
@@ -70,8 +70,7 @@ def _check(arguments, changed):
     hours = arguments.hours
     require(arguments.plan, "--hours and --pending need --plan", {"hours": hours, "pending": arguments.pending})
     require_hours("--hours", hours)
-    rule = "--seeds needs one or more numbers from 0 up"
-    require(arguments.seeds and min(arguments.seeds) >= 0, rule, arguments.seeds)
+    require_seeds("--seeds", arguments.seeds)
     rule = "with --plan, --hours says how long; leave --max-hours out"
     require(arguments.max_hours is None, rule, arguments.max_hours)
     require(not arguments.again, "--again must be left out with --plan: it plans what is not recorded", True)

@@ -113,7 +113,7 @@ def places(name):
     found.append(Place("prepared", str(cache_folder() / f"{name}-*"), bool(prepared_sets(name))))
     if name in ("cifar10", "cifar100"):
         own = cache_folder() / "tfds"
-        default = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+        default = Path(os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"))
         found += [Place("prepared by tfds", str(top / name), (top / name).is_dir()) for top in (default, own)]
     cached = [cache_folder() / "archives" / archive.name for archive in archives]
     found += [Place("archive", str(path), path.exists()) for path in cached]

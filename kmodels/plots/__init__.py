@@ -5,7 +5,7 @@ Figures are built without pyplot: no window opens, no global state grows, and th
 
 curves.py: over epochs, learning rates or the values of another setting; evaluation.py: what a network gets right and
 how sure it is; classes.py: single classes and groups of them; images.py: pictures with a network's predictions;
-grids.py: pictures side by side; features.py: embeddings and feature maps.
+grids.py: pictures side by side; features.py: embeddings and feature maps; pixels.py: images as they are shown.
 """
 
 from kmodels.packages import public

@@ -21,7 +21,8 @@ def training_curves(records, labels=None):
     more, training and validation have panels of their own.
 
     Args:
-        records: Records, of which at least one has a finished epoch, also as the values of a dict; or one Record.
+        records: Records, also as the values of a dict; or one Record. Those without a finished epoch, of a head for
+            instance, are left out.
         labels: one for each record; None: the last part of the experiment's name.
 
     Raises:
@@ -31,7 +32,9 @@ def training_curves(records, labels=None):
         records = [records]
     records = list(records.values() if isinstance(records, Mapping) else records)
     labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
-    require(any(record.epochs_run for record in records), "curves need a record with a finished epoch", len(records))
+    trained = [(record, text) for record, text in zip(records, labels, strict=True) if record.epochs_run]
+    require(trained, "curves need a record with a finished epoch", len(records))
+    records, labels = zip(*trained, strict=True)
     apart = len(records) > TOGETHER
     # Without label smoothing and class weights, where a run has them: or its loss could not be compared.
     plain_loss = any("cross_entropy" in record.history for record in records)

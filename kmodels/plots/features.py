@@ -3,6 +3,7 @@
 import numpy as np
 
 from kmodels.errors import require
+from kmodels.plots.pixels import to_rgb
 from kmodels.plots.style import CLASS_COLOURS, COLOURS, Figure, caption, entry, plain
 
 MARKERS = "o^sDvPX<>p"
@@ -71,7 +72,7 @@ def feature_maps(image, maps, title=""):
     own least value, dark, to its greatest, bright.
 
     Args:
-        image: (height, width, 3), 0..255.
+        image: (height, width, channels), of integers 0..255, or floats, which are stretched to their range.
         maps: {layer name: (rows, columns, channels) or (d,)}, finite, in the order of the network.
         title: of the figure.
 
@@ -92,7 +93,7 @@ def feature_maps(image, maps, title=""):
     figure = Figure(figsize=(width, 2.95 * rows + 1.7 * len(lines) + 0.3), layout="constrained")
     grid = figure.add_gridspec(rows + len(lines), columns, height_ratios=[2.95] * rows + [1.7] * len(lines))
     axes = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(1 + len(squares))]
-    axes[0].imshow(np.asarray(image, np.float32) / 255, vmin=0, vmax=1)
+    axes[0].imshow(to_rgb(image))
     axes[0].set_title("image", fontsize=9)
     for panel, name in zip(axes[1:], squares, strict=True):
         _channels(panel, name, maps[name])

@@ -1,8 +1,7 @@
 """Images side by side."""
 
-import numpy as np
-
 from kmodels.errors import require
+from kmodels.plots.pixels import to_rgb
 from kmodels.plots.style import SOFT, Figure, caption, label
 
 
@@ -10,7 +9,8 @@ def image_grid(images, *, row_titles=None, column_titles=None, captions=None, ti
     """Images in rows: those of one class, say, or one image and its augmented copies.
 
     Args:
-        images: for each row its images, uint8 (height, width, 3); rows may differ in length, images in size.
+        images: for each row its images, (height, width, channels), of integers 0..255, or floats, each stretched to
+            its own range; rows may differ in length, images in size.
         row_titles: one for each row, left of it.
         column_titles: one for each column of the longest row, above it.
         captions: for each row a text, possibly empty, below each of its images.
@@ -31,7 +31,7 @@ def image_grid(images, *, row_titles=None, column_titles=None, captions=None, ti
         for j, axes in enumerate(row):
             _bare(axes)
             if j < len(images[i]):
-                axes.imshow(np.asarray(images[i][j]))
+                axes.imshow(to_rgb(images[i][j]))
                 axes.set_xlabel(caption(captions[i][j], 24) if captions else "", fontsize=6.5, color=SOFT, labelpad=2)
         if row_titles is not None:
             row[0].set_ylabel(label(row_titles[i], 18), fontsize=8)

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 
 from kmodels.errors import require
+from kmodels.plots.pixels import to_rgb, to_unit_rgb
 from kmodels.plots.style import COLOURS, SOFT, Figure, caption, label
 
 
@@ -11,7 +12,7 @@ def predictions(images, probabilities, labels, class_names):
     """Images with the predicted class and its probability; in red with the truth where it is wrong.
 
     Args:
-        images: (n, height, width, 3), 0..255.
+        images: (n, height, width, channels), of integers 0..255, or floats, each stretched to its own range.
         probabilities: (n, classes), each row together 1.
         labels: ints (n,), the true classes.
         class_names: one for each class.
@@ -32,7 +33,7 @@ def predictions(images, probabilities, labels, class_names):
         text = f"{label(class_names[guess], 18)} {100 * row[guess]:.1f} %"
         if guess != truth:
             text += f"\ntruth: {label(class_names[truth], 18)}"
-        axes.imshow(np.asarray(image, np.float32) / 255, vmin=0, vmax=1)
+        axes.imshow(to_rgb(image))
         axes.set_title(text, fontsize=9, color=COLOURS[2] if guess == truth else "#B00020")
     return figure
 
@@ -41,16 +42,16 @@ def grad_cam_layers(images, maps, titles):
     """A row for each image: the image, and its heat map at each layer laid over it.
 
     Args:
-        images: (n, height, width, 3), 0..255.
+        images: (n, height, width, channels), of integers 0..255, or floats, each stretched to its own range.
         maps: {layer name: (n, height, width) in [0, 1]}, in the order of the network.
         titles: one for each image.
     """
-    images = np.asarray(images).astype(np.float32) / 255
     require(
         len(images) == len(titles) > 0 and maps and all(len(heat) == len(images) for heat in maps.values()),
         "images, titles and the maps of each layer must be equally many, at least one",
         (len(images), len(titles), {name: len(heat) for name, heat in maps.items()}),
     )
+    images = to_unit_rgb(images)
     figure = Figure(figsize=(1.7 * (1 + len(maps)), 1.95 * len(images)), layout="constrained")
     grid = figure.subplots(len(images), 1 + len(maps), squeeze=False)
     colours = matplotlib.colormaps["jet"]
@@ -69,16 +70,16 @@ def grad_cam_panels(images, maps, titles):
     """Three panels per image: the image, the heat map with its 0..1 colour bar, the image masked by the map.
 
     Args:
-        images: (n, height, width, 3), 0..255.
+        images: (n, height, width, channels), of integers 0..255, or floats, each stretched to its own range.
         maps: (n, height, width) in [0, 1], from `grad_cam`.
         titles: one for each image.
     """
-    images = np.asarray(images).astype(np.float32) / 255
     require(
         len(images) == len(maps) == len(titles) and len(images) > 0,
         "images, maps and titles must be equally many, at least one",
         (len(images), len(maps), len(titles)),
     )
+    images = to_unit_rgb(images)
     columns = 2 if len(images) > 3 else 1
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(5.6 * columns, 1.85 * rows), layout="constrained")
@@ -102,16 +103,16 @@ def mistakes(images, maps, titles):
     """Images, four in a row, each with its heat map laid over it beside it.
 
     Args:
-        images: (n, height, width, 3), 0..255.
+        images: (n, height, width, channels), of integers 0..255, or floats, each stretched to its own range.
         maps: (n, height, width) in [0, 1], from `grad_cam`; None: the images alone.
         titles: one for each image, of two lines.
     """
-    images = np.asarray(images).astype(np.float32) / 255
     require(
         len(images) == len(titles) > 0 and (maps is None or len(maps) == len(images)),
         "images, maps and titles must be equally many, at least one",
         (len(images), None if maps is None else len(maps), len(titles)),
     )
+    images = to_unit_rgb(images)
     panels = 1 if maps is None else 2
     columns = min(4, len(images))
     rows = -(-len(images) // columns)

@@ -13,7 +13,7 @@ from kmodels.descriptions import (
     size_name,
     source_name,
 )
-from kmodels.records import summarise
+from kmodels.records import runs_alike, summarise
 from kmodels.text import aligned, printable
 
 
@@ -57,12 +57,10 @@ def _training_settings(experiment):
 
 
 def published_against_measured(records):
-    """For each experiment among the records: the published number, the measured one, and their difference."""
+    """For each group of `runs_alike`: the published number, the measured one, and their difference."""
     rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
-    for summary in summarise(records):
-        group = [
-            r for r in records if r.experiment == summary.experiment and r.source["sha256"] == summary.source["sha256"]
-        ]
+    for group in runs_alike(records):
+        (summary,) = summarise(group)
         published = summary.experiment.published.test_accuracy if summary.experiment.published else None
         both = published is not None and summary.mean is not None and on_published_data(summary.source)
         rows.append(

@@ -220,6 +220,22 @@ def test_layers_to_look_at_are_activations_from_the_first_to_the_last():
     assert cam_layers(build_model("mlp", (32, 32, 3), 3)) == []
 
 
+def test_a_name_that_layers_of_two_nested_models_have_is_not_one_to_look_at():
+    def block(name, last):
+        image = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(3, 3, padding="same", name="conv")(image)
+        return keras.Model(image, keras.layers.Conv2D(3, 3, padding="same", name=last)(x), name=name)
+
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(block("two", "second")(block("one", "first")(image)))
+    model = keras.Model(image, keras.layers.Dense(3)(x))
+    assert cam_layers(model) == ["first", "second"]
+    for layer in cam_layers(model):
+        assert grad_cam(model, images(8), layer).shape == (3, 8, 8)
+    with pytest.raises(InputError, match="must not be that of several"):
+        grad_cam(model, images(8), "conv")
+
+
 # Network -> height and width of its images.
 APPLICATIONS = {
     "MobileNetV3Small": 64,

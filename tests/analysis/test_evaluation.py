@@ -23,9 +23,20 @@ def test_without_probabilities_there_is_no_loss():
     assert evaluation.confusion_matrix == evaluate_logits([0, 1, 0], np.eye(3)[[0, 1, 1]]).confusion_matrix
 
 
-def test_a_loss_that_is_not_finite_is_none():
-    evaluation = evaluate_logits([0, 1], [[0.0, float("nan")], [0.0, 1.0]])
+def test_an_image_without_finite_logits_is_wrong_whatever_its_class_and_that_is_said():
+    nan, inf = float("nan"), float("inf")
+    logits = [[0.0, nan, 0.0], [nan, nan, nan], [0.0, 1.0, 0.0], [inf, 0.0, 0.0], [-inf, 0.0, 1.0]]
+    with pytest.warns(UserWarning, match="not finite numbers for 3 of 5 images; these count as wrong"):
+        evaluation = evaluate_logits([0, 2, 1, 0, 2], logits)
+    assert evaluation.accuracy == 2 / 5
+    assert evaluation.per_class_accuracy == (0.0, 1.0, 0.5)
+    assert np.sum(evaluation.confusion_matrix) == 5
     assert (evaluation.loss, evaluation.calibration) == (None, None)
+
+
+def test_an_infinite_loss_is_none():
+    evaluation = evaluate_logits([0, 1], [[-float("inf"), 0.0], [0.0, 1.0]])
+    assert (evaluation.loss, evaluation.accuracy) == (None, 0.5)
 
 
 def test_what_does_not_fit_is_refused():

@@ -74,6 +74,16 @@ TRAPPED = {
         "RESOURCE_EXHAUSTED",
         "nvidia-smi",
     ),
+    "JAX told to use a device that is not there": (
+        on(
+            JAX_CPU,
+            environment={"JAX_PLATFORMS": "cuda"},
+            probe=Probe(error="AssertionError: ", package="jax", doing="looking for the device"),
+        ),
+        STOPS,
+        "JAX_PLATFORMS=cuda, and JAX finds no such device",
+        "unset JAX_PLATFORMS",
+    ),
     "crash": (
         on(
             CPU, probe=Probe(error="its process was ended by SIGILL", doing="computing a training step", said="bad CPU")
@@ -390,6 +400,14 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     cache, error = machines._cache()
     assert cache == str(tmp_path / "file")
     assert "is a file" in error
+
+
+def test_a_user_without_a_home_folder_is_told_where_the_cache_can_be(without_home):
+    cache, error = machines._cache()
+    assert cache is None
+    (problem,) = find_problems(on(CPU, cache=cache, cache_error=error))
+    assert "no home folder" in problem.found
+    assert problem.mend == "export KMODELS_CACHE=FOLDER"
 
 
 def test_gpus_are_read_from_nvidia_smi(tmp_path, monkeypatch):

@@ -13,9 +13,11 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from test_records import make
 
 from kmodels import InputError, catalogue, cli, kernel, read_records
-from kmodels.commands.kaggle import wheel
+from kmodels.commands import kernel_notebook
+from kmodels.commands.kaggle import KaggleCommand, wheel
 from kmodels.training.callbacks import time_limit
 
 CLIENT = """
@@ -110,7 +112,13 @@ def test_a_script_on_a_cpu_with_internet_needs_no_wheel(export):
         (("cifar10_small_cnns/m1",), "--data OWNER/NAME"),
         (("intel_scenes/adam", "--machine", "NvidiaTeslaP100"), "retired"),
         (("intel_scenes/adam", "--data", "scenes"), "OWNER/NAME"),
-        (("intel_scenes/adam", "--title", "abc"), "at least five characters"),
+        ((), "give reports or experiments"),
+        (("intel_scenes/adam", "--title", "abc"), "5 to 50 characters"),
+        (("intel_scenes/adam", "--title", ""), "5 to 50 characters"),
+        (("intel_scenes/adam", "--title", "a" * 51), "5 to 50 characters"),
+        (("intel_scenes/adam", "--title", 3 * "\u6a21\u578b"), "latin letters or digits"),
+        (("intel_scenes/adam", "--seeds"), "--seeds needs one or more numbers from 0 up"),
+        (("intel_scenes/adam", "--seeds", "0", "-1"), "--seeds needs one or more numbers from 0 up"),
         (("intel_scenes/adam", "--install", "git+https://example.org"), "--internet"),
         (("intel_scene/adam",), "did you mean intel_scenes"),
     ],
@@ -153,6 +161,26 @@ def small_report(tiny, monkeypatch):
     return report
 
 
+def test_the_newest_wheel_is_installed(tmp_path, monkeypatch):
+    for version in ("0.9.0", "0.10.0"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / f"kmodels-{version}-py3-none-any.whl").touch()
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path))
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
+    exec(kernel_notebook.INSTALL.replace("ADDRESS", "'kmodels'"), {})
+    assert commands[0][-1] == str(tmp_path / "0.10.0" / "kmodels-0.10.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize("records", [[], [make(status="interrupted", test=None, history={})]])
+def test_cells_that_show_results_say_where_there_are_none(records):
+    names = {"records": records}
+    for cell in (kernel_notebook.CURVES, kernel_notebook.CONFUSION):
+        *statements, last = cell.splitlines()
+        exec("\n".join(statements), names)
+        assert isinstance(eval(last, names), str)
+
+
 def test_a_kernel_goes_on_from_what_its_last_version_left(small_report, tmp_path, monkeypatch):
     attached = tmp_path / "input" / "notebooks" / "jane" / "small"
     monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path / "input"))
@@ -164,6 +192,22 @@ def test_a_kernel_goes_on_from_what_its_last_version_left(small_report, tmp_path
     assert (first.seed, second.seed) == (0, 1)
     assert {record.started for record in read_records(attached / "results").values()} == {first.started}
     assert len(read_records(out)) == 2
+
+
+def test_a_name_and_a_seed_may_be_given_alone(small_report, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("kmodels.training.sweeps.sweep", lambda *arguments, **options: asked.append(arguments) or ())
+    kernel.run_kernel("small/one", 3, out=tmp_path)
+    assert asked == [(small_report.EXPERIMENTS, [3], tmp_path)]
+    for seeds in ((), (0, -1), (0.5,)):
+        with pytest.raises(InputError, match="seeds needs one or more numbers from 0 up"):
+            kernel.run_kernel("small/one", seeds, out=tmp_path)
+
+
+def test_the_title_of_every_report_and_experiment_is_short_enough():
+    experiments = [one.name for module in catalogue.reports() for one in module.EXPERIMENTS]
+    for name in [*experiments, *(one.split("/")[0] for one in experiments)]:
+        assert 5 <= len(KaggleCommand(action="export", names=(name,), user="jane")._title) <= 50
 
 
 def test_several_gpus_do_a_run_each_and_a_single_run_is_divided(tiny, backend, monkeypatch):

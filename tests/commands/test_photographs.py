@@ -14,7 +14,7 @@ from PIL import Image
 
 from kmodels import build_model, cli, run
 from kmodels.models.about import About
-from kmodels.models.saving import save_network
+from kmodels.models.saving import load_network, save_network
 
 NAMES = ("blue", "green", "red")
 
@@ -126,6 +126,45 @@ def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monk
         "per_class_accuracy": {"blue": None, "green": 0.5, "red": pytest.approx(2 / 3)},
         "confusion_matrix": [[0, 0, 0], [1, 1, 0], [0, 1, 2]],
     }
+
+
+def diverged(colours, folder, scale):
+    """The network of `colours`, whose output for green images is their greenness, or 0, times `scale`."""
+    network = load_network(colours[0])
+    kernel, bias = network.get_layer("dense1").get_weights()
+    bias[1] = 50
+    network.get_layer("dense1").set_weights([kernel, bias])
+    network.get_layer("logits").set_weights([np.diag([1, scale, 1]).astype("float32"), np.zeros(3, "float32")])
+    return save_network(network, folder / "network.keras", About(class_names=NAMES, image_shape=(8, 8, 3)))
+
+
+def test_outputs_that_are_not_finite_are_no_class(colours, monkeypatch, capsys, tmp_path):
+    # Infinite for green images alone.
+    network, images = diverged(colours, tmp_path, 3e38), colours[1]
+    greens = [images / "green" / f"{number}.png" for number in range(4)]
+    status, out, err = kmodels(monkeypatch, capsys, "predict", network, images, "--format", "json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    reason = "the network's outputs are not finite numbers"
+    assert [row for row in rows if "error" in row] == [{"file": str(file), "error": reason} for file in greens]
+    assert (status, err.splitlines()[-1]) == (1, f"cannot classify {greens[-1]}: {reason}")
+    status, out, err = kmodels(monkeypatch, capsys, "evaluate", network, images)
+    assert status == 0
+    assert f"warning: {reason} for 4 of 12 images; these count as wrong" in err
+    lines = [line.split() for line in out.splitlines()]
+    assert ["green", "4", "0.00", "no", "class", "(4)"] in lines
+    assert ["all", "12", "66.67"] in lines
+    _, out, _ = kmodels(monkeypatch, capsys, "evaluate", network, images, "--format", "json")
+    found = json.loads(out)
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["per_class_accuracy"] == {"blue": 1.0, "green": 0.0, "red": 1.0}
+
+
+def test_a_network_without_any_finite_output_is_refused(colours, monkeypatch, capsys, tmp_path):
+    network, images = diverged(colours, tmp_path, float("nan")), colours[1]
+    for command in ("predict", "evaluate"):
+        status, _, err = kmodels(monkeypatch, capsys, command, network, images)
+        assert status == 2
+        assert "error: the network's outputs are not finite numbers for any image" in err
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,16 @@ def test_a_diverged_run_has_no_difference_and_an_experiment_of_ones_own_no_publi
     assert tables.published_against_measured([make(experiment=own)]).splitlines()[2].split()[1] == "-"
 
 
+def test_runs_of_other_backends_and_precisions_have_rows_of_their_own():
+    jax = make(history={"loss": (1.0, 0.5)})
+    torch = replace(jax, backend="torch", status="interrupted", test=None, history={"loss": (1.0,)})
+    half = replace(jax, precision="bfloat16", history={"loss": (1.0, 0.5, 0.4)})
+    rows = tables.published_against_measured([jax, torch, half]).splitlines()[2:]
+    pairs = [("2", "completed"), ("1", "interrupted"), ("3", "completed")]
+    assert all(set(pair) <= set(row.split()) for row, pair in zip(rows, pairs, strict=True))
+    assert not any("," in row.split("cifar10")[0] for row in rows)
+
+
 def test_a_published_zero_is_a_number():
     zero = replace(make().experiment, published=Published(test_accuracy=0.0))
     row = tables.published_against_measured([make(experiment=zero)]).splitlines()[2]

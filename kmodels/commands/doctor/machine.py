@@ -281,16 +281,18 @@ def _tensorflow_gpus():
 
 
 def _cache():
-    """The cache folder, and why it cannot be written."""
+    """The cache folder, None if unknown, and why it cannot be written."""
     try:
         from kmodels.files import cache_folder, writable_cache
     except Exception:
         # NumPy cannot be imported: the probe says so.
         return None, ""
+    folder = None
     try:
+        folder = str(cache_folder())
         return str(writable_cache()), ""
     except (OSError, ValueError) as error:
-        return str(cache_folder()), str(error).split(";")[0]
+        return folder, str(error).split(";")[0]
 
 
 def _disk_free(cache):

@@ -78,6 +78,9 @@ def no_training_step(machine):
     found = f"A trial training failed while {probe.doing}: {_sentence(probe.error)}{said}"
     if re.search("memory|RESOURCE_EXHAUSTED|SIGKILL", probe.error):
         return Problem(STOPS, found, "", "end other programs that use the memory; nvidia-smi lists those of a GPU")
+    platforms = machine.environment.get("JAX_PLATFORMS")
+    if machine.backend == "jax" and platforms and probe.doing == "looking for the device":
+        return Problem(STOPS, f"JAX_PLATFORMS={platforms}, and JAX finds no such device.", "unset JAX_PLATFORMS")
     if probe.package in ("", "kmodels"):
         return Problem(STOPS, found, "", f'to see all that is written: python -c "{TRY[machine.backend]}"')
     missing = "" if probe.error.startswith("ModuleNotFoundError") else "--force-reinstall --no-deps "
