@@ -15,7 +15,8 @@ from test_records import make
 from kmodels import DATASETS, MODELS, POLICIES, Published, cli, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.catalogue import reports
-from kmodels.models.saving import load_network
+from kmodels.models.about import About
+from kmodels.models.saving import load_network, save_network
 from kmodels.records import write_record
 
 
@@ -228,6 +229,12 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
     assert out.splitlines()[1] == str(tmp_path / "grey_grad_cam.png")
     assert figures[2].axes[0].images[0].get_array().shape == (10, 12, 3)
 
+    normalised = tmp_path / "normalised.keras"
+    about = About(class_names=("a", "b"), image_shape=(10, 12, 1), value_range=(0.0, 1.0))
+    save_network(load_network(other), normalised, about)
+    status, out, _ = kmodels_command("gradcam", str(normalised), str(folder / "0.png"), "--scale", "0.0039216")
+    assert (status, out.split()[0]) == (0, "normalised_grad_cam.png")
+
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "wrong.keras").write_text("no network")
@@ -239,6 +246,7 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
         (["none.keras", str(folder)], "must be a .keras file that exists"),
         ([str(tmp_path / "wrong.keras"), str(folder)], "cannot load the network"),
         ([str(vector), str(folder)], "must have one input, images"),
+        ([str(normalised), str(folder)], "trained on floats from 0 to 1, not on pixels 0..255; --scale (scale=) must"),
         ([f"{recorded}.keras", "none.png"], "image files or folders that exist"),
         ([f"{recorded}.keras", str(tmp_path / "empty")], "no image file"),
         ([f"{recorded}.keras", str(tmp_path / "text.png")], "cannot read the image"),

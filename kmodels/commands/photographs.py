@@ -133,7 +133,8 @@ def export(
 ) -> int:
     """Convert a network to another format, and check on images that it predicts what it does in Keras.
 
-    The result takes float32 pixels from 0 to 255, returns probabilities and contains the class names. The conversion
+    The result takes float32 images with the values that the network was trained on (usually pixels from 0 to 255),
+    returns probabilities and contains the class names. The conversion
     runs on TensorFlow, whatever KERAS_BACKEND is.
 
     Args:

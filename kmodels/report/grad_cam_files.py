@@ -56,6 +56,8 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
         shown = given.repeat(3, axis=-1)
     given = given if scale == 1 else given.astype(np.float32) * scale
+    if about := read_about(file):
+        about.require_values(given, "--scale (scale=) must bring pixels into this range")
     maps = grad_cam(network, given)
     predicted = predict_logits(network, given).argmax(axis=1)
     names = _class_names(Path(file))
