@@ -21,6 +21,7 @@ from kmodels.analysis import (
 )
 from kmodels.components import call_with, load_component
 from kmodels.data import Dataset, load_dataset
+from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.descriptions import percent
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
@@ -241,8 +242,7 @@ def dataset_of(record, data_dir=None):
         InputError: if it cannot be loaded, or is another one than the record's.
     """
     experiment = record.experiment
-    # The record says whether unreadable images were left out.
-    skip_unreadable = "unreadable" in record.source
+    skip_unreadable = were_unreadable_left_out(record.source)
     if "dataset" in experiment.references:
         dataset = _own_dataset(experiment, data_dir, skip_unreadable)
     else:
