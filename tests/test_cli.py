@@ -260,7 +260,7 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
 def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
     file = f"{recorded}.json"
     status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
-    assert (status, out) == (0, f"{recorded}_tsne_20_seed0.webp\n")
+    assert (status, out) == (0, f"{recorded}_tsne_20_seed0_perplexity5.webp\n")
     status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
     assert status == 2
     assert "perplexity must be" in errors
@@ -270,6 +270,18 @@ def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
     status, _, errors = kmodels_command("features", file, "--images", "40")
     assert status == 2
     assert "images must be indices in the test split, 0 to 39. Received: 40" in errors
+
+
+def test_what_is_asked_for_otherwise_leaves_the_pictures_of_the_page_alone(kmodels_command, recorded):
+    file = f"{recorded}.json"
+    for command, *options in (("tsne", "--perplexity", "2"), ("gradcam", "--layers", "relu1"), ("mistakes",)):
+        assert kmodels_command(command, file)[0] == 0
+        standard = {path: path.read_bytes() for path in recorded.parent.iterdir()}
+        for more in [options] if options else [("--split", "val"), ("--number", "3")]:
+            status, out, _ = kmodels_command(command, file, *more)
+            assert status == 0
+            assert {path: path.read_bytes() for path in standard} == standard
+            assert Path(out.splitlines()[-1]) not in standard
 
 
 def test_show_prints_a_record(kmodels_command, recorded):
