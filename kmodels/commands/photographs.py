@@ -3,6 +3,7 @@
 import csv
 import glob
 import json
+import shlex
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -49,7 +50,7 @@ def predict(
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
-    require(images, f"give images, files or folders: kmodels predict {file} IMAGES...", None)
+    require(images, f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...", None)
     files, total = _files(images)
     import_keras_alone()
     from kmodels.best_run import network_file

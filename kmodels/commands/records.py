@@ -1,6 +1,7 @@
 """The commands for a record: `kmodels show`, `compare`, `mistakes`, `gradcam`, `tsne` and `features`."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -108,7 +109,8 @@ def gradcam(
         file = network_file(file)
     if file.suffix == ".keras":
         if not images:
-            raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
+            command = f"kmodels gradcam {shlex.quote(str(file))} IMAGES..."
+            raise InputError(f"give images for the network, image files or folders: {command}")
         check_backend()
         from kmodels.report.grad_cam_files import write_grad_cam_of_files
 

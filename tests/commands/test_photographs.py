@@ -132,6 +132,8 @@ def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monk
     ("arguments", "message"),
     [
         (("predict", "NETWORK"), "give images"),
+        (("predict", "my runs"), "kmodels predict 'my runs' IMAGES..."),
+        (("gradcam", "my network.keras"), "kmodels gradcam 'my network.keras' IMAGES..."),
         (("predict", "NETWORK", "nothing.png"), "there is no such image file or folder"),
         (("predict", "nothing.keras", "IMAGES"), "must be a .keras file that exists"),
         (("predict", "NETWORK", "IMAGES", "--top", "0"), "top must be at least 1"),
