@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from kmodels.backend import check_backend, import_keras_alone
 from kmodels.command_line import shown_as, tyro
 from kmodels.data.file_sources import Folder
-from kmodels.data.image_files import class_folder
+from kmodels.data.image_files import class_folder, images_inside
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import aligned, clip, columns, printable
@@ -219,7 +219,7 @@ def _files(names):
         )
         require(paths, "there is no such image file or folder", name)
         for path in paths:
-            found += _inside(path) if path.is_dir() else [path]
+            found += images_inside(path) if path.is_dir() else [path]
     return iter(found), len(found)
 
 
@@ -230,12 +230,6 @@ def _listed(lines):
         lines.reconfigure(errors="surrogateescape")
     # Windows may begin a text with a byte order mark.
     return (line.removeprefix("\ufeff").rstrip("\r\n") for line in lines if line.strip("\ufeff \t\r\n"))
-
-
-def _inside(folder):
-    images = class_folder(Folder(folder), "").images
-    require(images, "there is no image file in the folder", str(folder))
-    return [folder / name for name in images]
 
 
 # Functions that write a Prediction, made of the names of all classes and how many of them to write. For programs, every

@@ -96,7 +96,7 @@ def gradcam(
     Args:
         file: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos, for
             the one with the best validation accuracy; or, with IMAGES, any .keras file.
-        images: image files, or folders of them, of which the first 20 are drawn.
+        images: image files, or folders (with their subfolders), of which the first 20 images are drawn.
         layers: draw the maps of these layers side by side; `kmodels models NAME` lists them. Left out: up to five.
         data_dir: without IMAGES: the folder or archive of the test images; left out: where they were during the run.
         out: with IMAGES: the folder to write into; left out: the current one.

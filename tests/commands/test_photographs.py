@@ -160,6 +160,17 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
     ]
 
 
+def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, monkeypatch, capsys, tmp_path):
+    _, images = colours
+    network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
+    drawn = []
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: drawn.append(figure) or path)
+    status, _, err = kmodels(monkeypatch, capsys, "gradcam", network, images)
+    assert (status, err) == (0, "")
+    titles = [title for axes in drawn[0].axes if (title := axes.get_title(loc="left"))]
+    assert len(titles) == 12
+
+
 def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):
     images, out = colours[1], tmp_path / "runs"
     network = out / f"{run(tiny, out=out, verbose=0).stem}.keras"
