@@ -16,6 +16,7 @@ from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder, images_inside
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
+from kmodels.files import writable_folder
 from kmodels.text import aligned, clip, columns, printable
 
 Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
@@ -58,6 +59,9 @@ def predict(
 
     file = network_file(file)
     classifier = Classifier(file, class_names)
+    if grad_cam:
+        # Not after all images were classified.
+        writable_folder(grad_cam, "choose another folder with --grad-cam")
     write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
     unreadable, shown = [], []
     # A terminal shows the lines themselves.

@@ -171,6 +171,13 @@ def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, monkeyp
     assert len(titles) == 12
 
 
+def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, monkeypatch, capsys):
+    network, images = colours
+    status, out, err = kmodels(monkeypatch, capsys, "predict", network, images, "--grad-cam", network)
+    assert (status, out) == (2, "")
+    assert f"is a file; choose another folder with --grad-cam. Received: '{network}'" in err
+
+
 def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):
     images, out = colours[1], tmp_path / "runs"
     network = out / f"{run(tiny, out=out, verbose=0).stem}.keras"
