@@ -15,7 +15,7 @@ from kmodels.analysis.metrics import log_softmax
 from kmodels.analysis.predict import logits_model, predict_logits, usual_batch
 from kmodels.backend import keep_compiled
 from kmodels.best_run import network_file
-from kmodels.data.arrays import checked_names, value_range
+from kmodels.data.arrays import checked_names, range_unless_pixels
 from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, pixels_of
 from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
@@ -105,7 +105,7 @@ class Classifier:
         keep_compiled()
         file = network_file(file)
         self.network = load_network(file)
-        about = read_about(file)
+        self._about = about = read_about(file)
         shapes = [tuple(tensor.shape)[1:] for tensor in getattr(self.network, "inputs", None) or ()]
         takes_images = len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][-1] in (1, 3)
         require(takes_images, "the network must have one input, images (height, width, 1 or 3)", shapes)
@@ -129,14 +129,16 @@ class Classifier:
             images: one image or several: a list (or any iterable) of images, or an array (n, height, width, channels).
                 An image is a path, the bytes of an image file, a Pillow image or an array (height, width, channels) or
                 (height, width), or a tensor of that shape, with pixels 0..255. All are scaled to cover the network's
-                size and center-cropped, except arrays of floats, which must have that size.
+                size and center-cropped, except arrays of floats, which must have that size. A network that was trained
+                on floats of another range takes nothing but arrays of these.
 
         Returns:
             A list of Predictions. A file or a Pillow image that cannot be read has one with an `error`.
 
         Raises:
-            InputError: for anything else; for pixels that are not finite; and for floats outside 0..255 or in 0..1, if
-                the network divides pixels by 255 itself (of others it may be right, so that is a warning).
+            InputError: for anything else; for pixels that are not finite; for values that the network was not trained
+                on, if its file knows those; else for floats outside 0..255 or in 0..1, if the network divides pixels by
+                255 itself (of others it may be right, so that is a warning).
         """
         if is_one(images):
             images = [images]
@@ -167,13 +169,14 @@ class Classifier:
         return PredictionList(self._prediction(None, logits) for logits in found)
 
     def _check_range(self, pixels):
-        """Says where an array of floats cannot be pixels 0..255."""
-        if pixels.dtype.kind != "f" or not pixels.size:
+        """Says where an array cannot have the values that the network was trained on, usually pixels 0..255."""
+        if self._about and self._about.value_range:
+            self._about.require_values(pixels)
             return
-        low, high = value_range(pixels)
-        # All 0 is black.
-        if low >= 0 and (1 < high <= 255 or high == 0):
+        found = range_unless_pixels(pixels)
+        if found is None:
             return
+        low, high = found
         rule = "pixels must be from 0 to 255; multiply those from 0 to 1 by 255, and undo any normalisation"
         require(not divides_by_255(self.network), rule, f"{pixels.dtype} from {low:g} to {high:g}")
         warnings.warn(f"{rule}, unless the network was trained on such. Received: {low:g} to {high:g}", stacklevel=4)

@@ -1,8 +1,9 @@
 """A network in other programs' formats, SavedModel, ONNX and LiteRT, compared with Keras before it is called done.
 
 Keras writes all three on TensorFlow only, so a process of its own does it there, whatever the backend in use. The
-exported network takes float32 pixels 0..255 (n, height, width, channels) and gives probabilities. Its file carries the
-names of the classes: ONNX as metadata, LiteRT as files in the zip archive at its end, SavedModel in assets.extra.
+exported network takes what it was trained on, usually pixels 0..255, as float32 (n, height, width, channels), and gives
+probabilities. Its file says so and carries the names of the classes: ONNX as metadata, LiteRT as files in the zip
+archive at its end, SavedModel in assets.extra.
 """
 
 import importlib.util
@@ -166,7 +167,7 @@ def _work(file, format, quantise, images, record, out):
     about = read_about(file) or About(class_names=classifier.class_names, image_shape=shape)
     metadata = {
         **asdict(about),
-        "input": "pixels 0..255, float32 (n, height, width, channels)",
+        "input": f"{about.values}, float32 (n, height, width, channels)",
         "output": "probabilities, in the order of class_names",
     }
     write = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}[format]

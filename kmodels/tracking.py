@@ -17,6 +17,7 @@ continues.
 
 import importlib.util
 import os
+import shlex
 import time
 from urllib.parse import quote
 
@@ -70,8 +71,9 @@ def how_to_look(track, out):
         out: the results folder.
     """
     if track == "tensorboard":
-        return f"tensorboard --logdir {out / FOLDER / 'tensorboard'}"
-    return f"mlflow ui --backend-store-uri {os.environ.get('MLFLOW_TRACKING_URI') or _own_store(out)}"
+        return shlex.join(["tensorboard", "--logdir", str(out / FOLDER / "tensorboard")])
+    store = os.environ.get("MLFLOW_TRACKING_URI") or _own_store(out)
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", store])
 
 
 class Tracker(keras.callbacks.Callback):

@@ -189,14 +189,69 @@ def test_a_network_that_does_not_divide_pixels_may_take_other_floats(tmp_path):
     np.testing.assert_allclose(found.confidence, expected.max(), atol=1e-5)
 
 
+NORMALISED = """
+import keras
+import numpy as np
+from kmodels import Dataset
+
+def network(input_shape, num_classes):
+    image = keras.Input(input_shape)
+    return keras.Model(image, keras.layers.Dense(num_classes)(keras.layers.Flatten(name="embedding")(image)))
+
+def images():
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    pixels = rng.uniform(-1, 0, (60, 8, 8, 3))
+    pixels[np.arange(60), ..., labels] += 1
+    return Dataset.from_arrays(train=(pixels.astype("float32"), labels))
+"""
+
+
+def test_a_network_that_was_trained_on_other_values_than_pixels_refuses_pixels(tmp_path, monkeypatch, colours):
+    (tmp_path / "normalised.py").write_text(NORMALISED)
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = Experiment(
+        name="tests/floats", dataset="normalised:images", model="normalised:network", epochs=1, batch_size=12
+    )
+    record = run(experiment, 0, tmp_path, verbose=0)
+    file = tmp_path / f"{record.stem}.keras"
+    least, most = read_about(file).value_range
+    assert -1 <= least < -0.99
+    assert 0.99 < most <= 1
+    assert keras.models.load_model(file).output_shape == (None, 3)
+    classifier, path = Classifier(file), next(colours.rglob("*.png"))
+    ones = np.ones((8, 8, 3), "float32")
+    # New images may have slightly larger values than those of the training.
+    assert classifier.predict([ones, -1.2 * ones])[1].confidence > 0
+    assert classifier.predict(np.stack([ones, -ones]))[1].confidence > 0
+    for images in (path, path.read_bytes(), Image.open(path), [ones.astype("uint8")], np.ones((2, 8, 8, 3), "int64")):
+        with pytest.raises(
+            InputError, match=r"trained on floats from -0.9\d* to 0.9\d*, not on pixels.*give.* arrays of"
+        ):
+            classifier.predict(images)
+    for images in ([255 * ones], np.stack([ones, -2 * ones])):
+        with pytest.raises(InputError, match=r"Received: 'float32 from"):
+            classifier.predict(images)
+
+
+def test_a_file_without_a_range_of_values_is_of_pixels(tmp_path):
+    file = save_network(build_model("mlp", (8, 8, 3), 2), tmp_path / "network.keras")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(MEMBER, '{"class_names": ["a", "b"], "image_shape": [8, 8, 3]}')
+    assert read_about(file).value_range is None
+    assert Classifier(file).predict(np.full((8, 8, 3), 200, "uint8"))[0].confidence > 0
+
+
 @pytest.mark.parametrize("names", ["abc", ("a", "a", "b"), ("a", "b", 3), ()])
 def test_names_must_be_different_strings(trained, names):
     with pytest.raises(InputError, match="class_names must be a list of different strings"):
         Classifier(trained[0], names)
 
 
+RANGE = '{"class_names": ["a", "b"], "image_shape": [8, 8, 3], "value_range": [1, 0]}'
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"class_names": [1, 2], "image_shape": [8, 8, 3]}', '{"class_names": 3}']
+    "content", ["", "[]", "{}", '{"class_names": [1, 2], "image_shape": [8, 8, 3]}', '{"class_names": 3}', RANGE]
 )
 def test_what_a_file_says_of_itself_is_checked(content, tmp_path):
     file = save_network(build_model("mlp", (8, 8, 3), 2), tmp_path / "network.keras")

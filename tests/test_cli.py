@@ -15,7 +15,8 @@ from test_records import make
 from kmodels import DATASETS, MODELS, POLICIES, Published, cli, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.catalogue import reports
-from kmodels.models.saving import load_network
+from kmodels.models.about import About
+from kmodels.models.saving import load_network, save_network
 from kmodels.records import write_record
 
 
@@ -228,6 +229,12 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
     assert out.splitlines()[1] == str(tmp_path / "grey_grad_cam.png")
     assert figures[2].axes[0].images[0].get_array().shape == (10, 12, 3)
 
+    normalised = tmp_path / "normalised.keras"
+    about = About(class_names=("a", "b"), image_shape=(10, 12, 1), value_range=(0.0, 1.0))
+    save_network(load_network(other), normalised, about)
+    status, out, _ = kmodels_command("gradcam", str(normalised), str(folder / "0.png"), "--scale", "0.0039216")
+    assert (status, out.split()[0]) == (0, "normalised_grad_cam.png")
+
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "wrong.keras").write_text("no network")
@@ -239,6 +246,7 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
         (["none.keras", str(folder)], "must be a .keras file that exists"),
         ([str(tmp_path / "wrong.keras"), str(folder)], "cannot load the network"),
         ([str(vector), str(folder)], "must have one input, images"),
+        ([str(normalised), str(folder)], "trained on floats from 0 to 1, not on pixels 0..255; --scale (scale=) must"),
         ([f"{recorded}.keras", "none.png"], "image files or folders that exist"),
         ([f"{recorded}.keras", str(tmp_path / "empty")], "no image file"),
         ([f"{recorded}.keras", str(tmp_path / "text.png")], "cannot read the image"),
@@ -252,7 +260,7 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
 def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
     file = f"{recorded}.json"
     status, out, _ = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "5")
-    assert (status, out) == (0, f"{recorded}_tsne_20_seed0.webp\n")
+    assert (status, out) == (0, f"{recorded}_tsne_20_seed0_perplexity5.webp\n")
     status, _, errors = kmodels_command("tsne", file, "--samples", "20", "--perplexity", "20")
     assert status == 2
     assert "perplexity must be" in errors
@@ -262,6 +270,18 @@ def test_tsne_and_features_draw_beside_the_record(kmodels_command, recorded):
     status, _, errors = kmodels_command("features", file, "--images", "40")
     assert status == 2
     assert "images must be indices in the test split, 0 to 39. Received: 40" in errors
+
+
+def test_what_is_asked_for_otherwise_leaves_the_pictures_of_the_page_alone(kmodels_command, recorded):
+    file = f"{recorded}.json"
+    for command, *options in (("tsne", "--perplexity", "2"), ("gradcam", "--layers", "relu1"), ("mistakes",)):
+        assert kmodels_command(command, file)[0] == 0
+        standard = {path: path.read_bytes() for path in recorded.parent.iterdir()}
+        for more in [options] if options else [("--split", "val"), ("--number", "3")]:
+            status, out, _ = kmodels_command(command, file, *more)
+            assert status == 0
+            assert {path: path.read_bytes() for path in standard} == standard
+            assert Path(out.splitlines()[-1]) not in standard
 
 
 def test_show_prints_a_record(kmodels_command, recorded):

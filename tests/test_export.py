@@ -93,6 +93,20 @@ def test_an_onnx_file_runs_without_keras(onnx):
     np.testing.assert_allclose(probabilities.sum(), 1, atol=1e-5)
 
 
+def test_a_network_of_other_values_than_pixels_says_so_in_other_programs(tmp_path, images):
+    onnxruntime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("tf2onnx")
+    about = About(class_names=NAMES, image_shape=(8, 8, 3), value_range=(-1.0, 1.0))
+    network = save_network(build_model("two_layer_net", (8, 8, 3), 3), tmp_path / "network.keras", about)
+    done = export(network, "onnx")
+    metadata = onnxruntime.InferenceSession(done.path).get_modelmeta().custom_metadata_map
+    assert metadata["input"] == "floats from -1 to 1, float32 (n, height, width, channels)"
+    example = runpy.run_path(str(ROOT / "experiments" / "serving" / "onnx_runtime.py"))
+    with pytest.raises(SystemExit, match="takes no image files but floats from -1 to 1"):
+        example["main"](done.path, next(images.rglob("*.png")))
+    with pytest.raises(InputError, match="trained on floats from -1 to 1"):
+        export(network, "onnx", tmp_path / "other.onnx", images)
+
+
 # Runs the example, and tells what it has imported.
 WITHOUT_KERAS = """
 import runpy, sys

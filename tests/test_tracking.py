@@ -1,6 +1,7 @@
 """Runs are shown in TensorBoard and MLflow as their records have them, and are not changed by it."""
 
 import importlib.util
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,14 @@ def test_a_store_that_cannot_be_written_ends_a_run_at_its_beginning_and_only_the
     monkeypatch.setattr(MLflow, "_write", fail)
     assert kmodels.run(tiny, 0, out, verbose=0, track="mlflow").status == "completed"
     assert capsys.readouterr().out.count("continues without it: OSError: no space left") == 1
+
+
+@pytest.mark.parametrize("track", ["tensorboard", "mlflow"])
+def test_the_command_that_shows_what_was_tracked_can_be_pasted_into_a_shell(track):
+    *_, where = shlex.split(how_to_look(track, Path("my runs")))
+    assert where.endswith(
+        {"tensorboard": "my runs/tracking/tensorboard", "mlflow": "my runs/tracking/mlflow.db"}[track]
+    )
 
 
 def test_the_flag_of_an_experiment_file_says_where_to_look(tiny, tmp_path, monkeypatch, capsys):

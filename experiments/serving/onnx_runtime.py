@@ -36,6 +36,8 @@ def main(network, *files):
     """Prints class, probability and name of each file; returns the exit status."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
+    if not about["input"].startswith("pixels"):
+        sys.exit(f"the network takes no image files but {about['input']}")
     names, shape = json.loads(about["class_names"]), json.loads(about["image_shape"])
     status = 0
     for file in files:

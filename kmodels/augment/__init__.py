@@ -13,8 +13,8 @@ kmodels/augment/layers.py, colour.py or mixing.py.
 
 from typing import NamedTuple
 
-from kmodels.data.arrays import value_range
-from kmodels.errors import require, unknown
+from kmodels.data.arrays import range_unless_pixels
+from kmodels.errors import InputError, unknown
 
 
 class Policy(NamedTuple):
@@ -119,15 +119,13 @@ def check_pixel_values(augmentation, images):
     """
     policies = [change for change in _changes(augmentation) if isinstance(change, str) and change in POLICIES]
     using = [name for name in policies if USE_PIXEL_VALUES & {layer for layer, _ in POLICIES[name].layers}]
-    if not using or images.dtype.kind != "f" or not len(images):
+    found = range_unless_pixels(images) if using else None
+    if found is None:
         return
-    low, high = value_range(images)
     others = [name for name in POLICIES if not USE_PIXEL_VALUES & {layer for layer, _ in POLICIES[name].layers}]
-    require(
-        low >= 0 and (1 < high <= 255 or high == 0),
+    raise InputError(
         f"augmentation {', '.join(using)} takes pixels from 0 to 255; give such (a Rescaling layer of the network may "
-        f"scale them), or one of {', '.join(others)}",
-        f"images from {low:g} to {high:g}",
+        f"scale them), or one of {', '.join(others)}. Received: images from {found[0]:g} to {found[1]:g}"
     )
 
 

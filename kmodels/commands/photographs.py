@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import math
+import shlex
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -14,9 +15,10 @@ from typing import Annotated, Literal
 from kmodels.backend import check_backend, import_keras_alone
 from kmodels.command_line import shown_as, tyro
 from kmodels.data.file_sources import Folder
-from kmodels.data.image_files import class_folder
+from kmodels.data.image_files import class_folder, images_inside
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
+from kmodels.files import writable_folder
 from kmodels.text import aligned, clip, columns, printable
 
 Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
@@ -53,7 +55,7 @@ def predict(
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
-    require(images, f"give images, files or folders: kmodels predict {file} IMAGES...", None)
+    require(images, f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...", None)
     files, total = _files(images)
     import_keras_alone()
     from kmodels.best_run import network_file
@@ -61,6 +63,9 @@ def predict(
 
     file = network_file(file)
     classifier = Classifier(file, class_names)
+    if grad_cam:
+        # Not after all images were classified.
+        writable_folder(grad_cam, "choose another folder with --grad-cam")
     write = {"table": _table, "csv": _csv, "json": _json}[format](classifier.class_names, top)
     failed, shown = [], []
     # A terminal shows the lines themselves.
@@ -147,7 +152,8 @@ def export(
 ) -> int:
     """Convert a network to another format, and check on images that it predicts what it does in Keras.
 
-    The result takes float32 pixels from 0 to 255, returns probabilities and contains the class names. The conversion
+    The result takes float32 images with the values that the network was trained on (usually pixels from 0 to 255),
+    returns probabilities and contains the class names. The conversion
     runs on TensorFlow, whatever KERAS_BACKEND is.
 
     Args:
@@ -254,7 +260,7 @@ def _files(names):
         )
         require(paths, "there is no such image file or folder", name)
         for path in paths:
-            found += _inside(path) if path.is_dir() else [path]
+            found += images_inside(path) if path.is_dir() else [path]
     return iter(found), len(found)
 
 
@@ -265,12 +271,6 @@ def _listed(lines):
         lines.reconfigure(errors="surrogateescape")
     # Windows may begin a text with a byte order mark.
     return (line.removeprefix("\ufeff").rstrip("\r\n") for line in lines if line.strip("\ufeff \t\r\n"))
-
-
-def _inside(folder):
-    images = class_folder(Folder(folder), "").images
-    require(images, "there is no image file in the folder", str(folder))
-    return [folder / name for name in images]
 
 
 # Functions that write a Prediction, made of the names of all classes and how many of them to write. For programs, every

@@ -1,6 +1,7 @@
 """The commands for a record: `kmodels show`, `compare`, `mistakes`, `gradcam`, `tsne` and `features`."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,7 +96,7 @@ def gradcam(
     Args:
         file: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos, for
             the one with the best validation accuracy; or, with IMAGES, any .keras file.
-        images: image files, or folders of them, of which the first 20 are drawn.
+        images: image files, or folders (with their subfolders), of which the first 20 images are drawn.
         layers: draw the maps of these layers side by side; `kmodels models NAME` lists them. Left out: up to five.
         data_dir: without IMAGES: the folder or archive of the test images; left out: where they were during the run.
         out: with IMAGES: the folder to write into; left out: the current one.
@@ -108,7 +109,8 @@ def gradcam(
         file = network_file(file)
     if file.suffix == ".keras":
         if not images:
-            raise InputError(f"give images for the network, image files or folders: kmodels gradcam {file} IMAGES...")
+            command = f"kmodels gradcam {shlex.quote(str(file))} IMAGES..."
+            raise InputError(f"give images for the network, image files or folders: {command}")
         check_backend()
         from kmodels.report.grad_cam_files import write_grad_cam_of_files
 

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
@@ -80,9 +81,9 @@ class _Folder(Running):
             print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)
             *_, page = write_report(experiments, self.out, (), self.folder, (), drawn)
             print(f"pictures and settings: {page.resolve().as_uri()}")
-        print(f"what it gets wrong:    kmodels mistakes {self.out / best.stem}.json")
+        print(f"what it gets wrong:    {shlex.join(['kmodels', 'mistakes', f'{self.out / best.stem}.json'])}")
         if network.is_file():
-            print(f"on other photographs:  kmodels predict {network} PHOTOGRAPHS")
+            print(f"on other photographs:  {shlex.join(['kmodels', 'predict', str(network), 'PHOTOGRAPHS'])}")
         return status
 
     def _say_what(self, experiments, missing, on_cpu):

@@ -226,6 +226,22 @@ def value_range(images):
     return np.min([block.min() for block in blocks]), np.max([block.max() for block in blocks])
 
 
+def range_unless_pixels(images):
+    """The smallest and the largest value of floats that are not pixels 0..255.
+
+    Args:
+        images: an array of finite numbers.
+
+    Returns:
+        A pair of floats; None of integers, of floats that are pixels, and of no images.
+    """
+    if images.dtype.kind != "f" or not images.size:
+        return None
+    low, high = map(float, value_range(images))
+    # All 0 is black.
+    return None if low >= 0 and (1 < high <= 255 or high == 0) else (low, high)
+
+
 def _labels(split, values):
     """Strings (n,), ints (n,) or one-hot ints (n, classes)."""
     labels = to_array(f"{split} labels", values)

@@ -6,16 +6,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from kmodels.data.file_sources import Folder
 from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.pixel_digests import image_digest
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
-from kmodels.errors import InputError, shorten
+from kmodels.errors import InputError, require, shorten
 
 # Images in one task of the thread pool. One image a task is measurably slower for small images.
 BLOCK = 64
@@ -75,6 +77,20 @@ def class_folder(files, path):
     """
     suffixes = image_suffixes()
     return ClassFolder(path, sorted(name for name in files.walk(path) if suffix_of(name) in suffixes))
+
+
+def images_inside(folder):
+    """Paths of the images in a folder and in the folders inside it, sorted.
+
+    Args:
+        folder: its path.
+
+    Raises:
+        InputError: if there is none.
+    """
+    images = class_folder(Folder(folder), "").images
+    require(images, "there is no image file in the folder", str(folder))
+    return [Path(folder) / name for name in images]
 
 
 def require_images(files, folders, remedy):

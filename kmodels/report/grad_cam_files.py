@@ -9,7 +9,8 @@ from kmodels import plots
 from kmodels.analysis import cam_layers, grad_cam, predict_logits
 from kmodels.analysis.cam import all_layers
 from kmodels.data.file_sources import Folder
-from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
+from kmodels.data.image_files import images_inside
+from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
@@ -32,7 +33,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
 
     Args:
         file: a .keras file with one input of images, (height, width, 1 or 3).
-        images: paths of image files, or of folders of them; of more than 20 images the first are drawn.
+        images: paths of image files, or of folders (with their subfolders); of more than 20 images the first are drawn.
         out: the folder to write into.
         layers: names of the layers side by side; None: up to five.
         scale: what pixels from 0 to 255 are multiplied by before they are given to the network.
@@ -56,6 +57,8 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
         shown = given.repeat(3, axis=-1)
     given = given if scale == 1 else given.astype(np.float32) * scale
+    if about := read_about(file):
+        about.require_values(given, "--scale (scale=) must bring pixels into this range")
     maps = grad_cam(network, given)
     predicted = predict_logits(network, given).argmax(axis=1)
     names = _class_names(Path(file))
@@ -78,9 +81,7 @@ def _image_files(paths):
             require(Path(path).is_file(), "images must be image files or folders that exist", str(path))
             files.append(Path(path))
             continue
-        found = sorted(one for one in Path(path).iterdir() if suffix_of(one.name) in image_suffixes())
-        require(found, "there is no image file in the folder", str(path))
-        files += found
+        files += images_inside(path)
     if len(files) > MOST_IMAGES:
         print(f"drawing the first {MOST_IMAGES} of {len(files)} images")
     return files[:MOST_IMAGES]

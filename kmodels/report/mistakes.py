@@ -21,6 +21,8 @@ from kmodels.text import aligned, printable
 
 # Of more mistakes, the picture shows the surest.
 PICTURED = 24
+# In each table on a page.
+ROWS = 20
 
 
 class Mistakes(NamedTuple):
@@ -35,7 +37,7 @@ class Mistakes(NamedTuple):
     paths: tuple[Path, ...]
 
 
-def write_mistakes(record, out, data_dir=None, split="test", number=20, check_data=True):
+def write_mistakes(record, out, data_dir=None, split="test", number=ROWS, check_data=True):
     """Finds the surest mistakes of a run, labels that may be wrong, and near duplicates across splits.
 
     It writes a picture of the mistakes with their Grad-CAM, and a text file with the tables, beside the record.
@@ -69,11 +71,13 @@ def write_mistakes(record, out, data_dir=None, split="test", number=20, check_da
     trained = load_trained(record, out, data_dir) if network.is_file() else None
     dataset = trained.dataset if trained else dataset_of(record, data_dir)
     wrong = _surest(predictions[split])
+    # Those of the page keep their name for themselves.
+    name = "mistakes" if split == "test" else f"mistakes_{split}"
     paths = []
     if len(wrong):
         of_split = predictions[split], getattr(dataset, split)
         figure = _picture(record, *of_split, wrong[:PICTURED], trained)
-        paths.append(save(figure, picture_path(record, out, "mistakes" if split == "test" else f"mistakes_{split}")))
+        paths.append(save(figure, picture_path(record, out, name)))
     parts = [_mistakes_table(record, split, predictions[split], wrong, number)]
     if check_data and trained and EMBEDDING in [layer.name for layer in trained.network.layers]:
         parts.append(_labels_table(record, dataset, trained, number))
@@ -82,18 +86,20 @@ def write_mistakes(record, out, data_dir=None, split="test", number=20, check_da
     if folder := predictions[split].folder:
         parts.append(f"files are in {printable(folder)}")
     text = "\n\n".join(parts)
-    paths.append(write_atomically(tables_path(record, out), f"{text}\n"))
+    tables = tables_path(record, out, name if number == ROWS else f"{name}_{number}")
+    paths.append(write_atomically(tables, f"{text}\n"))
     return Mistakes(text, tuple(paths))
 
 
-def tables_path(record, out):
+def tables_path(record, out, name="mistakes"):
     """The file in which `write_mistakes` leaves its tables.
 
     Args:
         record: a Record.
         out: the results folder.
+        name: of the tables; "mistakes" are those on the page.
     """
-    return Path(out) / f"{record.stem}_mistakes.txt"
+    return Path(out) / f"{record.stem}_{name}.txt"
 
 
 def _surest(predictions):

@@ -21,12 +21,13 @@ from kmodels.analysis import (
 )
 from kmodels.components import call_with, load_component
 from kmodels.data import Dataset, load_dataset
+from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.descriptions import percent
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.plots.style import label as shown
-from kmodels.report.pictures import picture_path, save
+from kmodels.report.pictures import picture_path, save, slug
 
 TSNE_SAMPLES = 480
 # Of more classes, Grad-CAM shows the first.
@@ -143,6 +144,8 @@ def _write_ten(record, out, trained):
 
 
 def _write_grad_cam(record, out, trained, layers=None):
+    # What is on the page is only replaced by the same.
+    name_of_layers = "grad_cam_layers" if layers is None else f"grad_cam_{slug(' '.join(layers))}"
     layers = cam_layers(trained.network) if layers is None else layers
     if not layers:
         return []
@@ -154,7 +157,7 @@ def _write_grad_cam(record, out, trained, layers=None):
     last = maps["feature_map"] if "feature_map" in maps else grad_cam(trained.logits, images)
     figures = {
         "grad_cam": plots.grad_cam_panels(images, last, [one for one, _ in titles]),
-        "grad_cam_layers": plots.grad_cam_layers(images, maps, [three for _, three in titles]),
+        name_of_layers: plots.grad_cam_layers(images, maps, [three for _, three in titles]),
     }
     return [save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
@@ -166,15 +169,18 @@ def _write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=N
     require(EMBEDDING in names, f"the network must have a layer {EMBEDDING!r}, the input of its classifier", names)
     indices = np.random.RandomState(seed).permutation(len(trained.dataset.test))[:samples]
     labels = trained.dataset.test.labels[indices]
-    perplexity = min(30.0, (len(indices) - 1) / 3) if perplexity is None else perplexity
+    name = "tsne" if (samples, seed, perplexity) == (TSNE_SAMPLES, 0, None) else f"tsne_{samples}_seed{seed}"
+    if perplexity is None:
+        perplexity = min(30.0, (len(indices) - 1) / 3)
+    else:
+        name += f"_perplexity{perplexity:g}"
     points = tsne(embed(trained.network, np.asarray(trained.dataset.test.images[indices]), EMBEDDING), seed, perplexity)
     figure = plots.embedding(points, labels, record.class_names, silhouette(points, labels))
-    usual = samples == TSNE_SAMPLES and seed == 0
-    return [save(figure, picture_path(record, out, "tsne" if usual else f"tsne_{samples}_seed{seed}"))]
+    return [save(figure, picture_path(record, out, name))]
 
 
 def _write_features(record, out, trained, layers=None, images=None):
-    test = trained.dataset.test
+    test, usual = trained.dataset.test, layers is None and images is None
     if layers is None:
         # Layers inside nested models cannot be read.
         names = _layer_names(trained)
@@ -189,7 +195,7 @@ def _write_features(record, out, trained, layers=None, images=None):
     paths = []
     for i, (index, (title, _)) in enumerate(zip(indices, titles, strict=True)):
         figure = plots.feature_maps(shown[i], {name: values[i] for name, values in maps.items()}, title)
-        name = "features" if images is None else f"features_{index}"
+        name = "features" if usual else f"features_{index}"
         paths.append(save(figure, picture_path(record, out, name)))
     return paths
 
@@ -241,8 +247,7 @@ def dataset_of(record, data_dir=None):
         InputError: if it cannot be loaded, or is another one than the record's.
     """
     experiment = record.experiment
-    # The record says whether unreadable images were left out.
-    skip_unreadable = "unreadable" in record.source
+    skip_unreadable = were_unreadable_left_out(record.source)
     if "dataset" in experiment.references:
         dataset = _own_dataset(experiment, data_dir, skip_unreadable)
     else:

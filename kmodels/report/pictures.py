@@ -97,10 +97,14 @@ def titled_path(title, folder):
         title: of the figure.
         folder: of the report.
     """
-    slug = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+    return Path(folder) / f"{slug(title) or 'figure'}.webp"
+
+
+def slug(title):
+    """Text as part of a file name: letters and digits in lower case, joined by underscores."""
+    text = "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
     # File systems allow 255 bytes.
-    name = slug.encode()[:120].decode(errors="ignore") or "figure"
-    return Path(folder) / f"{name}.webp"
+    return text.encode()[:120].decode(errors="ignore")
 
 
 def save(figure, path):

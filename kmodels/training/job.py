@@ -13,6 +13,7 @@ from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
 from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
+from kmodels.data.arrays import range_unless_pixels
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.experiment import Experiment
 from kmodels.files import writable_folder
@@ -130,6 +131,7 @@ class Job:
             image_shape=tuple(self.dataset.image_shape),
             record=self.stem,
             data_sha256=self.dataset.source["sha256"],
+            value_range=range_unless_pixels(self.dataset.train.images),
         )
 
     def recorded(self):

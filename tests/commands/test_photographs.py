@@ -171,6 +171,8 @@ def test_a_network_without_any_finite_output_is_refused(colours, monkeypatch, ca
     ("arguments", "message"),
     [
         (("predict", "NETWORK"), "give images"),
+        (("predict", "my runs"), "kmodels predict 'my runs' IMAGES..."),
+        (("gradcam", "my network.keras"), "kmodels gradcam 'my network.keras' IMAGES..."),
         (("predict", "NETWORK", "nothing.png"), "there is no such image file or folder"),
         (("predict", "nothing.keras", "IMAGES"), "must be a .keras file that exists"),
         (("predict", "NETWORK", "IMAGES", "--top", "0"), "top must be at least 1"),
@@ -195,6 +197,24 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
         "cnn_grad_cam.png",
         "cnn_grad_cam_layers.png",
     ]
+
+
+def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, monkeypatch, capsys, tmp_path):
+    _, images = colours
+    network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
+    drawn = []
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: drawn.append(figure) or path)
+    status, _, err = kmodels(monkeypatch, capsys, "gradcam", network, images)
+    assert (status, err) == (0, "")
+    titles = [title for axes in drawn[0].axes if (title := axes.get_title(loc="left"))]
+    assert len(titles) == 12
+
+
+def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, monkeypatch, capsys):
+    network, images = colours
+    status, out, err = kmodels(monkeypatch, capsys, "predict", network, images, "--grad-cam", network)
+    assert (status, out) == (2, "")
+    assert f"is a file; choose another folder with --grad-cam. Received: '{network}'" in err
 
 
 def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):

@@ -20,7 +20,8 @@ def kmodels(monkeypatch, *arguments):
 
 
 def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys, tmp_path):
-    out, flags = tmp_path / "runs", ("--model", "mlp", "--image-size", "16", "--batch-size", "12", "--epochs", "12")
+    # The folder's name must be quoted in a shell.
+    out, flags = tmp_path / "my runs", ("--model", "mlp", "--image-size", "16", "--batch-size", "12", "--epochs", "12")
     assert kmodels(monkeypatch, "train", colours, "--out", out, *flags) == 0
     lines = capsys.readouterr().out.splitlines()
     (record,) = read_records(out).values()
@@ -28,7 +29,8 @@ def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys,
     assert record.test.accuracy > 0.9
     assert any(line.startswith("best on the validation images") and "95 % interval" in line for line in lines)
     network = out / f"{record.stem}.keras"
-    assert lines[-1] == f"on other photographs:  kmodels predict {network} PHOTOGRAPHS"
+    assert shlex.split(lines[-1].split(":")[1]) == ["kmodels", "predict", str(network), "PHOTOGRAPHS"]
+    assert shlex.split(lines[-2].split(":")[1]) == ["kmodels", "mistakes", str(network.with_suffix(".json"))]
     assert Classifier(network).predict(colours / "red" / "0.png")[0].name == "red"
     assert (out / record.experiment.name.split("/")[0] / "index.html").is_file()
 

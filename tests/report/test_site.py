@@ -291,12 +291,52 @@ def test_the_command_of_a_page_repeats_the_settings(name, changes):
     arguments = tyro.cli(arguments_class(), args=words, config=(tyro.conf.FlagCreatePairsOff,))
     assert (arguments.names, arguments.seeds) == ((name.split("/")[1],), (1, 3))
     given = {f.name: getattr(arguments, f.name) for f in deciding_fields() if getattr(arguments, f.name) != "as-listed"}
-    assert _changed(listed, given, None).fingerprint == run.fingerprint
+    assert _changed(listed, given, None).fingerprint == replace(run, precision="float32").fingerprint
 
 
-def test_the_command_of_an_experiment_of_somebody_is_python():
+# What a run may be given besides its settings: of a folder with a file that cannot be read, on two devices.
+NEEDED = {
+    "deterministic": True,
+    "devices": 2,
+    "precision": "bfloat16",
+    "source": {
+        "kind": "folder",
+        "name": "my photos",
+        "sha256": "ab" * 32,
+        "counts": {"train": 4},
+        "notes": ["unreadable images, left out: 1 (a/junk.png: not an image format that Pillow knows)"],
+    },
+}
+
+
+def test_the_command_of_a_page_has_what_the_run_was_given():
+    from kmodels.script import arguments_class
+
+    listed = LISTED["cifar10_small_cnns/m8"]
+    environment, _, _, *words = shlex.split(repeat_command([make(0, experiment=listed, **NEEDED)], listed))
+    arguments = tyro.cli(arguments_class(), args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    assert environment == "KERAS_BACKEND=jax"
+    assert (arguments.skip_unreadable, arguments.deterministic, arguments.devices) == (True, True, 2)
+    assert (arguments.precision, arguments.data_dir) == ("bfloat16", Path("DIR/my photos"))
+
+
+def test_the_python_of_a_page_has_what_the_run_was_given():
+    changes = NEEDED | {"source": {**NEEDED["source"], "notes": [], "unreadable": 1}}
+    code = repeat_command([make(0, experiment=OTHER), make(1, experiment=OTHER, **changes)][::-1], None)
+    lines = code.splitlines()
+    assert lines.index("os.environ['KERAS_BACKEND'] = 'jax'") < lines.index("import kmodels")
+    assert lines.index("kmodels.make_deterministic()") < lines.index("experiment = kmodels.Experiment(")
+    assert "    precision='bfloat16'," in lines
+    options = "data_dir='DIR/my photos', skip_unreadable=True, devices=2"
+    assert lines[-1] == f"kmodels.run_seeds(experiment, seeds=[0, 1], {options})"
+
+
+def test_the_command_of_an_experiment_of_somebody_is_python(monkeypatch):
     code = repeat_command([make(2, experiment=replace(OTHER, model_options={"hidden": (8,)}))], None)
     assert "kmodels.run_seeds(experiment, seeds=[2])" in code
     namespace = {}
+    monkeypatch.setenv("KERAS_BACKEND", "none")
     exec(code.rsplit("\n", 1)[0], namespace)
-    assert namespace["experiment"] == replace(OTHER, model_options={"hidden": (8,)})
+    assert namespace["experiment"] == replace(OTHER, model_options={"hidden": (8,)}, precision="float32")
+    assert os.environ["KERAS_BACKEND"] == "jax"
+    assert "deterministic" not in code

@@ -2,7 +2,8 @@
 
 import shlex
 
-from kmodels.experiment import deciding_fields
+from kmodels.data.image_notes import were_unreadable_left_out
+from kmodels.experiment import PRECISIONS, deciding_fields
 
 # Where the images of a record lie, its command says by this word: records hold no paths of the machine.
 FOLDER = "DIR"
@@ -21,16 +22,16 @@ def repeat_command(records, listed):
         The command; for an experiment that is in no report, lines of Python.
     """
     first, seeds = records[0], sorted({record.seed for record in records})
+    deterministic = any(record.deterministic for record in records)
     if listed is None:
-        return _python(first, seeds)
+        return _python(first, seeds, deterministic)
     report, name = first.experiment.name.split("/", 1)
     words = ["python", f"experiments/{report}.py", name, "--seeds", *map(str, seeds)]
-    words += _flags(first.experiment, listed)
-    if first.source["kind"] in FROM_FOLDERS:
-        words += ["--data-dir", f"{FOLDER}/{first.source['name']}"]
-    words += ["--deterministic"] if first.deterministic else []
-    words += ["--devices", str(first.devices)] if first.devices > 1 else []
-    return f"KERAS_BACKEND={first.backend} {shlex.join(words)}"
+    words += _flags(_settings(first), listed)
+    for option, value in _options(first).items():
+        words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
+    words += ["--deterministic"] if deterministic else []
+    return f"KERAS_BACKEND={shlex.quote(first.backend)} {shlex.join(words)}"
 
 
 def run_command(experiment, seeds=(0, 1, 2)):
@@ -39,15 +40,37 @@ def run_command(experiment, seeds=(0, 1, 2)):
     return shlex.join(["python", f"experiments/{report}.py", name, "--seeds", *map(str, seeds)])
 
 
-def _flags(experiment, listed):
+def _settings(record):
+    """{name: value} of what decides the outcome, with the precision that "auto" stood for."""
+    experiment = record.experiment
+    settings = {item.name: getattr(experiment, item.name) for item in deciding_fields()}
+    # A head is always fitted in float32, and a policy of Keras is no setting.
+    if experiment.head is None and record.precision in PRECISIONS:
+        settings["precision"] = record.precision
+    return settings
+
+
+def _options(record):
+    """{name: value} of what the run was given besides its settings, as `run_seeds` takes it."""
+    options = {}
+    if record.source["kind"] in FROM_FOLDERS:
+        options["data_dir"] = f"{FOLDER}/{record.source['name']}"
+    if were_unreadable_left_out(record.source):
+        options["skip_unreadable"] = True
+    if record.devices > 1:
+        options["devices"] = record.devices
+    return options
+
+
+def _flags(settings, listed):
     """The flags for settings that differ from the listed ones."""
     words = []
-    for item in deciding_fields():
-        value, usual = getattr(experiment, item.name), getattr(listed, item.name)
+    for name, value in settings.items():
+        usual = getattr(listed, name)
         if value == usual:
             continue
-        words.append(f"--{item.name.replace('_', '-')}")
-        if item.name == "model_options":
+        words.append(f"--{name.replace('_', '-')}")
+        if name == "model_options":
             changed = {name: value.get(name) for name in {**usual, **value} if value.get(name) != usual.get(name)}
             words += [f"{name}={_option(option)}" for name, option in changed.items()]
         else:
@@ -59,25 +82,25 @@ def _option(value):
     return ",".join(map(str, value)) + ("," if len(value) == 1 else "") if isinstance(value, tuple) else str(value)
 
 
-def _python(record, seeds):
+def _python(record, seeds, deterministic):
     """Every setting that is not at its default, as Python."""
-    experiment, lines = record.experiment, []
-    for item in deciding_fields():
-        value = getattr(experiment, item.name)
-        if value != item.default:
-            lines.append(f"    {item.name}={dict(value) if item.name == 'model_options' else value!r},")
+    defaults, lines = {item.name: item.default for item in deciding_fields()}, []
+    for name, value in _settings(record).items():
+        if value != defaults[name]:
+            lines.append(f"    {name}={dict(value) if name == 'model_options' else value!r},")
+    options = "".join(f", {name}={value!r}" for name, value in _options(record).items())
     return "\n".join(
         [
+            "import os",
+            "",
+            f"os.environ['KERAS_BACKEND'] = {record.backend!r}",
             "import kmodels",
             "",
+            *(["kmodels.make_deterministic()"] if deterministic else []),
             "experiment = kmodels.Experiment(",
-            f"    name={experiment.name!r},",
+            f"    name={record.experiment.name!r},",
             *lines,
             ")",
-            f"kmodels.run_seeds(experiment, seeds={seeds}{_data_dir(record)})",
+            f"kmodels.run_seeds(experiment, seeds={seeds}{options})",
         ]
     )
-
-
-def _data_dir(record):
-    return f", data_dir={FOLDER + '/' + record.source['name']!r}" if record.source["kind"] in FROM_FOLDERS else ""
