@@ -164,6 +164,7 @@ def _work(file, format, quantise, images, record, out):
     found = _images(classifier, images, quantise, record)
     pixels, labels = found.pixels, found.labels
     expected = network.predict(pixels, batch_size=32, verbose=0)
+    require(np.isfinite(expected).all(), "the network's outputs must be finite numbers", str(file))
     about = read_about(file) or About(class_names=classifier.class_names, image_shape=shape)
     metadata = {
         **asdict(about),

@@ -68,6 +68,15 @@ def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, c
     assert (out / "assets.extra" / "labels.txt").read_text().split() == list(NAMES)
 
 
+def test_a_network_whose_outputs_are_not_finite_is_refused(tmp_path):
+    network = build_model("two_layer_net", (8, 8, 3), 2)
+    network.get_layer("logits").bias.assign([np.nan, 0])
+    file = save_network(network, tmp_path / "nan.keras", About(class_names=("a", "b"), image_shape=(8, 8, 3)))
+    with pytest.raises(InputError, match="outputs must be finite numbers"):
+        export(file, "litert", quantise="float16")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nan.keras"]
+
+
 def test_each_class_has_one_line_in_the_list_of_labels():
     files = _files({"class_names": ["new\nline", "a\r", "\u2028", "b"]})
     assert files["labels.txt"].splitlines() == [r"new\nline", r"a\r", r"\u2028", "b"]
