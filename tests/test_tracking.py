@@ -242,7 +242,7 @@ def test_a_store_that_cannot_be_written_ends_a_run_at_its_beginning_and_only_the
 def test_the_command_that_shows_what_was_tracked_can_be_pasted_into_a_shell(track):
     *_, where = shlex.split(how_to_look(track, Path("my runs")))
     assert where.endswith(
-        {"tensorboard": "my runs/tracking/tensorboard", "mlflow": "my runs/tracking/mlflow.db"}[track]
+        {"tensorboard": "my runs/tracking/tensorboard", "mlflow": "my%20runs/tracking/mlflow.db"}[track]
     )
 
 

@@ -291,14 +291,13 @@ def test_the_command_of_a_page_repeats_the_settings(name, changes):
     arguments = tyro.cli(arguments_class(), args=words, config=(tyro.conf.FlagCreatePairsOff,))
     assert (arguments.names, arguments.seeds) == ((name.split("/")[1],), (1, 3))
     given = {f.name: getattr(arguments, f.name) for f in deciding_fields() if getattr(arguments, f.name) != "as-listed"}
-    assert _changed(listed, given, None).fingerprint == replace(run, precision="float32").fingerprint
+    assert _changed(listed, given, None).fingerprint == run.fingerprint
 
 
 # What a run may be given besides its settings: of a folder with a file that cannot be read, on two devices.
 NEEDED = {
     "deterministic": True,
     "devices": 2,
-    "precision": "bfloat16",
     "source": {
         "kind": "folder",
         "name": "my photos",
@@ -317,7 +316,7 @@ def test_the_command_of_a_page_has_what_the_run_was_given():
     arguments = tyro.cli(arguments_class(), args=words, config=(tyro.conf.FlagCreatePairsOff,))
     assert environment == "KERAS_BACKEND=jax"
     assert (arguments.skip_unreadable, arguments.deterministic, arguments.devices) == (True, True, 2)
-    assert (arguments.precision, arguments.data_dir) == ("bfloat16", Path("DIR/my photos"))
+    assert arguments.data_dir == Path("DIR/my photos")
 
 
 def test_the_python_of_a_page_has_what_the_run_was_given():
@@ -326,7 +325,6 @@ def test_the_python_of_a_page_has_what_the_run_was_given():
     lines = code.splitlines()
     assert lines.index("os.environ['KERAS_BACKEND'] = 'jax'") < lines.index("import kmodels")
     assert lines.index("kmodels.make_deterministic()") < lines.index("experiment = kmodels.Experiment(")
-    assert "    precision='bfloat16'," in lines
     options = "data_dir='DIR/my photos', skip_unreadable=True, devices=2"
     assert lines[-1] == f"kmodels.run_seeds(experiment, seeds=[0, 1], {options})"
 
@@ -337,6 +335,6 @@ def test_the_command_of_an_experiment_of_somebody_is_python(monkeypatch):
     namespace = {}
     monkeypatch.setenv("KERAS_BACKEND", "none")
     exec(code.rsplit("\n", 1)[0], namespace)
-    assert namespace["experiment"] == replace(OTHER, model_options={"hidden": (8,)}, precision="float32")
+    assert namespace["experiment"] == replace(OTHER, model_options={"hidden": (8,)})
     assert os.environ["KERAS_BACKEND"] == "jax"
     assert "deterministic" not in code

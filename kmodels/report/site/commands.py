@@ -3,7 +3,7 @@
 import shlex
 
 from kmodels.data.image_notes import were_unreadable_left_out
-from kmodels.experiment import PRECISIONS, deciding_fields
+from kmodels.experiment import deciding_fields
 
 # Where the images of a record lie, its command says by this word: records hold no paths of the machine.
 FOLDER = "DIR"
@@ -41,13 +41,8 @@ def run_command(experiment, seeds=(0, 1, 2)):
 
 
 def _settings(record):
-    """{name: value} of what decides the outcome, with the precision that "auto" stood for."""
-    experiment = record.experiment
-    settings = {item.name: getattr(experiment, item.name) for item in deciding_fields()}
-    # A head is always fitted in float32, and a policy of Keras is no setting.
-    if experiment.head is None and record.precision in PRECISIONS:
-        settings["precision"] = record.precision
-    return settings
+    """{name: value} of what decides the outcome."""
+    return {item.name: getattr(record.experiment, item.name) for item in deciding_fields()}
 
 
 def _options(record):
