@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import json
 import re
+import shlex
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -93,8 +94,9 @@ class KaggleCommand:
         print(f"{folder}: {len(experiments)} experiments, {len(self.seeds)} seeds, {self.machine}")
         if not self.install:
             self._write_wheel()
-            print(f"kaggle datasets create -p {self.out / 'wheel'}     (datasets version -m new -p ... the next time)")
-        print(f"kaggle kernels push -p {folder}")
+            wheel = shlex.quote(str(self.out / "wheel"))
+            print(f"kaggle datasets create -p {wheel}     (datasets version -m new -p ... the next time)")
+        print(f"kaggle kernels push -p {shlex.quote(str(folder))}")
         return 0
 
     def _check(self, experiments):

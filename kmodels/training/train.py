@@ -101,7 +101,8 @@ def train(
         class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from
             indices of classes to numbers, in which a class left out weighs 1.
         metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
-        callbacks: Keras callbacks (a list, or one), called after kmodels' own.
+        callbacks: Keras callbacks (a list, or one), called after kmodels' own. What they save is the network; what they
+            add to `logs` is not in the history.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
         patience: end training after this many epochs in which `monitor` did not improve; None: never.
