@@ -172,13 +172,13 @@ def finish(job, training, seeds_at_once=1):
     with job.recording_failure(training):
         outputs = {name: fitted.logits(getattr(training.dataset, name)) for name in SPLITS}
         evaluations = job.evaluations(outputs)
-    network = training.network
-    if job.experiment.head == "crt":
-        network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
-    warnings = _warnings(fitted, evaluations["val"], job.precision)
-    for warning in warnings:
-        print(f"warning: {warning}", flush=True)
-    record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
+        network = training.network
+        warnings = _warnings(fitted, evaluations["val"])
+        for warning in warnings:
+            print(f"warning: {warning}", flush=True)
+        if job.experiment.head == "crt":
+            network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
+        record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
     job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
@@ -191,11 +191,13 @@ def finish(job, training, seeds_at_once=1):
     return record
 
 
-def _warnings(fitted, val, precision):
+def _warnings(fitted, val):
     """Sentences on what may be wrong: the kept weights must have the val_loss that their epoch had."""
     losses = fitted.history.get("val_cross_entropy", fitted.history.get("val_loss", ()))
     reported = losses[fitted.best_epoch - 1] if fitted.best_epoch else None
-    if reported is None or val.loss is None or math.isclose(reported, val.loss, **ROUNDING[precision]):
+    # Keras' policy, where the user has set it, may be another one: float64.
+    rounding = ROUNDING.get(fitted.network.compute_dtype, ROUNDING["float32"])
+    if reported is None or val.loss is None or math.isclose(reported, val.loss, **rounding):
         return ()
     return (
         f"val_loss was {reported:.4f} after epoch {fitted.best_epoch}, whose weights were kept, and is {val.loss:.4f} "
