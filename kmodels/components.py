@@ -134,14 +134,35 @@ def _names_in(code):
 def call_with(kind, reference, function, **arguments):
     """Calls a function of the user's with those of the arguments that its signature takes.
 
-    Arguments that it does not take and whose value is None are left out; any other is an InputError.
+    A None stands for what is not set: it is given only to a parameter without a default.
+
+    Args:
+        kind: what the function makes, for messages.
+        reference: its name, for messages.
+        function: the function, or a class.
+        **arguments: what may be given.
+
+    Raises:
+        InputError: for an argument that is not None and that the function does not take.
     """
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    given = {n: value for n, value in arguments.items() if n in parameters or (takes_all and value is not None)}
-    refused = [name for name, value in arguments.items() if name not in given and value is not None]
-    if refused:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    unset = {name: None for name in arguments if name not in given and name in required}
+    unnamed = [name for name in given if name not in parameters]
+    if not takes_all:
+        _refuse(kind, reference, unnamed, parameters)
+    try:
+        return function(**given, **unset)
+    except (TypeError, ValueError) as error:
+        # Behind **options there is a function that takes some names only, as the base class of Keras' optimizers is.
+        _refuse(kind, reference, [name for name in unnamed if repr(name) in str(error)], parameters, error)
+        raise
+
+
+def _refuse(kind, reference, names, parameters, error=None):
+    if names:
         raise InputError(
-            f"{kind} {reference!r} takes no {' or '.join(refused)}; it takes: {', '.join(parameters) or 'none'}"
-        )
-    return function(**given)
+            f"{kind} {reference!r} takes no {' or '.join(names)}; it takes: {', '.join(parameters) or 'none'}"
+        ) from error

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from kmodels import InputError
@@ -109,3 +110,32 @@ def test_only_what_a_function_takes_is_given_to_it():
         "learning_rate": 0.1,
         "weight_decay": 0.2,
     }
+
+
+def test_what_is_not_set_keeps_the_default_of_the_function():
+    unset = {"image_size": None, "data_dir": None, "skip_unreadable": None}
+    assert call_with("dataset", "a:b", lambda image_size=16, **options: (image_size, options), **unset) == (16, {})
+    assert call_with("dataset", "a:b", lambda image_size, data_dir="here": (image_size, data_dir), **unset) == (
+        None,
+        "here",
+    )
+
+
+@pytest.mark.parametrize(("name", "momentum"), [("SGD", 0.0), ("RMSprop", 0.0), ("AdamW", None), ("Adam", None)])
+def test_optimizers_of_keras_are_called_with_what_is_set(name, momentum):
+    make, given = getattr(keras.optimizers, name), {"learning_rate": 0.1, "weight_decay": None}
+    optimizer = call_with("optimizer", f"keras.optimizers:{name}", make, momentum=None, **given)
+    default = make(0.1).get_config()
+    assert (optimizer.get_config(), default.get("momentum")) == (default, momentum)
+    if momentum is None:
+        with pytest.raises(InputError, match=f"'keras.optimizers:{name}' takes no momentum; it takes: learning_rate"):
+            call_with("optimizer", f"keras.optimizers:{name}", make, momentum=0.9, **given)
+
+
+def test_an_error_of_the_function_itself_stays_what_it_is():
+    def optimizer(learning_rate, **options):
+        raise ValueError("learning_rate is too large")
+
+    with pytest.raises(ValueError, match="too large") as raised:
+        call_with("optimizer", "a:b", optimizer, learning_rate=9.0, momentum=0.9)
+    assert not isinstance(raised.value, InputError)

@@ -96,6 +96,7 @@ def execute(job, *, verbose=None, track=None, **options):
     with Interrupts():
         if job.experiment.is_fitted:
             job.tracker = make_tracker(track, job)
+            _seed_generators(job.seed)
             return heads.fit_head(job, verbose)
         training = prepare(job, verbose=verbose, track=track, **options)
         with job.recording_failure(training):

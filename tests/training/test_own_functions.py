@@ -41,6 +41,13 @@ def optimizer(learning_rate, weight_decay=0.1):
 
 def neighbours():
     return KNeighborsClassifier(3)
+
+
+class Seeded(KNeighborsClassifier):
+    def __init__(self, seed=7):
+        super().__init__(3)
+        self.seed = seed
+        print("the head has seed", seed, "and", np.random.get_state()[1][0])
 """
 
 
@@ -101,6 +108,14 @@ def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
     assert record.status == "completed"
     assert set(record.code_sha256) == {"dataset", "model", "optimizer", "head"}
     assert record.train.accuracy > 0.5
+
+
+def test_a_head_of_ones_own_has_the_seed_of_the_run(own, tmp_path, capsys):
+    parent = own()
+    run(parent, 3, tmp_path, verbose=0)
+    head = {"name": "tests/head", "init_from": "tests/own", "head": "own_functions:Seeded", "augmentation": "none"}
+    run(replace(parent, **head), 3, tmp_path, verbose=0)
+    assert "the head has seed 3 and 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
