@@ -23,6 +23,11 @@ def network(input_shape, num_classes, *, width=4):
     return keras.Model(image, keras.layers.Dense(num_classes, activation="softmax", name="logits")(x))
 
 
+def unnamed(input_shape, num_classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(6), keras.layers.Dense(num_classes)]
+    return keras.Sequential([keras.Input(input_shape), *layers])
+
+
 def images(image_size=8):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -96,6 +101,13 @@ def test_changed_code_is_another_run(own, tmp_path, capsys):
     changed = run(own('activation="relu"', 'activation="tanh"'), 0, tmp_path, verbose=0)
     assert changed.stem != first.stem
     assert changed.history["loss"] != first.history["loss"]
+
+
+def test_a_run_starts_from_one_before_it_in_the_same_process(own, tmp_path):
+    parent = replace(own(), model="own_functions:unnamed", model_options={})
+    run(parent, 0, tmp_path, verbose=0)
+    record = run(replace(parent, name="tests/child", init_from="tests/own"), 0, tmp_path, verbose=0)
+    assert (len(record.started_from["taken"]), record.started_from["drawn"]) == (2, ())
 
 
 def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
