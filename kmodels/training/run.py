@@ -174,7 +174,7 @@ def finish(job, training, seeds_at_once=1):
         outputs = {name: fitted.logits(getattr(training.dataset, name)) for name in SPLITS}
         evaluations = job.evaluations(outputs)
         network = training.network
-        warnings = _warnings(fitted, evaluations["val"])
+        warnings = _warnings(fitted, evaluations["val"], training.dataset.val.images[:1])
         for warning in warnings:
             print(f"warning: {warning}", flush=True)
         if job.experiment.head == "crt":
@@ -192,7 +192,7 @@ def finish(job, training, seeds_at_once=1):
     return record
 
 
-def _warnings(fitted, val):
+def _warnings(fitted, val, images):
     """Sentences on what may be wrong: the kept weights must have the val_loss that their epoch had."""
     losses = fitted.history.get("val_cross_entropy", fitted.history.get("val_loss", ()))
     reported = losses[fitted.best_epoch - 1] if fitted.best_epoch else None
@@ -200,10 +200,18 @@ def _warnings(fitted, val):
     rounding = ROUNDING.get(fitted.network.compute_dtype, ROUNDING["float32"])
     if reported is None or val.loss is None or math.isclose(reported, val.loss, **rounding):
         return ()
+    # val_loss has the network's own losses in it: regularisation, or what its layers add while they are called.
+    if "val_cross_entropy" not in fitted.history and _has_losses(fitted.network, images):
+        return ()
     return (
         f"val_loss was {reported:.4f} after epoch {fitted.best_epoch}, whose weights were kept, and is {val.loss:.4f} "
         "with these weights; they should be equal, so one of the two is computed wrongly here",
     )
+
+
+def _has_losses(network, images):
+    network(images)
+    return bool(network.losses)
 
 
 def _seed_generators(seed):

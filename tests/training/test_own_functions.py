@@ -28,6 +28,22 @@ def unnamed(input_shape, num_classes):
     return keras.Sequential([keras.Input(input_shape), *layers])
 
 
+class Penalty(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.mean(x * x))
+        return x
+
+
+def with_losses(input_shape, num_classes, *, kind):
+    layers = {
+        "kernel": keras.layers.Dense(6, kernel_regularizer="l2"),
+        "activity": keras.layers.Dense(6, activity_regularizer="l2"),
+        "added": Penalty(),
+    }
+    start = [keras.Input(input_shape), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    return keras.Sequential([*start, layers[kind], keras.layers.Dense(num_classes)])
+
+
 def images(image_size=8):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -108,6 +124,14 @@ def test_a_run_starts_from_one_before_it_in_the_same_process(own, tmp_path):
     run(parent, 0, tmp_path, verbose=0)
     record = run(replace(parent, name="tests/child", init_from="tests/own"), 0, tmp_path, verbose=0)
     assert (len(record.started_from["taken"]), record.started_from["drawn"]) == (2, ())
+
+
+@pytest.mark.parametrize("kind", ["kernel", "activity", "added"])
+def test_a_network_with_losses_of_its_own_gives_no_warning(own, tmp_path, kind):
+    experiment = replace(own(), model="own_functions:with_losses", model_options={"kind": kind}, epochs=1)
+    record = run(experiment, 0, tmp_path, verbose=0)
+    assert record.history["val_loss"][0] > record.val.loss + 0.01
+    assert record.warnings == ()
 
 
 def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
