@@ -4,11 +4,15 @@ A string can be hashed, written to JSON, given on a command line and sent to ano
 imported when it is used. A digest of its source goes into the name of the run, so that changed code is another run.
 """
 
+import ast
+import functools
 import hashlib
 import importlib
 import inspect
 import re
+import symtable
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -85,7 +89,8 @@ def _imported(name):
 def source_digest(component):
     """SHA-256 of the source of a function or class, and of what it uses of the same module, as hex digits.
 
-    Comments and formatting count. What it uses of other modules does not; the record has the versions of packages.
+    That is functions, classes, and the assignments of constants. Comments and formatting count. What it uses of other
+    modules does not; the record has the versions of packages.
     """
     digest = hashlib.sha256()
     for source in sorted(_sources(component, {}).values()):
@@ -94,27 +99,45 @@ def source_digest(component):
 
 
 def _sources(component, found):
-    """{qualified name: source} of a function or class and, recursively, of those that its code names in its module."""
+    """{name: source} of a function or class and, recursively, of what its code names in its module."""
     component = inspect.unwrap(component)
     name = getattr(component, "__qualname__", repr(component))
     if name in found:
         return found
-    found[name] = _source(component)
-    module = sys.modules.get(getattr(component, "__module__", None))
+    found[name], read = _source(component)
+    module = _globals_of(component)
     for used in _names_used(component):
-        other = getattr(module, used, None)
-        if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__ == module.__name__:
-            _sources(other, found)
+        if _is_defined_in(module, used):
+            _sources(module[used], found)
+    _add_constants(read, component, found)
     return found
 
 
 def _source(component):
+    """The source of a function or class, and the global names that it reads."""
     try:
-        return inspect.getsource(component)
+        source = inspect.getsource(component)
     except (OSError, TypeError):
         # Typed into a plain interpreter, or compiled: the bytecode changes where the source does.
         code = getattr(component, "__code__", None)
-        return repr((code.co_code, code.co_consts, code.co_names)) if code else repr(component)
+        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(component)
+        return source, _names_used(component)
+    try:
+        return source, _globals_in(source)
+    except SyntaxError:
+        # The lines of a lambda may be a part of a statement.
+        return source, _names_used(component)
+
+
+def _globals_of(component):
+    """{name: object} of the module of a function or class; of a function from another process, what it uses of it."""
+    module = sys.modules.get(getattr(component, "__module__", None))
+    return getattr(component, "__globals__", None) or (vars(module) if module else {})
+
+
+def _is_defined_in(module, name):
+    value = module.get(name)
+    return (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.get("__name__")
 
 
 def _names_used(component):
@@ -131,17 +154,100 @@ def _names_in(code):
     return [*code.co_names, *(name for nested in inner for name in _names_in(nested))]
 
 
+def _add_constants(names, component, found):
+    """Adds to `found` the assignments of these names in a component's module and, recursively, of what they name."""
+    module = _globals_of(component)
+    for name in names:
+        source = None if f"{name} =" in found else _assignment(name, component, module)
+        if source:
+            found[f"{name} ="] = source
+            used = _globals_in(source)
+            for other in used:
+                if _is_defined_in(module, other):
+                    _sources(module[other], found)
+            _add_constants(used, component, found)
+
+
+def _assignment(name, component, module):
+    """The source of what assigns a name in the file of a component; None where nothing does.
+
+    The value instead, where its repr says all of it, in a notebook, whose cells may have run in any order, and where
+    the file is not at hand.
+    """
+    try:
+        if "__file__" in module:
+            return _assignments("".join(inspect.findsource(component)[0])).get(name)
+    except (OSError, TypeError, SyntaxError):
+        pass
+    return f"{name} = {module[name]!r}" if name in module and _is_plain(module[name]) else None
+
+
+def _globals_in(source):
+    """The global names that source code reads; a local variable of the same name is none."""
+    names, tables = [], [symtable.symtable(textwrap.dedent(source), "source", "exec")]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        names += [symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and symbol.is_global()]
+    return names
+
+
+@functools.lru_cache(maxsize=8)
+def _assignments(source):
+    """{name: its assignments} of all that are outside functions and classes, also in an `if`, a `try` or a loop."""
+    found, statements = {}, [ast.parse(source)]
+    while statements:
+        statement = statements.pop(0)
+        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for name in {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}:
+                found[name] = found.get(name, "") + ast.get_source_segment(source, statement) + "\n"
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
+            statements[:0] = ast.iter_child_nodes(statement)
+    return found
+
+
+def _is_plain(value):
+    """Whether a value is of numbers and strings alone, so that its repr says all of it."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | bytes)
+
+
 def call_with(kind, reference, function, **arguments):
     """Calls a function of the user's with those of the arguments that its signature takes.
 
-    Arguments that it does not take and whose value is None are left out; any other is an InputError.
+    A None stands for what is not set: it is given only to a parameter without a default.
+
+    Args:
+        kind: what the function makes, for messages.
+        reference: its name, for messages.
+        function: the function, or a class.
+        **arguments: what may be given.
+
+    Raises:
+        InputError: for an argument that is not None and that the function does not take.
     """
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    given = {n: value for n, value in arguments.items() if n in parameters or (takes_all and value is not None)}
-    refused = [name for name, value in arguments.items() if name not in given and value is not None]
-    if refused:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    unset = {name: None for name in arguments if name not in given and name in required}
+    unnamed = [name for name in given if name not in parameters]
+    if not takes_all:
+        _refuse(kind, reference, unnamed, parameters)
+    try:
+        return function(**given, **unset)
+    except (TypeError, ValueError) as error:
+        # Behind **options there is a function that takes some names only, as the base class of Keras' optimizers is.
+        _refuse(kind, reference, [name for name in unnamed if repr(name) in str(error)], parameters, error)
+        raise
+
+
+def _refuse(kind, reference, names, parameters, error=None):
+    if names:
         raise InputError(
-            f"{kind} {reference!r} takes no {' or '.join(refused)}; it takes: {', '.join(parameters) or 'none'}"
-        )
-    return function(**given)
+            f"{kind} {reference!r} takes no {' or '.join(names)}; it takes: {', '.join(parameters) or 'none'}"
+        ) from error

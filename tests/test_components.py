@@ -1,9 +1,12 @@
 """Functions of one's own, named as "module:function"."""
 
+import hashlib
+import itertools
 import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from kmodels import InputError
@@ -29,14 +32,17 @@ class Head:
 """
 
 
+# No name is imported twice.
+NUMBERS = itertools.count()
+
+
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """Returns a function that writes a module of another source and imports it."""
     monkeypatch.syspath_prepend(tmp_path)
-    numbers = iter(range(100))
 
     def write(source=MODULE):
-        name = f"own_components_{os.getpid()}_{next(numbers)}"
+        name = f"own_components_{os.getpid()}_{next(NUMBERS)}"
         (tmp_path / f"{name}.py").write_text(source)
         return name
 
@@ -89,6 +95,75 @@ def test_the_digest_follows_the_source_and_what_it_uses_of_its_module(module):
     assert digest(MODULE.replace("return helper(x)", "return helper(-x)"), "Head") != digest(MODULE, "Head")
 
 
+CONSTANTS = """
+WIDTH = 8
+DEPTH: int = 2
+SIZES = [WIDTH, 2 * WIDTH]
+FIRST, LAST = "relu", "softmax"
+if DEPTH > 1:
+    NAMES = {"relu": "one"}
+NAMES["softmax"] = "other"
+SCALE = 3
+local = SCALE
+
+
+def layer(size):
+    return size, LAST
+
+
+BLOCKS = {"plain": layer}
+
+
+def network(input_shape, num_classes, *, depth=DEPTH):
+    local = [BLOCKS["plain"](size) for size in SIZES]
+    return local, NAMES, lambda: FIRST
+
+
+class Network:
+    width = WIDTH
+
+    def call(self, x):
+        return x.local
+"""
+
+
+def test_the_digest_follows_the_constants_of_the_module_that_the_code_names(module):
+    def digest(old="", new="", name="network"):
+        return source_digest(load_component("model", f"{module(CONSTANTS.replace(old, new))}:{name}"))
+
+    first = digest()
+    for old, new in (
+        ("WIDTH = 8", "WIDTH = 64"),
+        ("DEPTH: int = 2", "DEPTH: int = 3"),
+        ('"relu", "softmax"', '"tanh", "softmax"'),
+        ('{"relu": "one"}', '{"relu": "two"}'),
+        ('NAMES["softmax"] = "other"', 'NAMES["softmax"] = "another"'),
+        ("return size, LAST", "return LAST, size"),
+    ):
+        assert digest(old, new) != first
+    assert digest("SCALE = 3", "SCALE = 4") == first
+    assert digest("WIDTH = 8", "WIDTH = 64", "Network") != digest(name="Network")
+    assert digest("SCALE = 3", "SCALE = 4", "Network") == digest(name="Network")
+
+
+def test_the_digest_of_code_without_constants_is_that_of_its_functions_alone(module):
+    source = "def helper(x):\n    return x\n\n\ndef network(x):\n    y = 1\n    return helper(x).width + y\n"
+    found = source_digest(load_component("model", f"{module('width = y = 3' + chr(10) * 3 + source)}:network"))
+    parts = ["def helper(x):\n    return x\n", "def network(x):\n    y = 1\n    return helper(x).width + y\n"]
+    assert found == hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def test_in_a_notebook_the_digest_follows_the_values_of_constants():
+    def digest(**constants):
+        cells = {"__name__": "a_notebook", **constants}
+        exec("def network(x): return x * WIDTH + len(OTHER)", cells)
+        return source_digest(cells["network"])
+
+    other = object()
+    assert digest(WIDTH=8, OTHER=other) == digest(WIDTH=8, OTHER=object(), UNUSED=1)
+    assert digest(WIDTH=[8, "a"], OTHER=other) != digest(WIDTH=[8, "b"], OTHER=other)
+
+
 def test_a_function_without_source_has_a_digest_too():
     functions = {}
     for number in (1, 2):
@@ -109,3 +184,32 @@ def test_only_what_a_function_takes_is_given_to_it():
         "learning_rate": 0.1,
         "weight_decay": 0.2,
     }
+
+
+def test_what_is_not_set_keeps_the_default_of_the_function():
+    unset = {"image_size": None, "data_dir": None, "skip_unreadable": None}
+    assert call_with("dataset", "a:b", lambda image_size=16, **options: (image_size, options), **unset) == (16, {})
+    assert call_with("dataset", "a:b", lambda image_size, data_dir="here": (image_size, data_dir), **unset) == (
+        None,
+        "here",
+    )
+
+
+@pytest.mark.parametrize(("name", "momentum"), [("SGD", 0.0), ("RMSprop", 0.0), ("AdamW", None), ("Adam", None)])
+def test_optimizers_of_keras_are_called_with_what_is_set(name, momentum):
+    make, given = getattr(keras.optimizers, name), {"learning_rate": 0.1, "weight_decay": None}
+    optimizer = call_with("optimizer", f"keras.optimizers:{name}", make, momentum=None, **given)
+    default = make(0.1, name=optimizer.name).get_config()
+    assert (optimizer.get_config(), default.get("momentum")) == (default, momentum)
+    if momentum is None:
+        with pytest.raises(InputError, match=f"'keras.optimizers:{name}' takes no momentum; it takes: learning_rate"):
+            call_with("optimizer", f"keras.optimizers:{name}", make, momentum=0.9, **given)
+
+
+def test_an_error_of_the_function_itself_stays_what_it_is():
+    def optimizer(learning_rate, **options):
+        raise ValueError("learning_rate is too large")
+
+    with pytest.raises(ValueError, match="too large") as raised:
+        call_with("optimizer", "a:b", optimizer, learning_rate=9.0, momentum=0.9)
+    assert not isinstance(raised.value, InputError)

@@ -31,7 +31,7 @@ def logits_network(network, num_classes):
 
     Returns:
         A keras.Model whose output is (batch, num_classes); `network` itself where it ends in logits, and where its end
-        is not visible, as that of a subclassed model: see `looks_like_probabilities`.
+        is not visible: a subclassed model, alone or at the end of another one (see `looks_like_probabilities`).
 
     Raises:
         InputError: if the network is not built, has other inputs or outputs, or ends in another activation.
@@ -57,8 +57,12 @@ def two_logits(network):
 
 def require_weights(network):
     """Raises InputError if the network has not been built."""
-    rule = "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape)"
-    require(network.built, rule, network.name)
+    require(
+        network.built,
+        "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape), as in "
+        "keras.Sequential([keras.Input(shape), network])",
+        network.name,
+    )
 
 
 def has_graph(network):
@@ -105,13 +109,19 @@ def looks_like_probabilities(outputs, least=2):
 
 
 def check_images(network, logits, images):
-    """Raises InputError for images that a network does not take, and for outputs that are probabilities.
+    """Raises InputError where a network cannot be trained on images, or its outputs are probabilities.
 
     Args:
-        network: a built keras.Model.
+        network: a built keras.Model; a subclassed one only inside a functional or Sequential one.
         logits: what `logits_network` made of it.
         images: (n, height, width, channels), of which the first are looked at.
     """
+    require(
+        has_graph(network),
+        "a subclassed network must be part of a functional or Sequential one: give keras.Sequential([keras.Input("
+        f"{tuple(images.shape[1:])}), network])",
+        type(network).__name__,
+    )
     wanted, shape = network.input_shape[1:], images.shape[1:]
     if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
         hint = ""

@@ -60,27 +60,38 @@ def save_network(network, path, about=None):
     path = Path(path)
     _hide_gpu_from_tensorflow()
     with replacing(path) as temporary:
-        _in_single_precision(network).save(temporary, include_optimizer=False)
+        with _in_single_precision(network):
+            network.save(temporary, include_optimizer=False)
         _leave_out_newer_arguments(temporary)
         if about:
             write_about(temporary, about)
     return path
 
 
+@contextlib.contextmanager
 def _in_single_precision(network):
-    """The network, or where it computes in half precision, which suits one device only, a copy that does not."""
-    if network.compute_dtype not in ("bfloat16", "float16"):
-        return network
+    """Within it, the configs of a network in half precision, which suits one device only, say single precision."""
+    half = ("bfloat16", "float16")
+    layers = _all_layers(network) if network.compute_dtype in half else ()
+    changed = [layer for layer in layers if layer.compute_dtype in half]
+    policies = [layer.dtype_policy for layer in changed]
+    try:
+        for layer in changed:
+            layer.dtype_policy = layer.variable_dtype
+        yield
+    finally:
+        for layer, policy in zip(changed, policies, strict=True):
+            layer.dtype_policy = policy
 
-    def single(layer):
-        # Operations between layers (`a + b`) have neither weights nor a dtype.
-        if not isinstance(layer, keras.layers.Layer):
-            return layer
-        return type(layer).from_config({**layer.get_config(), "dtype": layer.variable_dtype})
 
-    twin = keras.models.clone_model(network, clone_function=single)
-    twin.set_weights(network.get_weights())
-    return twin
+def _all_layers(network):
+    """A network, its layers and those of nested networks; operations between layers (`a + b`) have no dtype."""
+    yield network
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        elif isinstance(layer, keras.layers.Layer):
+            yield layer
 
 
 def _leave_out_newer_arguments(path):
@@ -231,11 +242,13 @@ def _reason(config, error):
                 "it has a Lambda layer with Python code in it, which is not run; save the network with a layer of its "
                 f"own class, or a named function, registered with {REGISTER}"
             )
-        name = item.get("registered_name")
+        name = None if str(item.get("module")).startswith("keras.") else item.get("registered_name")
         if name and keras.saving.get_registered_object(name) is None:
             module = f", from the module {item['module']}" if item.get("module") else ""
             return f"it needs {name}{module}: register it with {REGISTER} and import it before"
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # Keras puts the error of the innermost object last.
+    text = str(error).strip().rpartition("Exception encountered: ")[2]
+    line = text.splitlines()[0] if text else type(error).__name__
     if "could not be loaded" in line or "variables" in line or isinstance(error, OSError):
         return f"its weights are damaged or of another network: {line}"
     return "it holds code or objects that are not loaded" if "safe" in str(error) else line[:300]

@@ -1,5 +1,6 @@
 """Weights of one network transferred to another, and frozen there."""
 
+import re
 from typing import NamedTuple
 
 import keras
@@ -27,6 +28,9 @@ class Transferred(NamedTuple):
 def transfer_weights(network, source):
     """Copies the weights of every layer of `source` whose name and shapes `network` has too.
 
+    Names that Keras gave, as conv2d_4, count the layers of the process. They are counted from the first of their kind
+    in each of the two networks instead, so that it does not matter what was built before.
+
     Args:
         network: a keras.Model, changed in place.
         source: a keras.Model, left as it is.
@@ -37,20 +41,22 @@ def transfer_weights(network, source):
     Raises:
         InputError: if there is no such layer, or the two scale pixels or step over them differently.
     """
-    ours, theirs = _shapes(network), _shapes(source)
-    transferred = tuple(name for name in ours if ours[name] == theirs.get(name))
+    ours, theirs = _by_key(network), _by_key(source)
+    shared = [key for key in ours if key in theirs]
+    transferred = [key for key in shared if ours[key].weights and _shapes(ours[key]) == _shapes(theirs[key])]
     if not transferred:
         raise InputError(
             f"no layer of {source.name} fits one of {network.name} in name and shape; "
-            f"{source.name} has {shorten(theirs)}; {network.name} has {shorten(ours)}"
+            f"{source.name} has {shorten(_with_weights(source))}; {network.name} has {shorten(_with_weights(network))}"
         )
-    for name in (*transferred, *({"scale"} & _names(network) & _names(source))):
-        mine, other = (_settings(model.get_layer(name)) for model in (network, source))
+    for key in (*transferred, *({"scale"} & set(shared))):
+        mine, other = _settings(ours[key]), _settings(theirs[key])
         if mine != other:
-            raise InputError(f"layer {name!r} differs: {other} in {source.name}, {mine} in {network.name}")
-    for name in transferred:
-        network.get_layer(name).set_weights(source.get_layer(name).get_weights())
-    return Transferred(transferred, tuple(name for name in ours if name not in transferred))
+            raise InputError(f"layer {ours[key].name!r} differs: {other} in {source.name}, {mine} in {network.name}")
+    for key in transferred:
+        ours[key].set_weights(theirs[key].get_weights())
+    names = tuple(ours[key].name for key in transferred)
+    return Transferred(names, tuple(name for name in _with_weights(network) if name not in names))
 
 
 def copy_weights(network, source, initialised=("logits",)):
@@ -64,7 +70,7 @@ def copy_weights(network, source, initialised=("logits",)):
     Raises:
         InputError: if the two differ in more than these layers; names the first layers that do.
     """
-    ours, theirs = _shapes(network), _shapes(source)
+    ours, theirs = _with_weights(network), _with_weights(source)
     names = [name for name in {**ours, **theirs} if name not in initialised]
     differing = [name for name in names if ours.get(name) != theirs.get(name)]
     if differing:
@@ -95,13 +101,34 @@ def freeze_batch_norm(network):
             layer.trainable = False
 
 
-def _shapes(network):
+def _with_weights(network):
     """{name: shapes of its weights} of every layer that has weights."""
-    return {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in network.layers if layer.weights}
+    return {layer.name: _shapes(layer) for layer in network.layers if layer.weights}
 
 
-def _names(network):
-    return {layer.name for layer in network.layers}
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
+def _by_key(network):
+    """{key: layer}: a key is the layer's name or, where Keras gave that, (kind, number from the first of the kind)."""
+    automatic = {}
+    for layer in network.layers:
+        kind, number = re.fullmatch(r"(.+?)(?:_([1-9]\d*))?", layer.name).groups()
+        # Keras writes the name of the class in snake case.
+        if kind.replace("_", "") == type(layer).__name__.replace("_", "").lower():
+            automatic[layer.name] = kind, int(number or 0)
+    first = {}
+    for kind, number in automatic.values():
+        first[kind] = min(number, first.get(kind, number))
+
+    def key(name):
+        if name not in automatic:
+            return name
+        kind, number = automatic[name]
+        return kind, number - first[kind]
+
+    return {key(layer.name): layer for layer in network.layers}
 
 
 def _settings(layer):

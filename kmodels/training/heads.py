@@ -9,11 +9,13 @@ penalty C, tau, the epoch to stop at) is chosen on val; test is evaluated once.
 - "nearest_mean": the class with the nearest mean of normalised features.
 - "tau_norm": the network's own classifier, its weights divided by a power of their norm.
 - "crt": the classifier initialised again and trained, with the experiment's optimizer and sampler.
-- "module:function": a function of yours that returns a scikit-learn classifier (`fit` and `predict`).
+- "module:function": a function of yours that returns a scikit-learn classifier (`fit` and `predict`). It gets the seed
+  of the run if it has an argument `seed`.
 
 Source: Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, 2020.
 """
 
+import inspect
 import time
 
 import keras
@@ -162,7 +164,9 @@ def _fit_tau_norm(job, dataset, say):
 
 
 def _fit_own(job, dataset, say):
-    head = call_with("head", job.experiment.head, job.components["head"], seed=None)
+    function = job.components["head"]
+    seed = job.seed if "seed" in inspect.signature(function).parameters else None
+    head = call_with("head", job.experiment.head, function, seed=seed)
     rule = f"{job.experiment.head} must return a classifier with fit and predict, as scikit-learn's"
     require(hasattr(head, "fit") and hasattr(head, "predict"), rule, type(head).__name__)
     head.fit(dataset.train.images, dataset.train.labels)

@@ -96,6 +96,7 @@ def execute(job, *, verbose=None, track=None, **options):
     with Interrupts():
         if job.experiment.is_fitted:
             job.tracker = make_tracker(track, job)
+            _seed_generators(job.seed)
             return heads.fit_head(job, verbose)
         training = prepare(job, verbose=verbose, track=track, **options)
         with job.recording_failure(training):
@@ -172,13 +173,13 @@ def finish(job, training, seeds_at_once=1):
     with job.recording_failure(training):
         outputs = {name: fitted.logits(getattr(training.dataset, name)) for name in SPLITS}
         evaluations = job.evaluations(outputs)
-    network = training.network
-    if job.experiment.head == "crt":
-        network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
-    warnings = _warnings(fitted, evaluations["val"], job.precision)
-    for warning in warnings:
-        print(f"warning: {warning}", flush=True)
-    record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
+        network = training.network
+        warnings = _warnings(fitted, evaluations["val"], training.dataset.val.images[:1])
+        for warning in warnings:
+            print(f"warning: {warning}", flush=True)
+        if job.experiment.head == "crt":
+            network = heads.with_classifier(job.backbone, *network.get_layer("logits").get_weights())
+        record = job.save(network, training, seeds_at_once=seeds_at_once, warnings=warnings, **evaluations)
     job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
@@ -191,16 +192,26 @@ def finish(job, training, seeds_at_once=1):
     return record
 
 
-def _warnings(fitted, val, precision):
+def _warnings(fitted, val, images):
     """Sentences on what may be wrong: the kept weights must have the val_loss that their epoch had."""
     losses = fitted.history.get("val_cross_entropy", fitted.history.get("val_loss", ()))
     reported = losses[fitted.best_epoch - 1] if fitted.best_epoch else None
-    if reported is None or val.loss is None or math.isclose(reported, val.loss, **ROUNDING[precision]):
+    # Keras' policy, where the user has set it, may be another one: float64.
+    rounding = ROUNDING.get(fitted.network.compute_dtype, ROUNDING["float32"])
+    if reported is None or val.loss is None or math.isclose(reported, val.loss, **rounding):
+        return ()
+    # val_loss has the network's own losses in it: regularisation, or what its layers add while they are called.
+    if "val_cross_entropy" not in fitted.history and _has_losses(fitted.network, images):
         return ()
     return (
         f"val_loss was {reported:.4f} after epoch {fitted.best_epoch}, whose weights were kept, and is {val.loss:.4f} "
         "with these weights; they should be equal, so one of the two is computed wrongly here",
     )
+
+
+def _has_losses(network, images):
+    network(images)
+    return bool(network.losses)
 
 
 def _seed_generators(seed):

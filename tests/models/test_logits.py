@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from kmodels import InputError, build_model
-from kmodels.models.logits import logits_network, looks_like_probabilities
+from kmodels import Dataset, InputError, build_model, train
+from kmodels.models.logits import check_images, logits_network, looks_like_probabilities
 
 
 def images(n=5):
@@ -148,6 +148,18 @@ def test_the_end_of_a_subclassed_network_is_not_visible_but_its_outputs_are():
     assert looks_like_probabilities(outputs)
     assert not looks_like_probabilities(outputs[:1])
     assert not looks_like_probabilities(outputs * 1.01)
+
+
+def test_a_subclassed_network_is_trained_inside_another_one():
+    network = Subclassed()
+    network.classify.activation = None
+    network(images())
+    with pytest.raises(InputError, match=r"give keras.Sequential\(\[keras.Input\(\(8, 8, 3\)\), network\]\)"):
+        check_images(network, network, images())
+    dataset = Dataset.from_arrays((images(60), np.arange(60) % 3))
+    before = [ops.convert_to_numpy(weight) for weight in network.weights]
+    train(keras.Sequential([keras.Input((8, 8, 3)), network]), dataset, epochs=1, batch_size=16, verbose=0)
+    assert not np.array_equal(before[0], ops.convert_to_numpy(network.weights[0]))
 
 
 def two_inputs():

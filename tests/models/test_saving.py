@@ -202,3 +202,42 @@ def test_a_network_is_loaded_without_importing_tensorflow(tmp_path, backend):
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert done.stdout.split()[-1:] == ["False"], done.stderr
+
+
+@keras.saving.register_keras_serializable("tests")
+class NoOptions(layers.Layer):
+    """A layer whose __init__ takes neither a name nor a dtype."""
+
+    def __init__(self, factor=2.0):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+@keras.saving.register_keras_serializable("tests")
+class OwnConfig(NoOptions):
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+@pytest.mark.parametrize("own", [NoOptions, OwnConfig])
+def test_layers_that_take_no_dtype_are_saved_from_half_precision_as_from_single(tmp_path, own):
+    paths = {}
+    for policy in ("mixed_bfloat16", "float32"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            image = keras.Input((8, 8, 3))
+            model = keras.Model(image, layers.Dense(2)(own(3.0)(layers.Flatten()(network()(image)))))
+        finally:
+            keras.config.set_dtype_policy("float32")
+        before = [layer.compute_dtype for layer in model.layers]
+        paths[policy] = save_network(model, tmp_path / f"{policy}.keras")
+        assert [layer.compute_dtype for layer in model.layers] == before
+    assert "mixed_bfloat16" not in json.dumps(saved_config(paths["mixed_bfloat16"]))
+    if own is OwnConfig:
+        assert load_network(paths["mixed_bfloat16"]).layers[1].layers[-1].compute_dtype == "float32"
+    else:
+        with pytest.raises(InputError, match="NoOptions"):
+            load_network(paths["float32"])

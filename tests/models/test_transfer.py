@@ -25,6 +25,40 @@ def test_what_fits_in_name_and_shape_is_transferred_and_the_rest_keeps_its_initi
         np.testing.assert_array_equal(ours, old)
 
 
+def unnamed(convolutions=4):
+    """A network whose layers have the names that Keras gives."""
+    image = x = keras.Input((8, 8, 3))
+    for _ in range(convolutions):
+        x = keras.layers.Conv2D(3, 3, padding="same")(x)
+    x = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 5])
+def test_names_that_keras_gave_are_counted_within_the_network(before):
+    source = unnamed()
+    for layer in source.layers:
+        layer.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in layer.weights])
+    if before:
+        unnamed(before)
+    network = unnamed()
+    transferred, initialised = transfer_weights(network, source)
+    assert (len(transferred), initialised) == (6, ())
+    for ours, theirs in zip(network.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs))
+
+
+def test_names_that_were_given_are_never_counted():
+    def network(*names):
+        image = x = keras.Input((4,))
+        for name in names:
+            x = keras.layers.Dense(4, name=name)(x)
+        return keras.Model(image, x)
+
+    assert transfer_weights(network("dense_0", None), network("dense_0", None))[0][0] == "dense_0"
+    assert transfer_weights(network("b1", "b2", "b4"), network("b2", "b3", "b4")) == (("b2", "b4"), ("b1",))
+
+
 def test_nothing_that_fits_names_both():
     source, network = build_model("mlp", (16, 16, 3), 3), build_model("conv_net", (16, 16, 3), 4)
     with pytest.raises(

@@ -23,6 +23,27 @@ def network(input_shape, num_classes, *, width=4):
     return keras.Model(image, keras.layers.Dense(num_classes, activation="softmax", name="logits")(x))
 
 
+def unnamed(input_shape, num_classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(6), keras.layers.Dense(num_classes)]
+    return keras.Sequential([keras.Input(input_shape), *layers])
+
+
+class Penalty(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.mean(x * x))
+        return x
+
+
+def with_losses(input_shape, num_classes, *, kind):
+    layers = {
+        "kernel": keras.layers.Dense(6, kernel_regularizer="l2"),
+        "activity": keras.layers.Dense(6, activity_regularizer="l2"),
+        "added": Penalty(),
+    }
+    start = [keras.Input(input_shape), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    return keras.Sequential([*start, layers[kind], keras.layers.Dense(num_classes)])
+
+
 def images(image_size=8):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -41,6 +62,13 @@ def optimizer(learning_rate, weight_decay=0.1):
 
 def neighbours():
     return KNeighborsClassifier(3)
+
+
+class Seeded(KNeighborsClassifier):
+    def __init__(self, seed=7):
+        super().__init__(3)
+        self.seed = seed
+        print("the head has seed", seed, "and", np.random.get_state()[1][0])
 """
 
 
@@ -91,6 +119,21 @@ def test_changed_code_is_another_run(own, tmp_path, capsys):
     assert changed.history["loss"] != first.history["loss"]
 
 
+def test_a_run_starts_from_one_before_it_in_the_same_process(own, tmp_path):
+    parent = replace(own(), model="own_functions:unnamed", model_options={})
+    run(parent, 0, tmp_path, verbose=0)
+    record = run(replace(parent, name="tests/child", init_from="tests/own"), 0, tmp_path, verbose=0)
+    assert (len(record.started_from["taken"]), record.started_from["drawn"]) == (2, ())
+
+
+@pytest.mark.parametrize("kind", ["kernel", "activity", "added"])
+def test_a_network_with_losses_of_its_own_gives_no_warning(own, tmp_path, kind):
+    experiment = replace(own(), model="own_functions:with_losses", model_options={"kind": kind}, epochs=1)
+    record = run(experiment, 0, tmp_path, verbose=0)
+    assert record.history["val_loss"][0] > record.val.loss + 0.01
+    assert record.warnings == ()
+
+
 def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
     parent = own()
     run(parent, 0, tmp_path, verbose=0)
@@ -101,6 +144,14 @@ def test_a_head_of_ones_own_is_fitted_on_features(own, tmp_path):
     assert record.status == "completed"
     assert set(record.code_sha256) == {"dataset", "model", "optimizer", "head"}
     assert record.train.accuracy > 0.5
+
+
+def test_a_head_of_ones_own_has_the_seed_of_the_run(own, tmp_path, capsys):
+    parent = own()
+    run(parent, 3, tmp_path, verbose=0)
+    head = {"name": "tests/head", "init_from": "tests/own", "head": "own_functions:Seeded", "augmentation": "none"}
+    run(replace(parent, **head), 3, tmp_path, verbose=0)
+    assert "the head has seed 3 and 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

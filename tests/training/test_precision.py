@@ -43,6 +43,20 @@ def test_a_run_in_half_precision_keeps_what_must_be_exact_in_single(tiny, tmp_pa
     assert half not in whole.stem
 
 
+# JAX computes in float32 instead.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_a_run_computes_in_the_policy_that_the_user_has_set(tiny, tmp_path, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        record = run(replace(tiny, augmentation="none", epochs=1), 0, tmp_path, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert (record.status, record.precision, record.warnings) == ("completed", policy, ())
+    assert f"-{policy}-" in record.stem
+    assert load_network(tmp_path / f"{record.stem}.keras").get_layer("logits").compute_dtype in ("float32", policy)
+
+
 def test_logits_scaling_and_weights_are_single_and_convolutions_half():
     with computing_in("bfloat16"):
         network = build_model("model4", (16, 16, 3), 10)

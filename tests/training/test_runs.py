@@ -224,6 +224,21 @@ def test_whatever_else_ends_a_run_is_recorded_and_raised(tiny, tmp_path, monkeyp
     assert (record.status, record.error, record.epochs_run) == ("failed", "MemoryError: out of memory", 1)
 
 
+def test_what_fails_after_training_is_recorded_and_can_be_resumed(tiny, tmp_path, monkeypatch, outcome):
+    whole = run(tiny, 0, tmp_path / "whole", verbose=0)
+
+    def fail(network, path, about):
+        raise TypeError("no such argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "save_network", fail)
+        with pytest.raises(TypeError, match="no such argument"):
+            run(tiny, 0, tmp_path, verbose=0)
+    (record,) = read_records(tmp_path / "tests").values()
+    assert (record.status, record.error, record.epochs_run) == ("failed", "TypeError: no such argument", 2)
+    assert outcome(run(tiny, 0, tmp_path, verbose=0, resume=True)) == outcome(whole)
+
+
 def test_a_record_that_cannot_be_written_is_kept_elsewhere(tiny, tmp_path, monkeypatch, capsys):
     original = jobs.write_record
 
