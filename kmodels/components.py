@@ -101,6 +101,11 @@ def source_digest(component):
 def _sources(component, found):
     """{name: source} of a function or class and, recursively, of what its code names in its module."""
     component = inspect.unwrap(component)
+    if isinstance(component, functools.partial):
+        # A repr of anything but plain values may have an address in memory.
+        given = [*enumerate(component.args), *component.keywords.items()]
+        found["partial"] = repr([(key, value if _is_plain(value) else type(value)) for key, value in given])
+        return _sources(component.func, found)
     name = getattr(component, "__qualname__", repr(component))
     if name in found:
         return found

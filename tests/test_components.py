@@ -1,5 +1,6 @@
 """Functions of one's own, named as "module:function"."""
 
+import functools
 import hashlib
 import itertools
 import os
@@ -151,6 +152,15 @@ def test_the_digest_of_code_without_constants_is_that_of_its_functions_alone(mod
     found = source_digest(load_component("model", f"{module('width = y = 3' + chr(10) * 3 + source)}:network"))
     parts = ["def helper(x):\n    return x\n", "def network(x):\n    y = 1\n    return helper(x).width + y\n"]
     assert found == hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def test_the_digest_of_a_partial_is_that_of_its_function_and_of_what_it_was_given():
+    def digest(function, *arguments, **options):
+        return source_digest(functools.partial(function, *arguments, **options))
+
+    assert digest(call_with, object()) == digest(call_with, object())
+    given = [((), {}), ((2,), {}), ((), {"n": 2}), ((), {"n": 3}), ((object(),), {})]
+    assert len({digest(one, *listed, **named) for one in (call_with, is_reference) for listed, named in given}) == 10
 
 
 def test_in_a_notebook_the_digest_follows_the_values_of_constants():

@@ -1,5 +1,6 @@
 """The network that a run starts from: what `init_from` names."""
 
+import shlex
 from pathlib import Path
 
 import keras
@@ -52,7 +53,7 @@ def _same_images(record, experiment, source):
 
 def _missing(experiment, seed, out, found):
     """What is lacking, and the command that makes it."""
-    elsewhere = "" if Path(out) == Path("results") else f" --out {out}"
+    elsewhere = "" if Path(out) == Path("results") else f" --out {shlex.quote(str(out))}"
     command = f"kmodels run {experiment.init_from} --seeds {seed}{elsewhere}"
     if any(record.experiment.head in ("svm", "nearest_mean") for record in found.values()):
         return f"init_from: {experiment.init_from!r} is a head without a network of its own"

@@ -75,9 +75,10 @@ def train(
         fitted.best_epoch, fitted.history["val_loss"], fitted.evaluate(dataset.test).accuracy
 
     Args:
-        network: a keras.Model from images (batch, height, width, channels) to logits (batch, classes). An end in
-            softmax or sigmoid is recognised, and so is one unit for two classes: the loss is computed before it, and
-            the network is left as it is. Its weights are changed in place.
+        network: a keras.Model, functional or Sequential (which may hold a subclassed one), from images (batch, height,
+            width, channels) to logits (batch, classes). An end in softmax or sigmoid is recognised, and so is one unit
+            for two classes: the loss is computed before it, and the network is left as it is. Its weights are changed
+            in place.
         dataset: a Dataset: `load_dataset(...)`, `Dataset.from_arrays(...)`, `Dataset.from_batches(...)`.
         epochs: the largest number of epochs.
         batch_size: images per training step; the last step of an epoch may have fewer, and is left out if it had less
