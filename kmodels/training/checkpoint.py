@@ -276,7 +276,8 @@ def _unpacked(value, arrays):
 
 def checkpoint_files(path):
     """The paths of all files that a Checkpoint with this path may have written."""
-    return Path(path), *_others(path)
+    path = Path(path)
+    return path, *_others(path)
 
 
 def _others(path):

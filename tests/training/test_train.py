@@ -483,7 +483,7 @@ def test_usual_forms_of_settings_are_taken(dataset, tmp_path):
     assert counter.total == 2
     whole = {"batch_size": np.int64(32), "warmup_epochs": np.int64(1), "label_smoothing": np.float32(0.5)}
     plain = {name: value.item() for name, value in whole.items()}
-    assert fit(**whole, checkpoint=tmp_path / "ck") == fit(**plain)
+    assert fit(**whole, checkpoint=str(tmp_path / "ck")) == fit(**plain)
     assert fit(learning_rate=np.float64(1), optimizer="sgd") == fit(learning_rate=1, optimizer="sgd")
     assert fit(augmentation=keras.layers.Lambda(lambda images: shift(images))) == fit(augmentation=shift) != fit()
 
