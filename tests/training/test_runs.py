@@ -328,7 +328,7 @@ def test_balanced_weights_follow_the_training_images(tiny, tmp_path):
     first = run(weighted, 0, tmp_path, verbose=0)
     second = run(replace(weighted, name="tests/numbers", class_weight=weights), 0, tmp_path, verbose=0)
     assert first.history["loss"] == pytest.approx(second.history["loss"], rel=1e-6)
-    with pytest.raises(InputError, match="class_weight must be 10 numbers, one for each of class 0"):
+    with pytest.raises(InputError, match="class_weight must be 10 numbers of at least 0, one for each of class 0"):
         run(replace(weighted, class_weight=(1, 2)), 0, tmp_path, verbose=0)
 
 
