@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from kmodels.errors import require, require_whole
+from kmodels.training.settings import check_dataset
 from kmodels.training.train import DEFAULTS, Training
 
 # The running mean that ends the test: its last ten steps or so count.
@@ -106,6 +107,7 @@ def find_learning_rate(
         rate = None
     else:
         rate = lowest
+    check_dataset(dataset)
     training = Training(
         network,
         dataset,

@@ -164,6 +164,11 @@ def test_what_is_wrong_is_named(digits, settings, message):
         find_learning_rate(network(), digits, **settings)
 
 
+def test_arrays_are_no_dataset(digits):
+    with pytest.raises(InputError, match=r"dataset must be a kmodels\.Dataset; Dataset\.from_arrays"):
+        find_learning_rate(network(), (digits.train.images, digits.train.labels))
+
+
 def test_a_model_of_ours_can_be_tested_by_its_name(digits):
     model = build_model("mlp", digits.image_shape, 10)
     assert 1e-5 < find_learning_rate(model, digits, batch_size=64).suggestion < 1

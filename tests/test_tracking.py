@@ -94,7 +94,7 @@ class Kill(keras.callbacks.Callback):
 
 def test_tensorboard_has_every_epoch_and_what_came_out(tiny, tmp_path):
     pytest.importorskip("tensorboard")
-    record = kmodels.run(tiny, out=tmp_path, verbose=0, track="tensorboard")
+    record = kmodels.run(tiny, out=tmp_path, verbose=0, track="tensorboard", callbacks=None)
     folder = tmp_path / "tracking" / "tensorboard" / record.stem
     train, validation, outcome = scalars(folder / "train"), scalars(folder / "validation"), scalars(folder)
     assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate"} <= set(train)

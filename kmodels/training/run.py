@@ -15,6 +15,7 @@ from kmodels.training import heads
 from kmodels.training.callbacks import Interrupts, interruptible
 from kmodels.training.job import Job, open_augmentation
 from kmodels.training.precision import computing_in
+from kmodels.training.settings import listed
 from kmodels.training.train import Training, check_on_device
 
 # The fields of an Experiment that are arguments of `train`.
@@ -112,7 +113,7 @@ def prepare(job, *, resume=False, verbose=None, on_device=None, devices=1, callb
     network, dataset, settings = arguments(job, verbose)
     if track:
         job.tracker = make_tracker(track, job)
-        callbacks = [*callbacks, job.tracker]
+        callbacks = [*listed(callbacks), job.tracker]
     return Training(
         network,
         dataset,

@@ -31,8 +31,7 @@ CHANGING = ("name", "seed")
 
 def check_settings(s, dataset):
     """Refuses settings that training would fail on, or ignore, and brings the others to one form."""
-    rule = "dataset must be a kmodels.Dataset; Dataset.from_arrays(train=(images, labels)) makes one of arrays"
-    require(isinstance(dataset, Dataset), rule, type(dataset))
+    check_dataset(dataset)
     _check_numbers(s)
     for name, known in (
         ("keep", ("best", "last")),
@@ -48,7 +47,7 @@ def check_settings(s, dataset):
         _check_checkpoint(s.checkpoint)
     require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
     for name, kind in (("callbacks", keras.callbacks.Callback), ("metrics", keras.metrics.Metric)):
-        setattr(s, name, _listed(getattr(s, name)))
+        setattr(s, name, listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
     s.augmentation = _without_lambda_layers(s.augmentation)
@@ -60,6 +59,12 @@ def check_settings(s, dataset):
         s.sampler,
     )
     s.class_weight = _weights_of_classes(s.class_weight, dataset.class_names, sizes)
+
+
+def check_dataset(dataset):
+    """Raises InputError for what is no Dataset, arrays for instance."""
+    rule = "dataset must be a kmodels.Dataset; Dataset.from_arrays(train=(images, labels)) makes one of arrays"
+    require(isinstance(dataset, Dataset), rule, type(dataset))
 
 
 def _check_numbers(s):
@@ -88,7 +93,7 @@ def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _listed(items):
+def listed(items):
     """What may be a list, one item or None, as a tuple."""
     if items is None:
         return ()
