@@ -249,7 +249,7 @@ def test_a_mistake_found_in_the_run_is_the_last_word(tiny, tmp_path, capsys):
     arguments = ["--class-weight", "1", "2", "--out", str(tmp_path)]
     assert run_script(*arguments, experiments=[tiny], draw=True, closing="Goodbye.") == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("error: class_weight must be 10 numbers, one for each of class 0")
+    assert printed.err.startswith("error: class_weight must be 10 numbers of at least 0, one for each of class 0")
     assert "figures" not in printed.out + printed.err
     assert "Goodbye" not in printed.out
 
