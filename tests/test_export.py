@@ -69,6 +69,7 @@ def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, c
 
 
 def test_a_network_whose_outputs_are_not_finite_is_refused(tmp_path):
+    pytest.importorskip("ai_edge_litert")
     network = build_model("two_layer_net", (8, 8, 3), 2)
     network.get_layer("logits").bias.assign([np.nan, 0])
     file = save_network(network, tmp_path / "nan.keras", About(class_names=("a", "b"), image_shape=(8, 8, 3)))
