@@ -21,7 +21,7 @@ from PIL import Image
 
 from kmodels.analysis.predict import choose_output, count, model_inputs, warn_of_probabilities
 from kmodels.errors import InputError, describe_error, require, shorten, unknown
-from kmodels.models.logits import end_activation, has_graph, looks_like_probabilities, require_sigmoid
+from kmodels.models.logits import all_layers, end_activation, has_graph, looks_like_probabilities, require_sigmoid
 
 # Pixels in one forward pass, of at most 64 images: the outputs of all layers are held for the gradient.
 PIXELS = 2**20
@@ -274,17 +274,6 @@ def _output_shape(layer):
     except (AttributeError, ValueError):
         # It has several, or was never called on a symbolic tensor.
         return ()
-
-
-def all_layers(model):
-    """Every layer, nested model and, in a functional model, operation between layers (a sum, say), each once."""
-    found = {}
-    for layer in getattr(model, "operations", model.layers):
-        if isinstance(layer, keras.Model):
-            found.update(dict.fromkeys(all_layers(layer)))
-        if not isinstance(layer, keras.layers.InputLayer):
-            found[layer] = None
-    return list(found)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ import keras
 from keras import ops
 
 from kmodels.backend import deterministic
+from kmodels.models.logits import all_layers
 
 
 def use_fast_layers(network, training=True):
@@ -60,16 +61,9 @@ def use_fast_layers(network, training=True):
         replacement = _replacement(layer, training)
         return replacement(layer) if replacement else layer
 
-    if not any(_replacement(layer, training) for layer in _all_layers(network)):
+    if not any(_replacement(layer, training) for layer in all_layers(network)):
         return network
     return keras.models.clone_model(network, clone_function=fast_or_same, recursive=True)
-
-
-def _all_layers(network):
-    for layer in network.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
 
 
 def _functional():

@@ -70,6 +70,17 @@ def has_graph(network):
     return getattr(network, "inputs", None) is not None
 
 
+def all_layers(network):
+    """Every layer, nested model and, in a functional model, operation between layers (a sum, say), each once."""
+    found = {}
+    for layer in getattr(network, "operations", network.layers):
+        if isinstance(layer, keras.Model):
+            found.update(dict.fromkeys(all_layers(layer)))
+        if not isinstance(layer, keras.layers.InputLayer):
+            found[layer] = None
+    return list(found)
+
+
 def inputs_of(network):
     """The symbolic inputs of a network with a graph, as its builder arranged them: a tensor, or a list or dict."""
     # `input` of a Sequential network is that of its first call as a layer.

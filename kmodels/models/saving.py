@@ -19,6 +19,7 @@ from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
 from kmodels.models.about import write_about
+from kmodels.models.logits import all_layers
 
 # Arguments that Keras 3.14 and 3.15 added, with their defaults: Keras 3.13, which Kaggle has, refuses a file that names
 # them. Found by comparing the signatures of all layers and initializers of 3.13.2 and 3.15.1.
@@ -72,8 +73,9 @@ def save_network(network, path, about=None):
 def _in_single_precision(network):
     """Within it, the configs of a network in half precision, which suits one device only, say single precision."""
     half = ("bfloat16", "float16")
-    layers = _all_layers(network) if network.compute_dtype in half else ()
-    changed = [layer for layer in layers if layer.compute_dtype in half]
+    layers = [network, *all_layers(network)] if network.compute_dtype in half else ()
+    # Operations between layers (`a + b`) have no dtype.
+    changed = [layer for layer in layers if isinstance(layer, keras.layers.Layer) and layer.compute_dtype in half]
     policies = [layer.dtype_policy for layer in changed]
     try:
         for layer in changed:
@@ -82,16 +84,6 @@ def _in_single_precision(network):
     finally:
         for layer, policy in zip(changed, policies, strict=True):
             layer.dtype_policy = policy
-
-
-def _all_layers(network):
-    """A network, its layers and those of nested networks; operations between layers (`a + b`) have no dtype."""
-    yield network
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
-        elif isinstance(layer, keras.layers.Layer):
-            yield layer
 
 
 def _leave_out_newer_arguments(path):

@@ -7,13 +7,13 @@ import numpy as np
 
 from kmodels import plots
 from kmodels.analysis import cam_layers, grad_cam, predict_logits
-from kmodels.analysis.cam import all_layers
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import images_inside
 from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
+from kmodels.models.logits import all_layers
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
