@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kmodels.analysis.evaluation import NOT_FINITE
 from kmodels.analysis.metrics import log_softmax
 from kmodels.analysis.predict import logits_model, predict_logits, usual_batch
 from kmodels.backend import keep_compiled
@@ -36,7 +37,7 @@ class Prediction:
         file: its path, as it was given; None for an image that was given otherwise.
         names: of all classes, the likeliest first.
         probabilities: floats (classes,), in the order of `names`.
-        error: why the file or the Pillow image cannot be read, in words; then there are no names.
+        error: why the file or the Pillow image cannot be read, or is of no class, in words; then there are no names.
     """
 
     file: Path | None
@@ -133,7 +134,8 @@ class Classifier:
                 on floats of another range takes nothing but arrays of these.
 
         Returns:
-            A list of Predictions. A file or a Pillow image that cannot be read has one with an `error`.
+            A list of Predictions. A file or a Pillow image that cannot be read has one with an `error`, and so has an
+            image for which the network's outputs are not finite numbers.
 
         Raises:
             InputError: for anything else; for pixels that are not finite; for values that the network was not trained
@@ -238,5 +240,7 @@ class Classifier:
 
     def _prediction(self, file, logits):
         probabilities = np.exp(log_softmax(np.asarray(logits, "float64")[None]))[0]
+        if np.isnan(probabilities).any():
+            return Prediction(file, error=NOT_FINITE)
         order = np.argsort(-probabilities, kind="stable")
         return Prediction(file, tuple(self.class_names[i] for i in order), probabilities[order])

@@ -264,3 +264,13 @@ def test_what_a_file_says_of_itself_is_checked(content, tmp_path):
 def test_names_of_classes_must_differ():
     with pytest.raises(ValueError, match="different"):
         About(class_names=("a", "a"), image_shape=(8, 8, 3))
+
+
+def test_an_image_of_no_finite_output_is_of_no_class(tmp_path):
+    network = build_model("mlp", (8, 8, 3), 2)
+    network.get_layer("logits").bias.assign([np.nan, 0])
+    classifier = Classifier(save_network(network, tmp_path / "nan.keras"))
+    for images in (np.zeros((2, 8, 8, 3), np.uint8), [np.zeros((20, 9, 3), np.uint8)] * 2):
+        for one in classifier.predict(images):
+            assert (one.name, one.confidence) == (None, None)
+            assert one.error == "the network's outputs are not finite numbers"

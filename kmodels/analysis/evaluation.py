@@ -10,6 +10,9 @@ from kmodels.analysis.metrics import Calibration, confusion_matrix, log_softmax,
 from kmodels.analysis.metrics import calibration as calibration_of
 from kmodels.errors import require
 
+# Of a network that has diverged, or whose weights are damaged.
+NOT_FINITE = "the network's outputs are not finite numbers"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -79,12 +82,17 @@ def predicted_classes(labels, scores):
         scores: floats (n, classes), probabilities or their logarithms; a row with NaN is no prediction.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
-    return np.where(np.isnan(scores).any(axis=1), (labels + 1) % scores.shape[1], scores.argmax(axis=1))
+    return np.where(np.isnan(scores).any(axis=1), wrong_class(labels, scores.shape[1]), scores.argmax(axis=1))
+
+
+def wrong_class(labels, num_classes):
+    """What an image without a finite prediction is counted as, given its class or an array of them."""
+    return (labels + 1) % num_classes
 
 
 def not_finite(lost, total):
     """The warning that so many images of `total` have no finite prediction."""
-    return f"the network's outputs are not finite numbers for {lost:,} of {total:,} images; these count as wrong"
+    return f"{NOT_FINITE} for {lost:,} of {total:,} images; these count as wrong"
 
 
 def evaluate_predictions(labels, predictions, num_classes, *, loss=None, calibration=None):

@@ -3,12 +3,10 @@
 import csv
 import glob
 import json
-import math
 import shlex
 import sys
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,8 +23,6 @@ Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
 ClassNames = Annotated[tuple[str, ...] | None, shown_as("NAME ...")]
 # Of more images, Grad-CAM is drawn of the first.
 DRAWN = 20
-# The error of a prediction without a probability.
-NOT_FINITE = "the network's outputs are not finite numbers"
 
 
 def predict(
@@ -70,7 +66,7 @@ def predict(
     failed, shown = [], []
     # A terminal shows the lines themselves.
     with nullcontext() if sys.stdout.isatty() else progress("classifying", total) as bar:
-        for prediction in _checked(classifier.stream(files)):
+        for prediction in classifier.stream(files):
             write(prediction)
             if prediction.error:
                 failed.append(prediction)
@@ -111,7 +107,7 @@ def evaluate(
     """
     check_backend()
     require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
-    from kmodels.analysis.evaluation import not_finite
+    from kmodels.analysis.evaluation import NOT_FINITE, not_finite
     from kmodels.classifier import Classifier
 
     classifier = Classifier(file, class_names)
@@ -126,7 +122,7 @@ def evaluate(
     labelled = [(folder / name / image, name) for name in found for image in class_folder(source, name).images]
     require(labelled, "there is no image file in the folder", str(folder))
     with progress("classifying", len(labelled)) as bar:
-        predicted = [(one, bar.update())[0] for one in _checked(classifier.stream(path for path, _ in labelled))]
+        predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
     unreadable = [one for one in predicted if one.error not in (None, NOT_FINITE)]
     pairs = [
         (name, one.name) for (_, name), one in zip(labelled, predicted, strict=True) if one.error in (None, NOT_FINITE)
@@ -153,8 +149,7 @@ def export(
     """Convert a network to another format, and check on images that it predicts what it does in Keras.
 
     The result takes float32 images with the values that the network was trained on (usually pixels from 0 to 255),
-    returns probabilities and contains the class names. The conversion
-    runs on TensorFlow, whatever KERAS_BACKEND is.
+    returns probabilities and contains the class names. The conversion runs on TensorFlow, whatever KERAS_BACKEND is.
 
     Args:
         file: a .keras file; or a folder of runs such as runs/photos, for the network in it with the best validation
@@ -206,13 +201,12 @@ def _accuracies(pairs):
 
 def _evaluation(pairs, class_names, unreadable):
     """What `_accuracies` shows, as a dict for JSON."""
-    from kmodels.analysis.evaluation import evaluate_predictions
+    from kmodels.analysis.evaluation import evaluate_predictions, wrong_class
     from kmodels.analysis.metrics import accuracy_interval
 
     labels = [class_names.index(truth) for truth, _ in pairs]
     predictions = [
-        # As `predicted_classes` has it: a wrong class.
-        (label + 1) % len(class_names) if predicted is None else class_names.index(predicted)
+        wrong_class(label, len(class_names)) if predicted is None else class_names.index(predicted)
         for label, (_, predicted) in zip(labels, pairs, strict=True)
     ]
     found = evaluate_predictions(labels, predictions, len(class_names))
@@ -228,21 +222,18 @@ def _evaluation(pairs, class_names, unreadable):
     }
 
 
-def _checked(predictions):
-    """Predictions, with an error in each whose probabilities are not numbers."""
-    for one in predictions:
-        lost = not one.error and math.isnan(one.probabilities.sum())
-        yield replace(one, names=(), probabilities=None, error=NOT_FINITE) if lost else one
-
-
 def _require_finite(predictions):
     """Raises InputError if nothing is predicted, and the network is the reason for it."""
+    from kmodels.analysis.evaluation import NOT_FINITE
+
     if all(one.error for one in predictions) and any(one.error == NOT_FINITE for one in predictions):
         raise InputError(f"{NOT_FINITE} for any image: its training has diverged, or its weights are damaged")
 
 
 def _say_failed(failed):
     """Names the files that cannot be read or classified, and returns the exit status."""
+    from kmodels.analysis.evaluation import NOT_FINITE
+
     for one in failed:
         what = "classify" if one.error == NOT_FINITE else "read"
         print(f"cannot {what} {printable(one.file)}: {one.error}", file=sys.stderr)

@@ -207,7 +207,8 @@ class StopOnNaN(keras.callbacks.Callback):
         if bad:
             self.diverged = True
             self.model.stop_training = True
-            print(f"epoch {epoch + 1}: {' and '.join(bad)} {'are' if bad[1:] else 'is'} not finite; training ends here")
+            what = f"{' and '.join(bad)} {'are' if bad[1:] else 'is'} not finite"
+            print(f"epoch {epoch + 1}: {what}; training ends here; a lower learning rate may help")
 
 
 class EpochLines(keras.callbacks.Callback):
