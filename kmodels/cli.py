@@ -1,6 +1,10 @@
 """The `kmodels` command: what each of its commands is, and those that have no file of their own."""
 
 import gc
+import inspect
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -17,39 +21,22 @@ from kmodels.commands.train import TrainCommand
 from kmodels.errors import InputError, unknown
 from kmodels.script import leave, parse_options, run_command
 
+DESCRIPTION = "Train, compare and explain image classifiers in Keras 3."
+
 Name = tyro.conf.Positional
 
 
 def main():
     """Entry point."""
-    commands = {
-        "train": TrainCommand,
-        "rate": RateCommand,
-        "run": RunCommand,
-        "doctor": doctor,
-        "data": data,
-        "models": models,
-        "augment": augment,
-        "convert": convert,
-        "show": show,
-        "compare": compare,
-        "mistakes": mistakes,
-        "predict": predict,
-        "evaluate": evaluate,
-        "export": export,
-        "gradcam": gradcam,
-        "tsne": tsne,
-        "features": features,
-        "report": report,
-        "bench": bench,
-        "kaggle": KaggleCommand,
-    }
 
     def command():
+        if sys.argv[1:] in ([], ["-h"], ["--help"]):
+            print(_overview())
+            return 0 if sys.argv[1:] else 2
         done = tyro.extras.subcommand_cli_from_dict(
-            commands,
+            {name: found for group in GROUPS.values() for name, found in group.items()},
             prog="kmodels",
-            description="Train, compare and explain image classifiers in Keras 3.",
+            description=DESCRIPTION,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
         return done.run() if isinstance(done, TrainCommand | RateCommand | RunCommand | KaggleCommand) else done
@@ -57,6 +44,18 @@ def main():
     # Importing Keras makes half a million objects that stay: to look through them again and again takes half a second.
     gc.set_threshold(50_000)
     leave(run_command(command))
+
+
+def _overview():
+    """Every command with the first paragraph of its help text."""
+    width = max(60, min(shutil.get_terminal_size().columns, 100))
+    lines = ["usage: kmodels COMMAND ...", "", DESCRIPTION, "What a command takes: kmodels COMMAND --help"]
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name, command in group.items():
+            what = inspect.getdoc(command).split("\n\n")[0]
+            lines += textwrap.wrap(f"  {name:<10}{what}", width, subsequent_indent=" " * 12)
+    return "\n".join(lines)
 
 
 def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10, draw: Path | None = None) -> int:
@@ -272,3 +271,20 @@ def bench(
     )
     print(measure(settings, out, partial(print, flush=True)))
     return 0
+
+
+GROUPS = {
+    "Train on your own images": {"train": TrainCommand, "rate": RateCommand},
+    "Use a network": {"predict": predict, "evaluate": evaluate, "export": export, "convert": convert},
+    "Look at what was trained": {
+        "show": show,
+        "compare": compare,
+        "mistakes": mistakes,
+        "gradcam": gradcam,
+        "tsne": tsne,
+        "features": features,
+    },
+    "The experiments of the reports": {"run": RunCommand, "report": report, "kaggle": KaggleCommand},
+    "What there is": {"models": models, "data": data, "augment": augment},
+    "This machine": {"doctor": doctor, "bench": bench},
+}

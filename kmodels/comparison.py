@@ -15,7 +15,8 @@ from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import InputError, require, shorten
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
-from kmodels.records import Record, Summary, paired_differences, read_record, read_records, summarise
+from kmodels.records import Record, read_record, read_records
+from kmodels.summaries import Summary, paired_differences, summarise
 from kmodels.text import aligned, printable
 
 

@@ -46,25 +46,16 @@ def test_help_names_every_command_without_importing_keras():
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in (
-        "train",
-        "rate",
-        "doctor",
-        "data",
-        "models",
-        "augment",
-        "convert",
-        "show",
-        "gradcam",
-        "tsne",
-        "features",
-        "compare",
-        "mistakes",
-        "report",
-        "bench",
-    ):
-        assert command in done.stdout
+    assert "  predict   Classify photographs: " in done.stdout
+    for name in (name for group in cli.GROUPS.values() for name in group):
+        assert f"\n  {name} " in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
+
+
+def test_without_a_command_all_are_listed(kmodels_command):
+    status, out, _ = kmodels_command()
+    assert status == 2
+    assert out == kmodels_command("--help")[1]
 
 
 def test_data_lists_the_sets_and_counts_the_classes_of_one(kmodels_command):

@@ -14,8 +14,8 @@ from kmodels.descriptions import (
     settings,
     weights_tested,
 )
-from kmodels.records import summarise
 from kmodels.report.tables import record_text
+from kmodels.summaries import summarise
 
 
 def test_the_settings_stand_beside_every_result():

@@ -7,7 +7,8 @@ import pytest
 
 from kmodels import Experiment, InputError, Published, Record, read_record, read_records
 from kmodels.analysis import calibration
-from kmodels.records import SCHEMA, Evaluation, summarise, with_published, write_record
+from kmodels.records import SCHEMA, Evaluation, with_published, write_record
+from kmodels.summaries import summarise
 
 
 def make(seed=0, accuracy=0.5, **changes):

@@ -13,8 +13,8 @@ from kmodels import plots
 from kmodels.descriptions import changed_settings, settings, source_name
 from kmodels.errors import InputError, require, shorten
 from kmodels.experiment import IMBALANCES, Experiment
-from kmodels.records import summarise
 from kmodels.report.tables import by_shots
+from kmodels.summaries import summarise
 
 # The settings that decide which images are used.
 OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)

@@ -21,12 +21,13 @@ from kmodels.descriptions import (
 from kmodels.errors import InputError
 from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
-from kmodels.records import Record, Summary, summarise
+from kmodels.records import Record
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
 from kmodels.report.verdicts import FEWEST_SEEDS
+from kmodels.summaries import Summary, summarise
 from kmodels.text import markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.

@@ -13,7 +13,7 @@ from kmodels.descriptions import (
     size_name,
     source_name,
 )
-from kmodels.records import runs_alike, summarise
+from kmodels.summaries import runs_alike, summarise
 from kmodels.text import aligned, printable
 
 

@@ -38,8 +38,8 @@ from kmodels.analysis.intervals import (
 )
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
-from kmodels.records import paired_differences
 from kmodels.report.claims import Bound, Claim
+from kmodels.summaries import paired_differences
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.

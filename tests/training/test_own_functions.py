@@ -200,7 +200,7 @@ def test_functions_of_a_script_reach_the_processes_of_a_sweep(tmp_path):
 
 
 def test_seeds_of_own_functions_are_kept_apart_from_those_of_other_code(own, tmp_path):
-    from kmodels.records import summarise
+    from kmodels.summaries import summarise
 
     records = run_seeds(own(), [0, 1], tmp_path, verbose=0)
     records += run_seeds(own("60, (60", "50, (60"), [0], tmp_path, verbose=0)

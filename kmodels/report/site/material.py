@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.descriptions import changed_settings
-from kmodels.records import Record, Summary, summarise
+from kmodels.records import Record
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.verdicts import setting_of
+from kmodels.summaries import Summary, summarise
 
 
 class Group(NamedTuple):
