@@ -11,7 +11,8 @@ trains the best of these with oversampling, and fits classifiers on its frozen f
 machine (SVM), with small penalties for large classes, and, not in the report, the other methods of Kang et al. (2020),
 an SVM with a linear kernel, and one without those penalties.
 
-The report leaves open, and this file chooses: which small part of EuroSAT (`eurosat_small`); random initial weights for
+The report leaves open, and this file chooses: which small part of EuroSAT (`eurosat_small`), so that its claims are
+judged, and not its accuracies, which are those of other images; random initial weights for
 ResNet50 too (`--model-options weights=imagenet` starts from published ones); Adam at 0.001; batches of 32 (the t-SNE of
 the report shows 480 images as 15 batches); 100 epochs (its curves mention "the last 40"); a plateau patience of 5
 epochs; the kernel of the SVM, scikit-learn's default; and how unequal the classes are (the penalties show which four
@@ -31,7 +32,7 @@ from kmodels.report.figures import Curves, ImageGrid, LongTail
 RESNET50 = Experiment(
     name="eurosat_long_tail/resnet50",
     description="task A: ResNet50",
-    published=Published(test_accuracy=0.913),
+    published=Published(test_accuracy=0.913, same_images=False),
     dataset="eurosat_small",
     model="resnet50",
     optimizer="adam",
@@ -45,21 +46,21 @@ DENSENET121 = replace(
     RESNET50,
     name="eurosat_long_tail/densenet121",
     description="task B: DenseNet121",
-    published=Published(test_accuracy=0.84),
+    published=Published(test_accuracy=0.84, same_images=False),
     model="densenet121",
 )
 DENSENET121_FACTORISED = replace(
     DENSENET121,
     name="eurosat_long_tail/densenet121_factorised",
     description="1x3 and 3x1 instead of 3x3, Gaussian noise",
-    published=Published(test_accuracy=0.86),
+    published=Published(test_accuracy=0.86, same_images=False),
     model_options={"factorised": True, "noise_std": 0.005},
 )
 DENSENET121_FACTORISED_TRICKS = replace(
     DENSENET121_FACTORISED,
     name="eurosat_long_tail/densenet121_factorised_tricks",
     description="and augmentation, plateaus, label smoothing",
-    published=Published(test_accuracy=0.892),
+    published=Published(test_accuracy=0.892, same_images=False),
     augmentation="geometric",
     plateau_patience=5,
     label_smoothing=0.1,
@@ -69,7 +70,7 @@ LONG_TAIL_BACKBONE = replace(
     DENSENET121_FACTORISED_TRICKS,
     name="eurosat_long_tail/long_tail_backbone",
     description="task C: the same on unequal classes, oversampled",
-    published=Published(test_accuracy=0.85),
+    published=Published(test_accuracy=0.85, same_images=False),
     class_counts=(200, 150, 150, 15, 15, 15, 15, 100, 15, 15),
     shots=(99, 20),
     sampler="oversample",
@@ -78,7 +79,7 @@ LONG_TAIL_SVM = replace(
     LONG_TAIL_BACKBONE,
     name="eurosat_long_tail/long_tail_svm",
     description="an SVM on its features, small penalties for large classes",
-    published=Published(test_accuracy=0.865),
+    published=Published(test_accuracy=0.865, same_images=False),
     init_from=LONG_TAIL_BACKBONE.name,
     head="svm",
     kernel="rbf",

@@ -62,7 +62,11 @@ class Options(dict):
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What a report printed for this experiment: fractions of 1, None where it printed nothing."""
+    """What a report printed for this experiment: fractions of 1, None where it printed nothing.
+
+    `same_images` is whether the report says which images it trained and tested on. Where it does not, its numbers stand
+    beside measured ones and are not judged.
+    """
 
     train_loss: float | None = None
     train_accuracy: float | None = None
@@ -70,6 +74,7 @@ class Published:
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     epochs: int | None = None
+    same_images: bool = True
     per_class_accuracy: tuple[float, ...] | None = field(default=None, repr=False)
     confusion_matrix: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
 

@@ -78,17 +78,21 @@ class Making:
     def __init__(self, planner, without):
         self._planner, self._without, self._taken = planner, without, {}
         self._done = {
-            (record.experiment.name, record.seed): record
+            (name, record.seed): record
             for record in planner.records
-            if record.experiment.name in planner.by_name
-            and planner.counts(record, planner.by_name[record.experiment.name])
+            for name, experiment in planner.by_name.items()
+            if planner.counts(record, experiment)
         }
+        # Of experiments with equal settings the first one is run.
+        firsts = {}
+        self._first = {one.name: firsts.setdefault(one.fingerprint, one.name) for one in planner.wanted}
         # Each may be asked for a thousand times.
         self.estimate, self.obstacle, self.chain = cache(self._estimate), cache(self._obstacle), cache(self._chain)
 
     def plan(self):
         planner = self._planner
-        todo = [(one, seed) for seed in planner.seeds for one in planner.wanted if (one.name, seed) not in self._done]
+        wanted = [one for one in planner.wanted if self._first[one.name] == one.name]
+        todo = [(one, seed) for seed in planner.seeds for one in wanted if (one.name, seed) not in self._done]
         waiting = {(one, seed): why for one, seed in todo if (why := self.obstacle(one.name, seed))}
         able = [(one.name, seed) for one, seed in todo if (one, seed) not in waiting]
         self._take_begun(able)
@@ -130,7 +134,7 @@ class Making:
         for seed in self._planner.seeds:
             runs = []
             for bound in bounds:
-                keys = [(name, seed) for name in bound.names]
+                keys = [(self._first.get(name, name), seed) for name in bound.names]
                 # What is the same for every seed needs one.
                 needed = not bound.measure.exact or seed == self._planner.seeds[0]
                 if needed and all(key in able or key in self._done for key in keys):
@@ -264,5 +268,5 @@ def _seeds_left(bounds, findings, planned):
 def _has_numbers(experiment):
     """Whether the report printed a result of the experiment."""
     published = experiment.published
-    measured = [item.name for item in fields(Published) if item.name != "epochs"]
+    measured = [item.name for item in fields(Published) if item.name not in ("epochs", "same_images")]
     return published is not None and any(getattr(published, name) is not None for name in measured)

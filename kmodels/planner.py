@@ -59,6 +59,7 @@ class Planner:
     ):
         self.wanted, self.claims, self.seeds, self.out = tuple(experiments), tuple(claims), tuple(seeds), Path(out)
         self.by_name = {one.name: one for one in (*others, *experiments)}
+        self._fingerprints = {name: one.fingerprint for name, one in self.by_name.items()}
         self.refresh()
         self._data_dir, self._skip, self.longest = data_dir, skip_unreadable, longest
         self.device, self.backend = device_name(), keras.backend.backend()
@@ -115,7 +116,9 @@ class Planner:
 
         Where the data are not here, those on the published images count.
         """
-        if record.status not in ("completed", "diverged") or record.experiment.name != experiment.name:
+        # Experiments with equal settings have several names.
+        equal = self._fingerprints.get(record.experiment.name) == self._fingerprints[experiment.name]
+        if record.status not in ("completed", "diverged") or not equal:
             return False
         ignored = {"precision", *(OF_TRAINING if experiment.is_fitted else ())}
         if changed_settings(record.experiment, experiment).keys() - ignored:

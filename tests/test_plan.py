@@ -33,7 +33,11 @@ ONE = Experiment(
     batch_size=16,
     patience=None,
 )
-TWO, THREE, FOUR = (replace(ONE, name=f"tests/{name}") for name in ("two", "three", "four"))
+# With equal settings they would be one experiment under several names.
+TWO, THREE, FOUR = (
+    replace(ONE, name=f"tests/{name}", weight_decay=decay)
+    for name, decay in (("two", 0.2), ("three", 0.3), ("four", 0.4))
+)
 NUMBERS = Published(test_accuracy=0.5)
 
 
@@ -66,7 +70,10 @@ def run_script(*arguments, experiments, **options):
 
 def test_claims_come_first_then_published_numbers_and_the_cheapest_of_each(tmp_path, seconds):
     seconds |= {"tests/one": 9.0, "tests/two": 8.0, "tests/three": 2.0, "tests/four": 0.1}
-    three, five = replace(THREE, published=NUMBERS), replace(THREE, name="tests/five", published=NUMBERS)
+    three, five = (
+        replace(THREE, published=NUMBERS),
+        replace(THREE, name="tests/five", weight_decay=0.5, published=NUMBERS),
+    )
     experiments = (FOUR, five, three, TWO, ONE)
     made = Planner(experiments, [Claim("One beats two.", (beats(ONE, TWO),))], (0,), tmp_path, longest=1000).plan()
     assert [run.experiment.name for run in made.runs] == [
@@ -138,6 +145,14 @@ def test_a_claim_that_was_decided_early_comes_before_the_rest(tmp_path, seconds)
     assert [(run.experiment, run.why) for run in made.runs[:3]] == [
         (ONE, "One beats two."), (TWO, "One beats two."), (THREE, REST),
     ]  # fmt: skip
+
+
+def test_of_experiments_with_equal_settings_one_is_run_and_counts_for_all(tmp_path, seconds):
+    again = replace(ONE, name="tests/again")
+    claim = Claim("It is so.", (beats(again, TWO),))
+    assert planned(tmp_path, TWO, ONE, again, claims=[claim], seeds=[0]) == [("one", 0), ("two", 0)]
+    write_record(record(again), tmp_path)
+    assert planned(tmp_path, TWO, ONE, again, claims=[claim], seeds=[0]) == [("two", 0)]
 
 
 def test_a_record_counts_on_the_same_images_with_the_same_settings_from_any_backend(tmp_path, seconds):

@@ -100,17 +100,15 @@ def _prepare(name, files, image_size, writer, skip_unreadable):
         ARCHIVE.check(files.path)
     classes = _classes(files)
     plan = dict(zip(SPLITS, divide(entries(classes), (0.6, 0.2, 0.2), CLASSES), strict=True))
-    description, part = f"60/20/20, stratified, seed {SPLIT_SEED}", {}
+    description = f"60/20/20, stratified, seed {SPLIT_SEED}"
     if name == "eurosat_small":
         plan = {split: _sample(split, images) for split, images in plan.items()}
         sizes = "/".join(f"{n:,}" for n in SMALL.values())
         description = f"{sizes} of those of eurosat ({description}), stratified, same seed"
-        # A record with `subset` is not compared with published numbers.
-        part = {"subset": SMALL["train"] + SMALL["val"]}
     tally = write_images(name, files, plan, image_size, writer, skip_unreadable)
     difference = _difference(files, classes, tally)
     notes = difference + describe(files, classes.values(), plan, tally, image_size)
-    if part:
+    if name == "eurosat_small":
         notes.insert(0, "a small part of EuroSAT, chosen here with a fixed seed")
     for note in notes:
         print(f"{name}: {note}")
@@ -121,7 +119,6 @@ def _prepare(name, files, image_size, writer, skip_unreadable):
         "split": description,
         "formats": dict(sorted(tally.formats.items())),
         "notes": notes,
-        **part,
         **({"unreadable": len(tally.unreadable)} if skip_unreadable else {}),
     }
 

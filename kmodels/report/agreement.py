@@ -3,7 +3,7 @@
 A report prints one run and no spread, so its number is compared with the 95 % prediction interval for a single further
 run, mean ± t s sqrt(1 + 1/n) over n seeds. With two seeds that interval reaches 16 standard deviations to each side,
 and nearly every number lies in it, so fewer than three say nothing. A published 22 % stands for all that is rounded to
-it. Only published images and listed settings count.
+it. Only published images and listed settings count, and not where a report does not say which images it used.
 """
 
 import statistics
@@ -80,20 +80,21 @@ def agreements(experiments, records):
     """Compares published test accuracies with measured ones.
 
     Args:
-        experiments: Experiments as the reports list them; those without a published test accuracy are left out.
+        experiments: Experiments as the reports list them; those without a published test accuracy are left out, and
+            those whose report does not say which images it used.
         records: Records, of any experiments.
 
     Returns:
         Agreements, in the order of the experiments, without those that were not run on the published images with the
         listed settings.
     """
-    listed = {one.name: one for one in _distinct(experiments)}
-    found = {}
+    listed = {one.name: one for one in experiments}
+    distinct, found = [one.name for one in _distinct(experiments)], {}
     for setting, by_name in runs_by_setting(records, listed).items():
-        for name, runs in by_name.items() if setting.as_published else ():
-            found.setdefault(name, []).append(_agreement(listed[name], setting, runs))
+        for name in by_name.keys() & set(distinct) if setting.as_published else ():
+            found.setdefault(name, []).append(_agreement(listed[name], setting, by_name[name]))
     # Of several copies of the images the one with most runs, as for verdicts.
-    return [max(found[name], key=lambda one: (one.seeds, -one.missing)) for name in listed if name in found]
+    return [max(found[name], key=lambda one: (one.seeds, -one.missing)) for name in distinct if name in found]
 
 
 def summarise_agreement(experiments, found):
@@ -126,7 +127,8 @@ def _distinct(experiments):
 
 
 def _published(experiment):
-    return experiment.published and experiment.published.test_accuracy
+    published = experiment.published
+    return published.test_accuracy if published and published.same_images else None
 
 
 def _agreement(experiment, setting, runs):

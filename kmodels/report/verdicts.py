@@ -22,6 +22,7 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import math
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,10 @@ from kmodels.summaries import paired_differences
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.
 OF_THE_IMAGES = ("dataset", "image_size", "subset")
+# Callbacks of Keras that change nothing of a training. Any other, and all of the user's own, may.
+HARMLESS_CALLBACKS = frozenset(
+    ("BackupAndRestore", "CSVLogger", "History", "ModelCheckpoint", "ProgbarLogger", "RemoteMonitor", "TensorBoard")
+)
 # Fewer seeds decide nothing; more than the other number are not asked for by `seeds_needed`.
 FEWEST_SEEDS, MOST_SEEDS = 3, 100
 
@@ -198,18 +203,20 @@ class Setting(NamedTuple):
         as_published: whether the images are those of the report, and all settings as listed.
         sha256: of the images.
         missing: how many of the published images are missing.
+        code_sha256: of the source of the user's own functions, by name.
     """
 
     words: str
     as_published: bool
     sha256: str
     missing: int
+    code_sha256: tuple
 
 
 def runs_by_setting(records, listed):
     """Runs that can be compared; of a seed's runs the first completed one, or else the first diverged one.
 
-    So a repeat on another backend changes no verdict.
+    So a repeat on another backend changes no verdict. Experiments with equal settings share their runs.
 
     Args:
         records: Records; those of other experiments, and those neither completed nor diverged, are left out.
@@ -220,13 +227,16 @@ def runs_by_setting(records, listed):
     """
     records = [record for record in records if record.status in ("completed", "diverged")]
     networks = {f"{Path(record.stem).name}.keras": record for record in records}
-    found = {}
+    found, equal = {}, defaultdict(list)
+    for name, one in listed.items():
+        equal[one.fingerprint].append(name)
     records.sort(key=lambda record: record.started, reverse=True)
     for record in sorted(records, key=lambda record: record.status == "completed"):
-        if record.experiment.name in listed:
-            setting = setting_of(record, listed, networks)
+        as_listed = listed.get(record.experiment.name, record.experiment)
+        for name in equal.get(as_listed.fingerprint, ()):
             # All backends compute the same.
-            found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
+            setting = setting_of(record, listed, networks)
+            found.setdefault(setting, {}).setdefault(name, {})[record.seed] = record
     return {
         setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
         for setting, by_name in found.items()
@@ -246,7 +256,8 @@ def setting_of(record, listed, networks):
     precision = [] if record.precision == "float32" else [record.precision]
     words = ", ".join([images, *precision, *changes])
     missing = sum(record.source.get("missing", {}).values())
-    return Setting(words, as_listed, record.source["sha256"], missing)
+    code = tuple(sorted((record.code_sha256 or {}).items()))
+    return Setting(words, as_listed, record.source["sha256"], missing, code)
 
 
 def _images(record):
@@ -279,6 +290,7 @@ def _changes(record, listed, networks):
     unread = (*OF_THE_IMAGES, "precision", *(OF_TRAINING if experiment.is_fitted else ()))
     changed = changed_settings(experiment, wanted)
     changes += [f"{name}={value}" for name, value in changed.items() if name not in unread]
+    changes += [f"with {name}" for name in record.callbacks if name not in HARMLESS_CALLBACKS]
     changes = list(dict.fromkeys(changes))
     return changes, same_images and not changes
 

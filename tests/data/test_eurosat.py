@@ -100,7 +100,6 @@ def test_the_small_set_is_a_fixed_part_of_each_split(zipped, monkeypatch):
     )
     assert small.source["notes"] == ["a small part of EuroSAT, chosen here with a fixed seed"]
     assert small.source["original"] is True
-    assert small.source["subset"] == 30
     assert np.array_equal(np.bincount(small.train.labels), [2] * 10)
     for part, split in ((small.train, whole.train), (small.val, whole.val), (small.test, whole.test)):
         indices = np.searchsorted(split.index, part.index)

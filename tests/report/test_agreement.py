@@ -60,6 +60,19 @@ def test_only_published_images_and_listed_settings_count_and_backends_are_pooled
     assert found.mean == pytest.approx(0.61)
 
 
+def test_a_number_counts_under_either_name_of_its_experiment():
+    again = replace(ONE, name="report/again")
+    for run_as in (ONE, again):
+        (found,) = agreements([ONE, again], runs(run_as, 0.6, 0.6, 0.61))
+        assert (found.experiment, found.seeds) == (ONE, 3)
+
+
+def test_a_number_of_images_that_the_report_does_not_name_is_not_judged():
+    unknown = replace(ONE, published=Published(test_accuracy=0.6, same_images=False))
+    assert agreements([unknown], runs(unknown, 0.6, 0.6, 0.61)) == []
+    assert summarise_agreement([unknown], []).published == 0
+
+
 def test_what_all_rows_come_to():
     names = [f"report/{letter}" for letter in "abcdefg"]
     experiments = [replace(published(0.61, name), epochs=10 + i) for i, name in enumerate(names)]

@@ -15,7 +15,7 @@ from kmodels.report.claims import Bound, Claim, beats, equals, gains
 from kmodels.report.verdicts import CONFIRMED, NOT_RUN, OPEN, REFUTED, Finding, Verdict, count, judge
 
 ONE = replace(make().experiment, name="report/one", published=Published(test_accuracy=0.6, train_accuracy=0.9))
-TWO = replace(ONE, name="report/two", published=Published(test_accuracy=0.55))
+TWO = replace(ONE, name="report/two", published=Published(test_accuracy=0.55), patience=7)
 
 
 def runs(experiment, *accuracies, **changes):
@@ -128,7 +128,7 @@ def test_a_verdict_is_provisional_until_all_planned_seeds_are_there():
     final = [judged_with(5, up), judged_with(5, down), judged_with(1, size)]
     assert [claim_tables.word(one) for one in final] == ["confirmed", "refuted", "confirmed"]
     # One comparison is enough to refute, and that one is final.
-    never = replace(ONE, name="report/never")
+    never = replace(ONE, name="report/never", patience=8)
     records = (*runs(ONE, *high), *runs(TWO, *low), *runs(never, *low[:3]))
     assert claim_tables.word(judged(down, beats(never, ONE), records=records)) == "refuted"
     assert claim_tables.counts_text(final) == "Claims: 2 confirmed, 1 refuted, 0 open, 0 not run."
@@ -158,7 +158,7 @@ def test_one_of_many_bounds_must_be_refuted_the_more_surely():
     verdict = judged(alone, *7 * (Bound(of=ONE, least=1),), records=records)
     assert (verdict.findings[0].outcome, verdict.outcome) == (OPEN, OPEN)
     # Those that were not run count too.
-    never = replace(TWO, name="report/never")
+    never = replace(TWO, name="report/never", patience=8)
     assert judged(alone, *7 * (beats(ONE, never),), records=records).findings[0].outcome == OPEN
 
 
@@ -208,7 +208,7 @@ def test_how_many_seeds_would_decide_cannot_always_be_said():
     assert (edge.seeds_needed, "edge" in claim_tables.reason(edge)) == (None, True)
     many = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.6), *runs(TWO, 0.6, 0.499)))
     assert (many.seeds_needed, "more than 100" in claim_tables.reason(many)) == (math.inf, True)
-    never = replace(TWO, name="report/never")
+    never = replace(TWO, name="report/never", patience=8)
     part = judged(beats(ONE, TWO), beats(ONE, never), records=(*runs(ONE, 0.60, 0.62), *runs(TWO, 0.58, 0.60)))
     assert (part.seeds_needed, claim_tables.reason(part)) == (None, "1 of 2 comparisons not run")
 
@@ -275,6 +275,30 @@ def test_a_completed_run_counts_before_a_newer_one_that_diverged():
     assert (verdict.findings[0].seeds, verdict.findings[0].diverged) == (1, 0)
 
 
+def test_experiments_with_equal_settings_share_their_runs():
+    again, alone = replace(TWO, name="report/again"), replace(ONE, name="other/one", published=None)
+    records = [*runs(alone, 0.6, 0.61, 0.6), *runs(TWO, 0.5, 0.51, 0.5)]
+    assert outcome(beats(ONE, again), *records) == CONFIRMED
+
+
+def test_runs_of_another_version_of_the_users_code_are_no_further_seeds():
+    own = replace(ONE, model="mine:network")
+    records = [
+        *runs(own, 0.6, 0.61, code_sha256={"mine:network": "aa"}),
+        make(2, 0.9, experiment=own, code_sha256={"mine:network": "bb"}),
+    ]
+    (verdict,) = judge([Claim("So.", (Bound(of=own, least=1),))], records)
+    assert [one.seeds for one in (verdict, *verdict.elsewhere)] == [2, 1]
+
+
+def test_a_run_with_a_callback_that_may_change_it_is_not_as_the_report_lists_it():
+    bound = Bound(of=ONE, least=1)
+    verdict = judged(bound, records=runs(ONE, 0.6, callbacks=("TensorBoard", "MyDecay")))
+    assert not verdict.as_published
+    assert verdict.images.endswith(", with MyDecay")
+    assert judged(bound, records=runs(ONE, 0.6, callbacks=("TensorBoard",))).as_published
+
+
 def test_a_seed_counts_once_by_its_first_run_whichever_backend():
     later = make(0, 0.1, experiment=ONE, backend="torch", started="2027-01-01T00:00:00+00:00")
     (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), later])
@@ -329,7 +353,7 @@ def test_experiments_that_were_made_equal_say_nothing():
 def test_a_claim_is_confirmed_where_all_of_it_is_and_refuted_where_a_part_is():
     records = (*runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3))
     kept, broken = beats(ONE, TWO), Bound(of=ONE, most=10)
-    missing = beats(ONE, replace(TWO, name="report/three"))
+    missing = beats(ONE, replace(TWO, name="report/three", patience=9))
 
     def of(*bounds):
         verdict = judged(*bounds, records=records)
@@ -406,7 +430,7 @@ def test_measures_of_a_run():
 
 
 def test_words_say_what_was_measured_expected_and_published():
-    alone = replace(TWO, name="report/never")
+    alone = replace(TWO, name="report/never", patience=8)
     asked = [Claim("One beats two.", (beats(ONE, TWO, by=2.5),)), Claim("Nobody knows.", (Bound(of=alone, most=1),))]
     rows = claim_tables.rows(judge(asked, [*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.50, 0.51, 0.49)]))
     assert claim_tables.text(rows).splitlines() == [
@@ -439,7 +463,10 @@ def test_what_is_expected_in_words(bound, expected):
 
 def test_a_table_for_each_report_is_written(tmp_path):
     records = [*runs(ONE, 0.60, 0.61, 0.6), *runs(TWO, 0.30, 0.31, 0.3)]
-    of_two = [Claim("One beats two.", (beats(ONE, TWO),)), Claim("So.", (beats(replace(ONE, name="x/y"), TWO),))]
+    of_two = [
+        Claim("One beats two.", (beats(ONE, TWO),)),
+        Claim("So.", (beats(replace(ONE, name="x/y", patience=9), TWO),)),
+    ]
     written = claim_tables.write_claims(of_two, [ONE, TWO], records, tmp_path, only=["report"])
     assert list(written) == ["report", "x"]
     assert not (tmp_path / "x").exists()

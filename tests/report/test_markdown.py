@@ -161,7 +161,7 @@ def test_benchmarks_have_a_page_of_their_own(readme, tmp_path):
 
 def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, tmp_path):
     one = make().experiment
-    better = replace(one, name="report/better")
+    better = replace(one, name="report/better", patience=7)
     records = [make(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
     records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1, 2)]
     claims = [Claim("One beats better.", (beats(one, better),))]
@@ -184,7 +184,7 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
 
 def test_claims_say_the_same_on_every_page_and_after_records_are_gone(readme, tmp_path):
     one = make().experiment
-    two, far = replace(one, name="report/two"), replace(one, name="other/one")
+    two, far = replace(one, name="report/two", patience=7), replace(one, name="other/one", patience=8)
     claims = [Claim("One beats two.", (beats(one, two),)), Claim("Far beats two.", (beats(far, two),))]
     records = [make(seed, accuracy, experiment=e) for e, accuracy in ((one, 0.6), (two, 0.4)) for seed in range(3)]
     out = tmp_path / "results"
