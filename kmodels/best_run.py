@@ -57,5 +57,12 @@ def network_file(path):
 
     Args:
         path: of the file or the folder.
+
+    Raises:
+        InputError: if there is neither.
     """
-    return best_run(path).with_suffix(".keras") if Path(path).is_dir() else path
+    if Path(path).is_dir():
+        return best_run(path).with_suffix(".keras")
+    wanted = "the network must be a .keras file that exists, or a folder of runs such as runs/photos"
+    require(Path(path).is_file() and Path(path).suffix == ".keras", wanted, str(path))
+    return path

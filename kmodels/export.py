@@ -86,7 +86,6 @@ def export(file, format, out=None, images=None, quantise=None):
             Keras does.
     """
     file = Path(network_file(file))
-    require(file.is_file() and file.suffix == ".keras", "the network must be a .keras file that exists", str(file))
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     ending, packages = FORMATS[format]

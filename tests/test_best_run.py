@@ -34,7 +34,9 @@ def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path,
     assert best_run(other.parent) == other
     new.with_suffix(".keras").unlink()
     assert best_run(worse.parent) == old
-    assert network_file("any.keras") == "any.keras"
+    assert network_file(old.with_suffix(".keras")) == old.with_suffix(".keras")
+    with pytest.raises(InputError, match="or a folder of runs such as runs/photos"):
+        network_file("none.keras")
 
 
 def test_a_folder_without_a_network_is_told_what_is_missing(tmp_path):

@@ -76,10 +76,25 @@ def test_the_server_refuses_what_is_no_image_in_a_sentence(client, tmp_path):
     assert client.post("/predict").status_code == 422
 
 
+def test_the_server_says_that_its_network_was_not_trained_on_pixels(tmp_path, pictures, monkeypatch):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("httpx")
+    pytest.importorskip("python_multipart")
+    from fastapi.testclient import TestClient
+
+    about = About(class_names=("cat", "dog", "ei"), image_shape=(32, 32, 3), value_range=(0.0, 1.0))
+    path = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "network.keras", about)
+    monkeypatch.setenv("NETWORK", str(path))
+    with TestClient(runpy.run_path(str(SERVING / "fastapi_server.py"))["app"]) as client:
+        answer = post(client, pictures[0])
+    assert answer.status_code == 422
+    assert "0 to 1" in answer.json()["detail"]
+
+
 def test_a_server_without_a_network_ends_in_a_sentence(tmp_path, monkeypatch):
     pytest.importorskip("fastapi")
     monkeypatch.setenv("NETWORK", str(tmp_path / "nothing.keras"))
-    with pytest.raises(SystemExit, match=r"NETWORK must name the \.keras file"):
+    with pytest.raises(SystemExit, match="NETWORK must name a folder of runs or"):
         runpy.run_path(str(SERVING / "fastapi_server.py"))
 
 

@@ -2,11 +2,12 @@
 
     pip install fastapi uvicorn python-multipart
     kmodels train photos/                                          # writes the network
-    NETWORK=$(ls runs/photos/probe/*-seed0.keras) uvicorn --app-dir experiments/serving fastapi_server:app
+    NETWORK=runs/photos uvicorn --app-dir experiments/serving fastapi_server:app
     curl -F image=@sea.jpg http://127.0.0.1:8000/predict
     {"class":"sea","probabilities":{"sea":0.913,"forest":0.052,"street":0.035}}
 
-What is no image that can be read is answered with status 422 and a sentence. Requests are decoded side by side, and
+NETWORK is a folder of runs, whose best network is served, or a .keras file. What is no image that can be read is
+answered with status 422 and a sentence. Requests are decoded side by side, and
 take turns at the network. http://127.0.0.1:8000/docs has a form to try it.
 """
 
@@ -23,7 +24,7 @@ MOST_BYTES = 32 * 2**20
 try:
     classifier = kmodels.Classifier(os.environ.get("NETWORK", ""))
 except kmodels.InputError as error:
-    sys.exit(f"NETWORK must name the .keras file to serve: {error}")
+    sys.exit(f"NETWORK must name a folder of runs or the .keras file to serve: {error}")
 app = FastAPI(title="Image classifier", description=f"Classes: {', '.join(classifier.class_names)}")
 
 
@@ -33,7 +34,11 @@ def predict(image: UploadFile) -> dict:
     content = image.file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise HTTPException(413, f"{image.filename!r} has more than {MOST_BYTES:,} bytes")
-    (prediction,) = classifier.predict([content])
+    try:
+        (prediction,) = classifier.predict([content])
+    except kmodels.InputError as error:
+        # The network was not trained on images as files have them.
+        raise HTTPException(422, str(error)) from error
     if prediction.error:
         raise HTTPException(422, f"{image.filename!r} cannot be read: {prediction.error}")
     return {"class": prediction.name, "probabilities": dict(prediction.likeliest(len(prediction.names)))}

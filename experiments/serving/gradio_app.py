@@ -1,7 +1,7 @@
 """A page on which an image is dropped: its classes with their probabilities, and Grad-CAM, which shows why.
 
     pip install gradio
-    python experiments/serving/gradio_app.py runs/photos/probe/*-seed0.keras
+    python experiments/serving/gradio_app.py runs/photos
     Running on local URL:  http://127.0.0.1:7860
 
 Images are answered one after the other, as Gradio does unless it is told otherwise.
@@ -22,7 +22,7 @@ def build(file):
     """The page for a network.
 
     Args:
-        file: its .keras file.
+        file: its .keras file, or a folder of runs, whose best network it is then.
 
     Returns:
         A gradio.Interface; `launch` serves it, and its `fn` takes the path of an image file.
@@ -32,7 +32,11 @@ def build(file):
     def explain(path):
         if path is None:
             raise gradio.Error("choose an image first")
-        (prediction,) = classifier.predict([path])
+        try:
+            (prediction,) = classifier.predict([path])
+        except kmodels.InputError as error:
+            # The network was not trained on images as files have them.
+            raise gradio.Error(str(error)) from error
         if prediction.error:
             raise gradio.Error(f"the image cannot be read: {prediction.error}")
         pixels = classifier.pixels(path)
@@ -54,7 +58,7 @@ def build(file):
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit(f"give the network: python {sys.argv[0]} NETWORK.keras")
+        sys.exit(f"give a .keras file or a folder of runs: python {sys.argv[0]} runs/photos")
     try:
         page = build(sys.argv[1])
     except kmodels.InputError as error:
