@@ -16,10 +16,11 @@ momentum 0.9 and weight decay 0.0002, batches of 128, 200 epochs, crop and mirro
 
 Differences from that paper: a fifth of the images of every class is split off for validation before the tail is cut, so
 the largest class has 4,000 training images, not 5,000; validation chooses the weights, the paper reports the best epoch
-on test; the learning rate has no warm-up and falls to a tenth on a plateau of ten epochs, in the paper it warms up for
-five epochs and falls at epochs 160 and 180; classes are sampled and weighted by their size, in the paper by an
-"effective number" that is nearly the same (a ratio of 83 instead of 100 between the largest and the smallest class).
-Classes with more than 800 training images count as "many", with fewer than 160 as "few".
+on test; the learning rate has no warm-up and falls to a tenth on a plateau of ten epochs (Keras' count; PyTorch's
+scheduler waits for an eleventh), in the paper it warms up for five epochs and falls at epochs 160 and 180; classes are
+sampled and weighted by their size, in the paper by an "effective number" that is nearly the same (a ratio of 83 instead
+of 100 between the largest and the smallest class). Classes with more than 800 training images count as "many", with
+fewer than 160 as "few".
 
 Run so far, on two CPU cores with other work beside it, from JPEG copies of CIFAR-10, KERAS_BACKEND=tensorflow:
 

@@ -8,9 +8,10 @@ Model 1 is trained eight ways (m1 to m8), then five networks of five convolution
 fifth of the training images is split off for validation; training stops when val_loss has not fallen for ten epochs,
 and the weights of the lowest val_loss are tested.
 
-The report leaves open, and this file chooses: at most 500 epochs (the longest published run took 320); rotation by up
-to 15 degrees; momentum 0.9 for SGD (an assumption: the report says only SGD); and in
-kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the position of the layers of model 6.
+The report leaves open, and this file chooses: at most 500 epochs (the longest published run took 320); pixels from 0
+to 1, without normalisation; rotation by up to 15 degrees; momentum 0.9 for SGD (an assumption: the report says only
+SGD); and in kmodels/models/small_cnns.py the widths of model 1, the dropout rate and the position of the layers of
+model 6. Rotated pixels are interpolated; PyTorch's RandomRotation takes the nearest ones by default.
 
 Cost on two CPU cores, with 4,000 training images (`--subset 5000`): an epoch of model 1 takes about 3 s, of models 2
 to 6 about 30 s. The results are in results/README.md.

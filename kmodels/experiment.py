@@ -237,7 +237,9 @@ class Experiment:
     epochs: int = option(50, "the largest number of epochs to train")
     patience: int | None = option(10, "stop after this many epochs in which monitor did not improve; None: never")
     plateau_patience: int | None = option(
-        None, "lower the learning rate after this many epochs in which monitor did not improve; None: never"
+        None,
+        "lower the learning rate after this many epochs in which monitor did not improve (PyTorch's scheduler waits "
+        "for one more, and ignores a relative gain under 1e-4); None: never",
     )
     plateau_factor: float = option(0.1, "what the learning rate is multiplied by on a plateau")
     keep: str = option("best", "which weights to keep: best (of the epoch with the best monitor) or last")

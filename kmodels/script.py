@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from types import NoneType
@@ -417,6 +418,24 @@ def parse_options(texts):
         require(equals and name.isidentifier(), "model options must be written as NAME=VALUE", text)
         options[name] = tuple(map(_value, value.strip("(),").split(","))) if "," in value else _value(value)
     return options
+
+
+def flag_words(name, value):
+    """The words of a command line that give a setting a value, as `setting_flags` and `parse_options` read it back.
+
+    Args:
+        name: of a field of Experiment.
+        value: of this field; of `model_options`, those that are given.
+    """
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return [flag, *(f"{option}={_option_text(one)}" for option, one in value.items())]
+    return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+
+
+def _option_text(value):
+    # A comma alone tells one width of a hidden layer from a number.
+    return ",".join(map(str, value)) + "," * (len(value) == 1) if isinstance(value, tuple) else str(value)
 
 
 def _value(text):

@@ -101,10 +101,7 @@ def grad_cam(model, images, layer=None, classes=None, *, input=None, output=None
     Raises:
         InputError: if the layer does not exist or its output is not 4-D, or model, images or `classes` do not fit.
     """
-    inputs = model_inputs(model, images)
-    image = _explained_input(model, inputs, input)
-    maps = _maps(model, inputs, _explain(model, inputs, layer, image, output), classes)
-    height, width = keras.tree.flatten(inputs)[image].shape[1:3]
+    maps, (height, width) = _unscaled(model, images, layer, classes, input, output)
     resized = np.zeros((len(maps), height, width), np.float32)
     for i, heat in enumerate(maps):
         # In Pillow rather than keras.ops: the same on every backend.
@@ -114,14 +111,15 @@ def grad_cam(model, images, layer=None, classes=None, *, input=None, output=None
     return np.divide(resized, peak, out=np.zeros_like(resized), where=peak > 0)
 
 
-def class_activation(model, images, layer=None, classes=None, *, input=None, output=None):
-    """Grad-CAM before resizing and scaling: float32 (n, rows, columns) of the layer's output, at least 0.
+def _unscaled(model, images, layer=None, classes=None, input=None, output=None):
+    """Maps before they are resized and scaled, float32 (n, rows, columns), at least 0; and the size of the images.
 
     Arguments and errors as in `grad_cam`.
     """
     inputs = model_inputs(model, images)
     image = _explained_input(model, inputs, input)
-    return _maps(model, inputs, _explain(model, inputs, layer, image, output), classes)
+    maps = _maps(model, inputs, _explain(model, inputs, layer, image, output), classes)
+    return maps, keras.tree.flatten(inputs)[image].shape[1:3]
 
 
 def cam_layers(model, at_most=5):

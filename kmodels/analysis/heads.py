@@ -15,7 +15,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kmodels.errors import InputError, require, unknown
+from kmodels.errors import InputError, require, require_whole, unknown
 
 KERNELS = ("linear", "rbf")
 SELECT = ("accuracy", "balanced_accuracy")
@@ -168,8 +168,15 @@ class LogisticHead(_PenaltyHead):
 
         Returns:
             Kernel (d, classes) and bias (classes,), float32.
+
+        Raises:
+            InputError: if the labels that it was fitted to are others.
         """
         scaler, regression = self._fitted()
+        require_whole("classes", classes, 1)
+        fits = np.issubdtype(self.classes_.dtype, np.integer) and np.isin(self.classes_, range(classes)).all()
+        rule = f"the labels must be integers from 0 to {classes - 1}, for a layer of {classes} logits"
+        require(fits, rule, self.classes_.tolist())
         coefficients, intercepts = regression.coef_, regression.intercept_
         if len(coefficients) == 1:
             # Of two classes, scikit-learn keeps the difference.
@@ -260,7 +267,7 @@ def tau_normalised(kernel, tau):
     """
     kernel = np.asarray(kernel)
     require(kernel.ndim == 2 and np.isfinite(kernel).all(), "kernel must be finite numbers (d, classes)", kernel.shape)
-    require(0 <= tau <= 1, "tau must be from 0 to 1", tau)
+    require(isinstance(tau, Real) and 0 <= tau <= 1, "tau must be a number from 0 to 1", tau)
     norms = np.linalg.norm(kernel, axis=0)
     return kernel / np.where(norms > 0, norms, 1) ** tau
 

@@ -2,7 +2,6 @@
 
 import inspect
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import tyro
 from kmodels.backend import check_backend, device_name
 from kmodels.commands.train import choose, given_settings, missing_weights, title, with_batches_that_fit
 from kmodels.errors import require
-from kmodels.script import setting_flags
+from kmodels.script import flag_words, setting_flags
 
 # The images are the folder's, and the learning rate is what is looked for.
 WITHOUT = ("dataset", "learning_rate")
@@ -102,7 +101,7 @@ class _Rate:
         """The `kmodels train` with these settings and this rate."""
         words = ["kmodels", "train", self.folder]
         for name, (value,) in given.items():
-            words += [f"--{name.replace('_', '-')}", *_words(value)]
+            words += flag_words(name, value)
         words += ["--skip-unreadable"] if self.skip_unreadable else []
         words += ["--seeds", self.seed] if self.seed else []
         return shlex.join(map(str, [*words, "--learning-rate", rate]))
@@ -112,10 +111,3 @@ RateCommand = make_dataclass(
     "RateCommand", setting_flags(several=True, without=WITHOUT), bases=(_Rate,), frozen=True, kw_only=True
 )
 RateCommand.__doc__ = _Rate.__doc__
-
-
-def _words(value):
-    """The value of a setting as its flag takes it."""
-    if isinstance(value, Mapping):
-        return [f"{name}={','.join(map(str, _words(option)))}" for name, option in value.items()]
-    return value if isinstance(value, tuple) else [value]

@@ -8,19 +8,18 @@ from kmodels.errors import InputError, require, shorten
 SPLIT_SEED = 2020
 
 
-def stratified_split(labels, fractions, seed=SPLIT_SEED):
+def stratified_split(labels, fractions):
     """Divides the indices 0..n-1 so that each part has the same share of every class.
 
     Args:
         labels: ints (n,).
         fractions: the share of each part; they sum to 1.
-        seed: of the shuffle within each class.
 
     Returns:
         One sorted int64 array of indices for each fraction. Every index is in exactly one of them.
     """
     # RandomState, not default_rng: its stream is frozen for good, so the split outlives NumPy versions.
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(SPLIT_SEED)
     parts = [[] for _ in fractions]
     for label in np.unique(labels):
         indices = rng.permutation(np.flatnonzero(labels == label))
@@ -189,7 +188,7 @@ def long_tail(labels, ratio):
     return np.minimum(counts, sizes)
 
 
-def stratified_sample(labels, examples, seed=SPLIT_SEED):
+def stratified_sample(labels, examples):
     """Sorted indices of exactly `examples` labels, each class in its share (largest remainders rounded up).
 
     A class whose share rounds to 0 gets one image, taken from the largest class, as long as that has more than one.
@@ -197,9 +196,8 @@ def stratified_sample(labels, examples, seed=SPLIT_SEED):
     Args:
         labels: ints (n,).
         examples: how many to choose, at most n.
-        seed: of the choice.
     """
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(SPLIT_SEED)
     classes, sizes = np.unique(labels, return_counts=True)
     shares = sizes * examples / len(labels)
     counts = np.floor(shares).astype(int)

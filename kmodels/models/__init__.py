@@ -15,7 +15,7 @@ import math
 from importlib import import_module
 
 from kmodels.components import check_name, load_component
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, require, require_whole
 
 # Name of the builder -> the file it is in. Names, not functions, so that reading them imports no Keras.
 MODELS = {
@@ -62,7 +62,7 @@ def build_model(name, input_shape, num_classes, **options):
     Raises:
         InputError: for an unknown name, an option that the builder does not have or take, or images too small for it.
     """
-    require(num_classes >= 2, "num_classes must be at least 2", num_classes)
+    require_whole("num_classes", num_classes, 2)
     function = builder(name, options)
     try:
         network = function(tuple(input_shape), num_classes, **options)
@@ -77,16 +77,19 @@ def build_model(name, input_shape, num_classes, **options):
     return network
 
 
-def builder(name, options=()):
+def builder(name, options=None):
     """The function that builds a network, after checking that it has these options.
 
     Args:
         name: as in `build_model`.
-        options: names of keyword arguments.
+        options: {name: value} of keyword arguments; None: none.
 
     Raises:
-        InputError: for an unknown name, or an option that the builder does not have; says which it has.
+        InputError: for an unknown name, an option that the builder does not have (says which it has), or one that is
+            neither true nor false where the builder tests just that.
     """
+    options = options or {}
+    require(callable(name) or isinstance(name, str), "a model must be given by its name or as a function", name)
     if callable(name):
         function = name
     elif name in MODELS:
@@ -96,14 +99,28 @@ def builder(name, options=()):
     else:
         check_name("model", name, MODELS, APPLICATIONS)
         function = load_component("model", name)
-    parameters = inspect.signature(function).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    _check_options(name, function, options)
+    return function
+
+
+def _check_options(name, function, options):
+    signature = inspect.signature(function)
+    parameters = signature.parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         # The first two are input_shape and num_classes.
-        known = [parameter.name for parameter in parameters][2:]
+        known = list(parameters)[2:]
         for option in options:
             if option not in known:
                 raise InputError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
-    return function
+    try:
+        signature.bind((), 0, **options)
+    except TypeError as error:
+        raise InputError(f"model {name!r} must take (input_shape, num_classes, **options): {error}") from error
+    if isinstance(name, str) and (name in MODELS or is_application(name)):
+        for option, value in options.items():
+            # "no" would count as true.
+            if isinstance(parameters[option].default, bool) and not isinstance(value, bool):
+                raise InputError(f"the option {option} of model {name!r} must be true or false. Received: {value!r}")
 
 
 def is_application(name):

@@ -68,13 +68,19 @@ def application(name):
             _copy(network, _source(function, weights, hidden_top, options), weights)
         return network
 
-    ours = ("input_shape", "num_classes", "weights", "dropout", *(("hidden_top",) * (name in WITH_HIDDEN_TOP)))
-    theirs = [option for option in inspect.signature(function).parameters if option not in DECIDED]
+    ours = [
+        parameter
+        for option, parameter in inspect.signature(build).parameters.items()
+        if option != "options" and (option != "hidden_top" or name in WITH_HIDDEN_TOP)
+    ]
+    theirs = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY)
+        for option, parameter in inspect.signature(function).parameters.items()
+        if option not in DECIDED
+    ]
     build.__name__ = name
     build.__doc__ = f"{name} of keras.applications."
-    build.__signature__ = inspect.Signature(
-        [inspect.Parameter(option, inspect.Parameter.POSITIONAL_OR_KEYWORD) for option in (*ours, *theirs)]
-    )
+    build.__signature__ = inspect.Signature([*ours, *theirs])
     return build
 
 

@@ -1,8 +1,8 @@
 """MobileNet of report `intel_scenes` (after Howard et al., MobileNets, 2017).
 
-The report prints its two blocks, `conv_bn` and `conv_dw`, and states that AlexNet's 54 M parameters became 0.7 M, but
-not how many blocks of which width. Ten depthwise-separable blocks of the paper's widths 64 to 512 have 747,590 for six
-classes: a reconstruction.
+The report prints its two blocks, `conv_bn` and `conv_dw`, and that AlexNet's parameters went "from 54MB to 0.7MB", but
+not how many blocks of which width. Its AlexNet has 57.03 million parameters, 54.4 times 2**20. Ten depthwise-separable
+blocks of the paper's widths 64 to 512 have 747,590 for six classes, 0.71 times 2**20: a reconstruction.
 """
 
 import keras

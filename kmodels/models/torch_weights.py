@@ -62,7 +62,8 @@ def from_torch(network, state_dict):
         A Matched.
 
     Raises:
-        InputError: if the state_dict is of another architecture; names the layers and modules that differ.
+        InputError: if the state_dict is of another architecture (names the layers and modules that differ), or has
+            numbers that are not finite.
     """
     modules, ordered = _modules(state_dict), _in_order(state_dict)
     layers = {kind: [layer for layer in network.layers if _kind(layer) == kind] for kind in PARTS}
@@ -86,6 +87,7 @@ def from_torch(network, state_dict):
             f"these weights are not of {network.name} ({_counts(layers)}; received {_counts(modules)}):",
             *(f"  {line}" for line in [*differing[:6], *more]),
         )
+    _check_finite(state_dict)
     weights = {}
     for kind, parts in PARTS.items():
         for layer, arrays in zip(layers[kind], found[kind].values(), strict=True):
@@ -103,6 +105,16 @@ def load_torch_weights(network, state_dict):
     for name, arrays in weights.items():
         network.get_layer(name).set_weights(arrays)
     return rule
+
+
+def _check_finite(state_dict):
+    for name, array in state_dict.items():
+        wrong = np.size(array) - np.count_nonzero(np.isfinite(array))
+        if wrong:
+            raise InputError(
+                f"{name} must have finite numbers, and {wrong:,} of {np.size(array):,} are not; take a checkpoint from "
+                "before the training diverged"
+            )
 
 
 def _modules(state_dict):

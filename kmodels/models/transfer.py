@@ -4,11 +4,12 @@ import re
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from kmodels.errors import InputError, shorten
 
 # What must be equal beside the shapes, or the same weights compute something else.
-SETTINGS = ("strides", "padding", "dilation_rate", "groups", "scale", "offset")
+SETTINGS = ("strides", "padding", "dilation_rate", "groups", "epsilon")
 
 
 class Transferred(NamedTuple):
@@ -39,7 +40,8 @@ def transfer_weights(network, source):
         A Transferred.
 
     Raises:
-        InputError: if there is no such layer, or the two scale pixels or step over them differently.
+        InputError: if there is no such layer, one computes something else with the same weights, or the two networks
+            scale pixels differently.
     """
     ours, theirs = _by_key(network), _by_key(source)
     shared = [key for key in ours if key in theirs]
@@ -49,7 +51,13 @@ def transfer_weights(network, source):
             f"no layer of {source.name} fits one of {network.name} in name and shape; "
             f"{source.name} has {shorten(_with_weights(source))}; {network.name} has {shorten(_with_weights(network))}"
         )
-    for key in (*transferred, *({"scale"} & set(shared))):
+    mine, other = _scaling(network), _scaling(source)
+    if mine != other:
+        raise InputError(
+            "the networks scale pixels differently; scale and offset of their Rescaling layers: "
+            f"{other or 'none'} in {source.name}, {mine or 'none'} in {network.name}"
+        )
+    for key in transferred:
         mine, other = _settings(ours[key]), _settings(theirs[key])
         if mine != other:
             raise InputError(f"layer {ours[key].name!r} differs: {other} in {source.name}, {mine} in {network.name}")
@@ -59,19 +67,18 @@ def transfer_weights(network, source):
     return Transferred(names, tuple(name for name in _with_weights(network) if name not in names))
 
 
-def copy_weights(network, source, initialised=("logits",)):
-    """Copies all weights of `source` into `network`, but those of some layers.
+def copy_weights(network, source):
+    """Copies all weights of `source` into `network`, but those of the classifier, the layer "logits".
 
     Args:
         network: a keras.Model, changed in place.
         source: a keras.Model with the same layers, left as it is.
-        initialised: names of the layers that keep their initial weights.
 
     Raises:
-        InputError: if the two differ in more than these layers; names the first layers that do.
+        InputError: if the two differ in more than the classifier; names the first layers that do.
     """
     ours, theirs = _with_weights(network), _with_weights(source)
-    names = [name for name in {**ours, **theirs} if name not in initialised]
+    names = [name for name in {**ours, **theirs} if name != "logits"]
     differing = [name for name in names if ours.get(name) != theirs.get(name)]
     if differing:
         raise InputError(f"the weights are of another network than {network.name}: {shorten(differing)}")
@@ -129,6 +136,12 @@ def _by_key(network):
         return kind, number - first[kind]
 
     return {key(layer.name): layer for layer in network.layers}
+
+
+def _scaling(network):
+    """(scale, offset) of every Rescaling layer, each as a list of numbers, whatever the layer is called."""
+    rescaling = [layer for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
+    return [(np.ravel(layer.scale).tolist(), np.ravel(layer.offset).tolist()) for layer in rescaling]
 
 
 def _settings(layer):

@@ -93,6 +93,7 @@ def train(
         warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins; below `epochs`.
         plateau_patience: multiply the learning rate by plateau_factor after this many epochs in which `monitor` did not
             improve; None: never, or with schedule "plateau" 5. Not together with another schedule or a warm-up.
+            PyTorch's scheduler waits for one epoch more, and ignores a relative gain under 1e-4.
         plateau_factor: above 0 and below 1.
         augmentation: random changes of training images, computed on the device: the name of a policy (see
             `kmodels.POLICIES`), a Keras layer, a list of policies, layers and functions, or a function from images

@@ -12,7 +12,7 @@ import pytest
 
 from kmodels import InputError, build_model
 from kmodels.analysis import cam_layers, grad_cam, predict_logits
-from kmodels.analysis.cam import class_activation
+from kmodels.analysis.cam import _unscaled
 from kmodels.models.torch_weights import load_torch_weights
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -25,6 +25,11 @@ def known_weights(model):
         values = rng.normal(size=weight.shape) * 0.1
         weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
     return model
+
+
+def class_activation(*arguments, **options):
+    """The maps of `grad_cam` as they are computed, at the size of the layer's output."""
+    return _unscaled(*arguments, **options)[0]
 
 
 def small_network():

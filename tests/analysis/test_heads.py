@@ -160,6 +160,17 @@ def test_logistic_regression_is_a_dense_layer(classes):
     np.testing.assert_allclose(probabilities, head.pipeline_.predict_proba(features), atol=1e-5)
 
 
+def test_labels_without_a_logit_make_no_dense_layer():
+    features, labels = blobs((30, 30, 30))
+    head = LogisticHead().fit(features, labels)
+    for classes in (2, 0, None):
+        with pytest.raises(InputError, match=r"labels must be integers from 0 to 1|classes must be an integer"):
+            head.as_layer(classes)
+    for others in (np.array(["a", "b", "c"])[labels], labels - 1):
+        with pytest.raises(InputError, match="the labels must be integers from 0 to 2, for a layer of 3 logits"):
+            LogisticHead().fit(features, others).as_layer(3)
+
+
 def test_nearest_mean_by_hand():
     # Directions 0 and 90 degrees; lengths must not count. Class 1 never occurs, and is never predicted.
     head = NearestClassMean().fit([[1.0, 0], [9, 0], [0, 5]], [0, 0, 2])
@@ -187,8 +198,9 @@ def test_tau_is_chosen_on_validation_features():
 
 def test_what_does_not_fit_tau_is_refused():
     kernel, features = np.eye(3, 2), np.eye(4, 3)
-    with pytest.raises(InputError, match="tau must be from 0 to 1"):
-        tau_normalised(kernel, 1.5)
+    for tau in (1.5, "a", None, np.nan):
+        with pytest.raises(InputError, match="tau must be a number from 0 to 1"):
+            tau_normalised(kernel, tau)
     with pytest.raises(InputError, match=r"kernel must be finite numbers \(d, classes\)"):
         tau_normalised(kernel[0], 1)
     with pytest.raises(InputError, match="val_labels must be 4 integers from 0 to 1"):

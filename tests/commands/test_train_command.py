@@ -206,7 +206,7 @@ def test_what_is_given_on_the_learning_rate_goes_with_what_is_chosen(given, pret
 
 def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, monkeypatch, capsys, tmp_path):
     picture = tmp_path / "rate.png"
-    flags = ("--model", "two_layer_net", "--image-size", "8", "--batch-size", "12", "--model-options", "hidden=8,12")
+    flags = ("--model", "two_layer_net", "--image-size", "8", "--batch-size", "12", "--model-options", "hidden=8,")
     assert kmodels(monkeypatch, "rate", colours, *flags, "--out", picture, "--seed", "1") == 0
     lines = capsys.readouterr().out.splitlines()
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -222,7 +222,7 @@ def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, mon
     (record,) = read_records(tmp_path).values()
     experiment = record.experiment
     assert (experiment.model, experiment.batch_size, experiment.learning_rate) == ("two_layer_net", 12, float(rate))
-    assert (experiment.model_options, record.seed) == ({"hidden": (8, 12)}, 1)
+    assert (experiment.model_options, record.seed) == ({"hidden": (8,)}, 1)
 
 
 def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colours, monkeypatch, capsys, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kmodels import MODELS, InputError, build_model
-from kmodels.models import trainable_parameters
+from kmodels.models import builder, trainable_parameters
 from kmodels.models.saving import load_network, save_network
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
@@ -152,6 +152,37 @@ def test_an_unknown_option_names_those_there_are():
         build_model("model4", (32, 32, 3), 10, dropot=0.1)
     with pytest.raises(InputError, match="model 'model5' has no option 'dropout'; it has: none"):
         build_model("model5", (32, 32, 3), 10, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("alexnet", "batch_norm"),
+        ("densenet121", "factorised"),
+        ("resnet50", "small_stem"),
+        ("applications:MobileNetV3Small", "hidden_top"),
+        ("applications:MobileNetV3Small", "minimalistic"),
+    ],
+)
+@pytest.mark.parametrize("value", ["no", 0, None])
+def test_options_that_are_true_or_false_are_nothing_else(name, option, value):
+    with pytest.raises(InputError, match=f"the option {option} of model '{name}' must be true or false. Received: "):
+        builder(name, {option: value})
+    assert callable(builder(name, {option: False}))
+
+
+@pytest.mark.parametrize("classes", [None, "6", 2.5, 1, True])
+def test_a_number_of_classes_that_is_none_is_refused(classes):
+    with pytest.raises(InputError, match="num_classes must be an integer of at least 2"):
+        build_model("mlp", (8, 8, 3), classes)
+
+
+def test_what_is_no_builder_of_networks_is_refused():
+    for name in (["mlp"], None, 3):
+        with pytest.raises(InputError, match="a model must be given by its name or as a function"):
+            build_model(name, (8, 8, 3), 2)
+    with pytest.raises(InputError, match=r"model 'os:getcwd' must take \(input_shape, num_classes, \*\*options\)"):
+        build_model("os:getcwd", (8, 8, 3), 2)
 
 
 @pytest.mark.parametrize("hidden", [(), (64, 0), (64, 32.0), (True,), 64, None])

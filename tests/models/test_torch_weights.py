@@ -38,6 +38,16 @@ def test_another_architecture_is_refused_with_the_names_that_differ():
     assert "no convolution for conv3, conv4, conv5" in str(refused.value)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(wrong):
+    network, state = build_model("basic_cnn", (32, 32, 3), 10), basic_cnn_state()
+    before = network.get_layer("conv1").get_weights()[0]
+    state["b.bias"][3:5] = wrong
+    with pytest.raises(InputError, match=r"b\.bias must have finite numbers, and 2 of 16 are not"):
+        load_torch_weights(network, state)
+    np.testing.assert_array_equal(network.get_layer("conv1").get_weights()[0], before)
+
+
 def test_another_class_count_and_a_lacking_bias_are_refused():
     network = build_model("basic_cnn", (32, 32, 3), 10)
     with pytest.raises(InputError, match="logits wants weight 10x84, bias 10, e has weight 7x84, bias 7"):

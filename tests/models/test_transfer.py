@@ -68,14 +68,37 @@ def test_nothing_that_fits_names_both():
 
 
 def test_layers_that_compute_something_else_with_the_same_weights_are_refused():
-    source = build_model("model1", (16, 16, 3), 3)
+    source = build_model("model1", (32, 32, 3), 3)
 
     def copy(layer):
-        changed = {"scale": 1.0} if layer.name == "scale" else {}
+        changed = {"strides": (2, 2), "padding": "valid"} if layer.name == "conv2" else {}
         return type(layer).from_config({**layer.get_config(), **changed})
 
-    with pytest.raises(InputError, match=r"layer 'scale' differs: .*'scale': 1.0.* in model1"):
+    with pytest.raises(InputError, match=r"layer 'conv2' differs: .*'strides': \(2, 2\).* in model1"):
         transfer_weights(source, keras.models.clone_model(source, clone_function=copy))
+    networks = [scaled(keras.layers.BatchNormalization(epsilon=epsilon, name="norm")) for epsilon in (1e-3, 1e-5)]
+    with pytest.raises(InputError, match=r"layer 'norm' differs: .*'epsilon': 1e-05.*'epsilon': 0\.001"):
+        transfer_weights(*networks)
+
+
+def scaled(*layers):
+    """A network with these layers before its convolution."""
+    x = image = keras.Input((8, 8, 3))
+    for layer in layers:
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(x))
+    return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
+
+
+def test_networks_that_scale_pixels_differently_are_refused_whatever_the_layer_is_called():
+    ours, theirs = keras.layers.Rescaling(1 / 255, -0.0, name="scale"), keras.layers.Rescaling(1 / 255)
+    assert transfer_weights(scaled(ours), scaled(theirs)).transferred == ("conv", "logits")
+    with pytest.raises(InputError, match=r"the networks scale pixels differently; .* none in .*0\.00392"):
+        transfer_weights(scaled(ours), scaled())
+    with pytest.raises(InputError, match=r"the networks scale pixels differently; .*0\.00392.* none in"):
+        transfer_weights(scaled(), scaled(theirs))
+    with pytest.raises(InputError, match="the networks scale pixels differently"):
+        transfer_weights(scaled(ours), scaled(keras.layers.Rescaling(1 / 127.5, -1)))
 
 
 def test_frozen_layers_are_all_but_the_named_ones():

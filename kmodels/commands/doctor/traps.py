@@ -470,7 +470,7 @@ def _dotted(pair):
     return ".".join(map(str, pair))
 
 
-def _sentence(text, limit=200):
-    """The beginning of a message of a library, with a full stop."""
+def _sentence(text):
+    """The beginning of a message of a library, with a full stop; 200 characters at most."""
     line = " ".join(text.split())
-    return f"{line.rstrip('.')}." if len(line) <= limit else f"{line[: limit - 3]}..."
+    return f"{line.rstrip('.')}." if len(line) <= 200 else f"{line[:197]}..."

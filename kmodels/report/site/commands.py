@@ -4,6 +4,7 @@ import shlex
 
 from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.experiment import deciding_fields
+from kmodels.script import flag_words
 
 # Where the images of a record lie, its command says by this word: records hold no paths of the machine.
 FOLDER = "DIR"
@@ -64,17 +65,10 @@ def _flags(settings, listed):
         usual = getattr(listed, name)
         if value == usual:
             continue
-        words.append(f"--{name.replace('_', '-')}")
         if name == "model_options":
-            changed = {name: value.get(name) for name in {**usual, **value} if value.get(name) != usual.get(name)}
-            words += [f"{name}={_option(option)}" for name, option in changed.items()]
-        else:
-            words += map(str, value) if isinstance(value, tuple) else [str(value)]
+            value = {name: value.get(name) for name in {**usual, **value} if value.get(name) != usual.get(name)}
+        words += flag_words(name, value)
     return words
-
-
-def _option(value):
-    return ",".join(map(str, value)) + ("," if len(value) == 1 else "") if isinstance(value, tuple) else str(value)
 
 
 def _python(record, seeds, deterministic):
