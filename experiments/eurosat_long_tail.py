@@ -12,10 +12,10 @@ machine (SVM), with small penalties for large classes, and, not in the report, t
 an SVM with a linear kernel, and one without those penalties.
 
 The report leaves open, and this file chooses: which small part of EuroSAT (`eurosat_small`), so that its claims are
-judged, and not its accuracies, which are those of other images; random initial weights for
-ResNet50 too (`--model-options weights=imagenet` starts from published ones); Adam at 0.001; batches of 32 (the t-SNE of
-the report shows 480 images as 15 batches); 100 epochs (its curves mention "the last 40"); plateaus of 5 epochs; and how
-unequal the classes are (the penalties show which four are large: 0, 1, 2 and 7). For the SVM it chooses the kernel,
+judged, and not its accuracies, which are those of other images; random initial weights for ResNet50 too
+(`--model-options weights=imagenet` starts from published ones); Adam at 0.001; batches of 32 (the t-SNE of the report
+shows 480 images as 15 batches); 100 epochs (its curves mention "the last 40"); plateaus of 5 epochs; and how unequal
+the classes are (the penalties show which four are large: 0, 1, 2 and 7). For the SVM it chooses the kernel,
 scikit-learn's default, features scaled to mean 0 and deviation 1, and the best C on the validation images of 0.001 to
 100.
 
