@@ -1,5 +1,6 @@
 """Plans of measurements: the most telling runs first, only those that can be done here, stopped and gone on with."""
 
+import os
 import re
 import sys
 from dataclasses import replace
@@ -308,7 +309,19 @@ def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_networ
     assert found == [[THREE.name]] * 2
     assert capsys.readouterr().out.count("waiting for 1 run of other processes") == 1
     assert len(read_records(tmp_path)) == 4
-    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_the_lock_of_a_run_stays_the_same_file_whatever_becomes_of_the_run(tmp_path, seconds):
+    # Else a process that opened it before, and one that makes it again, would both do the run.
+    bad = replace(TWO, batch_size=41)
+    paths = [tmp_path / one.name / "seed0.lock" for one in (ONE, bad)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+    opened = [path.open("w") for path in paths]
+    assert run_script("--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path, experiments=[ONE, bad]) == 1
+    for path, file in zip(paths, opened, strict=True):
+        with file:
+            assert os.path.samestat(path.stat(), os.fstat(file.fileno()))
 
 
 def test_a_plan_waits_for_other_processes_until_its_time_is_up(tmp_path, seconds, capsys, monkeypatch, interruptible):
