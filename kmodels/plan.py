@@ -1,6 +1,7 @@
 """A plan of measurements: which runs are not recorded yet, in which order, and which cannot be done here, and why.
 
-The order is by evidence per minute:
+Interrupted runs come first, the cheapest before the others, and are resumed. The rest is in the order of evidence per
+minute:
 
 1. Open claims that the planned seeds are expected to decide. The claim with the lowest cost to a decision comes first:
    the time of all runs for the further seeds that its verdict needs, three seeds in all at least. All experiments that
@@ -77,12 +78,13 @@ class Making:
 
     def __init__(self, planner, without):
         self._planner, self._without, self._taken = planner, without, {}
-        self._done = {
-            (record.experiment.name, record.seed): record
+        self._counted = [
+            record
             for record in planner.records
             if record.experiment.name in planner.by_name
             and planner.counts(record, planner.by_name[record.experiment.name])
-        }
+        ]
+        self._done = {(record.experiment.name, record.seed): record for record in self._counted}
         # Each may be asked for a thousand times.
         self.estimate, self.obstacle, self.chain = cache(self._estimate), cache(self._obstacle), cache(self._chain)
 
@@ -106,7 +108,7 @@ class Making:
     def _take_for_claims(self, able):
         """Adds the runs for claims: again and again those of the next seed of the claim that `_rank` puts first."""
         planner = self._planner
-        needs = claim_needs(planner.claims, list(self._done.values()), len(planner.seeds))
+        needs = claim_needs(planner.claims, self._counted, len(planner.seeds))
         waiting = [(need, rounds) for need in needs if (rounds := self._rounds(need.bounds, able))]
         while waiting:
             first, rounds = min(waiting, key=lambda one: self._rank(*one))

@@ -125,6 +125,23 @@ def test_equal_numbers_of_two_seeds_have_no_interval_and_of_three_no_width():
     assert found.low == found.high == pytest.approx(0.2)
 
 
+def test_a_head_of_an_earlier_network_is_no_pair_of_the_one_that_replaced_it():
+    def of(digest):
+        return [replace(head, weights_sha256=digest * 32) for head in heads(0.63, 0.67, 0.66)]
+
+    networks = [replace(record, network_sha256="cd" * 32) for record in seeds(BASE, 0.60, 0.65, 0.62)]
+    assert "pairs" in compare(networks, of("cd")).method
+    assert "Welch" in compare(networks, of("ab")).method
+    # Two heads are paired on the same network, and not on two that had one name.
+    linear = of("ab")
+    rbf = [
+        replace(record, experiment=replace(record.experiment, name="report/rbf", kernel="rbf"), test=test)
+        for record, test in zip(linear, [one.test for one in seeds(BASE, 0.5, 0.6, 0.65)], strict=True)
+    ]
+    assert "pairs" in compare(linear, rbf).method
+    assert "Welch" in compare(of("cd"), rbf).method
+
+
 def test_one_seed_each_is_compared_image_by_image(tmp_path):
     # Armitage and Berry, Statistical Methods in Medical Research, 1994, page 127: p = 0.0129.
     right_a, right_b = table(20, 12, 2, 16)

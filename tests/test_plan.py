@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import pytest
 from test_records import make
 
@@ -139,6 +140,44 @@ def test_a_claim_that_was_decided_early_comes_before_the_rest(tmp_path, seconds)
     assert [(run.experiment, run.why) for run in made.runs[:3]] == [
         (ONE, "One beats two."), (TWO, "One beats two."), (THREE, REST),
     ]  # fmt: skip
+
+
+def test_what_was_interrupted_comes_before_any_claim(tmp_path, seconds):
+    checkpoint = tmp_path / THREE.name / f"{keras.backend.backend()}-{THREE.fingerprint}-ab-seed1.checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    claims = [Claim("One beats two.", (beats(ONE, TWO),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, claims=claims)
+    assert runs[0] == ("three", 1)
+    assert {name for name, _ in runs[1:5]} == {"one", "two"}
+
+
+def test_a_head_of_a_network_that_was_replaced_is_measured_again(tmp_path, seconds):
+    head = replace(TWO, init_from=ONE.name, head="svm", augmentation="none")
+    parent = record(ONE, network_sha256="aa" * 32)
+    start = {"network": f"{Path(parent.stem).name}.keras", "taken": (), "drawn": ()}
+    write_record(parent, tmp_path)
+    write_record(record(head, started_from=start, weights_sha256="aa" * 32), tmp_path)
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == []
+    write_record(replace(parent, network_sha256="bb" * 32), tmp_path)
+    (tmp_path / f"{parent.stem}.keras").touch()
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == [("two", 0)]
+    write_record(record(head, started_from=start, weights_sha256="bb" * 32), tmp_path)
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == []
+
+
+def test_a_claim_about_a_head_is_decided_by_its_network_from_whichever_backend(tmp_path, seconds):
+    head = replace(TWO, init_from=ONE.name, head="svm", augmentation="none")
+    for seed, accuracy in enumerate((0.50, 0.60, 0.70)):
+        parent = record(ONE, seed, accuracy, backend="jax")
+        write_record(parent, tmp_path)
+        write_record(record(ONE, seed, accuracy, backend="torch"), tmp_path)
+        start = {"network": f"{Path(parent.stem).name}.keras", "taken": (), "drawn": ()}
+        write_record(record(head, seed, accuracy + 0.1 + 0.01 * seed, started_from=start), tmp_path)
+    seconds |= {"tests/three": 5.0, "tests/four": 5.0}
+    claims = [Claim("The head beats it.", (beats(head, ONE),)), Claim("Three beats four.", (beats(THREE, FOUR),))]
+    runs = planned(tmp_path, ONE, head, THREE, FOUR, claims=claims, seeds=range(4))
+    assert runs[-2:] == [("one", 3), ("two", 3)]
 
 
 def test_a_record_counts_on_the_same_images_with_the_same_settings_from_any_backend(tmp_path, seconds):

@@ -346,7 +346,10 @@ def _measured(finding):
         return f"{_what(bound)}: diverged"
     form = f"{'+' if bound.over else ''}.{bound.measure.digits}f"
     spread = "" if finding.low is None or bound.measure.exact else f" [{finding.low:{form}}, {finding.high:{form}}]"
-    return f"{_what(bound)}: {finding.value:{form}}{spread}"
+    # Numbers that are certain have an interval without width, and no method.
+    estimated = spread and bound.over and finding.low < finding.high
+    method = f" ({'paired' if finding.paired else 'Welch'})" if estimated else ""
+    return f"{_what(bound)}: {finding.value:{form}}{spread}{method}"
 
 
 def _seeds(finding):

@@ -1,7 +1,8 @@
 """Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
 The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; Student's of paired
-differences where the runs of a seed share a network, because one starts from that of the other, or both from one):
+differences where each seed has two runs that share a network, because one starts from that of the other, or both from
+one):
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
@@ -23,7 +24,6 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.analysis.intervals import (
@@ -39,7 +39,7 @@ from kmodels.analysis.intervals import (
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
 from kmodels.report.claims import Bound, Claim
-from kmodels.summaries import paired_differences
+from kmodels.summaries import by_network, first_runs, paired_differences, parent_of
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.
@@ -64,6 +64,7 @@ class Finding(NamedTuple):
         p: two-sided p-value against the nearest limit of the bound; 1 if the estimate is inside. The limits of a gain
             are those of its size, for one further run; for a loss it is twice the smaller of this p-value and that
             against zero. None where the bound is confirmed or cannot be judged.
+        paired: whether the interval is that of differences seed by seed.
     """
 
     bound: Bound
@@ -75,6 +76,7 @@ class Finding(NamedTuple):
     outcome: str
     seeds_needed: float | None = None
     p: float | None = None
+    paired: bool = False
 
 
 class Verdict(NamedTuple):
@@ -131,7 +133,7 @@ def judge(claims, records):
         A Verdict for each claim, in the same order.
     """
     listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
-    settings = runs_by_setting(records, listed)
+    settings = _all_by_setting(records, listed)
     return [_verdict(claim, settings) for claim in claims]
 
 
@@ -209,7 +211,7 @@ class Setting(NamedTuple):
 def runs_by_setting(records, listed):
     """Runs that can be compared; of a seed's runs the first completed one, or else the first diverged one.
 
-    So a repeat on another backend changes no verdict.
+    All backends compute the same, and a repeat on another one changes no number.
 
     Args:
         records: Records; those of other experiments, and those neither completed nor diverged, are left out.
@@ -218,19 +220,21 @@ def runs_by_setting(records, listed):
     Returns:
         {Setting: {experiment name: [Record]}}.
     """
+    return {
+        setting: {name: first_runs(runs) for name, runs in by_name.items()}
+        for setting, by_name in _all_by_setting(records, listed).items()
+    }
+
+
+def _all_by_setting(records, listed):
+    """As `runs_by_setting`, with all runs of a seed."""
     records = [record for record in records if record.status in ("completed", "diverged")]
-    networks = {f"{Path(record.stem).name}.keras": record for record in records}
-    found = {}
-    records.sort(key=lambda record: record.started, reverse=True)
-    for record in sorted(records, key=lambda record: record.status == "completed"):
+    networks, found = by_network(records), {}
+    for record in sorted(records, key=lambda record: (record.status != "completed", record.started), reverse=True):
         if record.experiment.name in listed:
             setting = setting_of(record, listed, networks)
-            # All backends compute the same.
-            found.setdefault(setting, {}).setdefault(record.experiment.name, {})[record.seed] = record
-    return {
-        setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
-        for setting, by_name in found.items()
-    }
+            found.setdefault(setting, {}).setdefault(record.experiment.name, []).append(record)
+    return found
 
 
 def setting_of(record, listed, networks):
@@ -239,7 +243,7 @@ def setting_of(record, listed, networks):
     Args:
         record: a Record.
         listed: {experiment name: Experiment as its report lists it}.
-        networks: {file name of a network: the Record of the run that trained it}, for runs that start from one.
+        networks: as `by_network` returns, for runs that start from one.
     """
     images = _images(record)
     changes, as_listed = _changes(record, listed, networks)
@@ -267,7 +271,7 @@ def _changes(record, listed, networks):
         getattr(experiment, name) == getattr(wanted, name) for name in OF_THE_IMAGES
     )
     if record.started_from:
-        parent = networks.get(record.started_from["network"])
+        parent = parent_of(record, networks)
         if parent is None:
             changes, same_images = ["from a network without a record"], False
         else:
@@ -288,7 +292,7 @@ def _finding(bound, runs, bounds):
 
     Args:
         bound: a Bound.
-        runs: {experiment name: [Record]} of one setting.
+        runs: {experiment name: [Record]} of one setting, all of each seed.
         bounds: how many the claim has.
 
     Returns:
@@ -297,23 +301,25 @@ def _finding(bound, runs, bounds):
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    counted = [[record for record in side if _has_number(bound, record)] for side in sides]
+    first = [first_runs(side) for side in sides]
+    counted = [[record for record in side if _has_number(bound, record)] for side in first]
     measured = [[_number(bound.measure, record) for record in side] for side in counted]
     if any(number is None for side in measured for number in side):
         return None
-    diverged = sum(map(len, sides)) - sum(map(len, counted))
-    if bound.over and (differences := paired_differences(*counted, partial(_number, bound.measure))):
-        measured = [differences]
-    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN)
+    diverged = sum(map(len, first)) - sum(map(len, counted))
+    certain = bound.measure.exact
+    differences = [] if certain else _paired(bound, sides)
+    measured = [differences] if differences else measured
+    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN, paired=bool(differences))
     if not all(measured):
         return finding
     value = mean_difference(measured)
-    low, high = (value, value) if bound.measure.exact else t_interval(measured)
+    low, high = (value, value) if certain else t_interval(measured)
     finding = finding._replace(value=value, low=low, high=high)
     if low is None or diverged:
         return finding
     edge = bound.edge(value)
-    if bound.measure.exact:
+    if certain:
         shown = bound.holds(low, high)
         return finding._replace(outcome=CONFIRMED) if shown else finding._replace(p=float(edge is None))
     if finding.seeds >= FEWEST_SEEDS and bound.holds(low, high, next_run_interval(measured)):
@@ -322,6 +328,16 @@ def _finding(bound, runs, bounds):
     if finding.seeds < FEWEST_SEEDS:
         return finding
     return finding._replace(p=_p_value(bound, measured, value, edge))
+
+
+def _paired(bound, sides):
+    """The `paired_differences` of all runs that have the number; [] where there are no pairs."""
+    if not bound.over:
+        return []
+    number = partial(_number, bound.measure)
+    return paired_differences(
+        *([r for r in side if _has_number(bound, r) and number(r) is not None] for side in sides), number
+    )
 
 
 def _p_value(bound, numbers, value, edge):

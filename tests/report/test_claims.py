@@ -384,6 +384,56 @@ def test_a_head_and_its_network_are_compared_seed_by_seed():
     assert judged(beats(ONE, TWO), records=(*runs(ONE, *heads), *runs(TWO, *networks))).outcome == OPEN
 
 
+HEAD = replace(ONE, name="report/head", head="svm", init_from="report/one")
+# Two digests of weights.
+OLD, NEW = "aa" * 32, "bb" * 32
+
+
+def head_on(parent, accuracy, head=HEAD, **changes):
+    """A Record of a head on the network of a run."""
+    start = {"network": f"{parent.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
+    changes = {"weights_sha256": parent.network_sha256, **changes}
+    return make(parent.seed, accuracy, experiment=head, started_from=start, **changes)
+
+
+def test_a_head_belongs_to_the_network_with_the_weights_that_it_started_from():
+    # The networks were trained again, which replaced their records and files.
+    later = "2026-02-02T00:00:00+00:00"
+    networks = runs(ONE, 0.80, 0.81, 0.82, network_sha256=NEW, started=later)
+    stale = [head_on(network, 0.52, weights_sha256=OLD) for network in networks]
+    heads = [head_on(network, 0.83 + 0.011 * seed, started=later) for seed, network in enumerate(networks)]
+    (verdict,) = judge([Claim("So.", (beats(HEAD, ONE),))], [*networks, *stale])
+    assert verdict.outcome == NOT_RUN
+    (verdict,) = judge([Claim("So.", (Bound(of=HEAD, least=60),))], [*networks, *stale, *heads])
+    assert (verdict.outcome, verdict.findings[0].value) == (CONFIRMED, pytest.approx(84.1))
+    assert [one.images.split(", ")[-1] for one in verdict.elsewhere] == ["from a network without a record"]
+    (verdict,) = judge([Claim("So.", (beats(HEAD, ONE),))], [*networks, *stale, *heads])
+    assert (verdict.outcome, verdict.findings[0].value) == (CONFIRMED, pytest.approx(3.1))
+    # A network of older records, without a digest, is known by its name.
+    old = [replace(network, network_sha256=None) for network in networks]
+    assert judged(beats(HEAD, ONE), records=[*old, *heads]).outcome == CONFIRMED
+
+
+def test_a_head_is_paired_with_its_own_network_though_another_backend_had_the_seed_first():
+    networks = runs(ONE, 0.50, 0.60, 0.70)
+    repeat = make(2, 0.72, experiment=ONE, backend="torch", started="2026-02-02T00:00:00+00:00")
+    pairs = [(networks[0], 0.51), (networks[1], 0.612), (repeat, 0.731)]
+    records = [*networks, repeat, *(head_on(network, accuracy) for network, accuracy in pairs)]
+    for bound, sign in ((beats(HEAD, ONE), 1), (beats(ONE, HEAD), -1)):
+        (finding,) = judged(bound, records=records).findings
+        assert (finding.value, finding.paired, finding.seeds) == (pytest.approx(sign * 1.1), True, 3)
+    # Alone, the first run of a seed counts.
+    assert judged(Bound(of=ONE, least=1), records=records).findings[0].value == pytest.approx(60)
+    # Two heads on two networks of one seed are no pair: it is said how they are compared.
+    mean = replace(HEAD, name="report/mean", head="nearest_mean", kernel=None)
+    others = [head_on(network, accuracy, mean) for network, accuracy in zip(networks, (0.4, 0.5, 0.6), strict=True)]
+    verdict = judged(beats(HEAD, mean), records=[*records, *others])
+    assert "] (Welch)" in claim_tables.rows([verdict])[0].measured[0]
+    others[2] = head_on(repeat, 0.6, mean)
+    verdict = judged(beats(HEAD, mean), records=[*records, *others])
+    assert "] (paired)" in claim_tables.rows([verdict])[0].measured[0]
+
+
 def test_measures_of_a_run():
     history = {"val_loss": (1.0, 0.5, 0.7, None), "val_accuracy": (0.2, 0.5, 0.7, 0.71)}
     record = make(history=history, best_epoch=2)
@@ -412,7 +462,7 @@ def test_words_say_what_was_measured_expected_and_published():
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
         "  confirmed so far (3 of 5 seeds): cifar10 (tfds), 8x8 pixels",
-        "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
+        "    one minus two: +10.00 [+7.73, +12.27] (Welch); expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not run",
     ]
