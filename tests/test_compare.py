@@ -116,13 +116,41 @@ def test_a_difference_that_is_not_shown_is_not_called_equal_and_says_how_many_se
     assert power(found.needed) == pytest.approx(0.8, abs=0.02)
 
 
-def test_equal_numbers_of_two_seeds_have_no_interval_and_of_three_no_width():
-    none = compare(seeds(BASE, 0.5, 0.5), seeds(OTHER, 0.6, 0.6))
-    assert (none.low, none.shown) == (None, False)
-    assert "no interval" in str(none)
-    # 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
-    found = compare(seeds(BASE, 0.1, 0.2, 0.5), heads(0.3, 0.4, 0.7))
-    assert found.low == found.high == pytest.approx(0.2)
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (seeds(BASE, 0.5, 0.5), seeds(OTHER, 0.6, 0.6)),
+        (seeds(BASE, 0.5, 0.5, 0.5), seeds(OTHER, 0.6, 0.6, 0.6)),
+        # Pairs: 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
+        (seeds(BASE, 0.1, 0.2, 0.5), heads(0.3, 0.4, 0.7)),
+    ],
+    ids=["two seeds", "three seeds", "pairs"],
+)
+def test_seeds_that_give_the_same_difference_say_no_more_than_one_of_them(a, b):
+    found, one = compare(a, b), compare(a[0], b[0])
+    assert not found.over_seeds
+    assert (found.difference, found.low, found.high, found.method) == (one.difference, one.low, one.high, one.method)
+    assert found.low < found.difference < found.high
+    assert "Every seed gives the same difference" in str(found)
+    assert "run both with several seeds" not in str(found)
+    assert "run both with several seeds" in str(one)
+
+
+def test_one_side_with_spread_is_enough_for_an_interval_over_seeds():
+    found = compare(seeds(BASE, 0.5, 0.5, 0.5), seeds(OTHER, 0.6, 0.61, 0.62))
+    assert found.over_seeds
+    assert found.low < 0.11 < found.high
+
+
+def test_repeated_runs_without_randomness_are_compared_image_by_image(tmp_path):
+    right_a, right_b = table(20, 12, 2, 16)
+    for seed in (0, 1, 2):
+        on_images(tmp_path, BASE, right_a, seed=seed)
+        on_images(tmp_path, OTHER, right_b, seed=seed)
+    found = compare(tmp_path / "report" / "one", tmp_path / "report" / "other")
+    assert (found.pairs, found.p_value) == ((20, 12, 2, 16), pytest.approx(0.0129, abs=5e-5))
+    assert found.shown
+    assert "a is better than b, of these two networks" in str(found)
 
 
 def test_a_head_of_an_earlier_network_is_no_pair_of_the_one_that_replaced_it():

@@ -53,7 +53,9 @@ CLAIMS_ARE_JUDGED = (
     "Of several comparisons in a claim all must hold. Their p-values for refutation are adjusted by Holm's method, but "
     "not for the number of claims.",
     f"With fewer than {FEWEST_SEEDS} seeds a claim is open, and until all {len(PLANNED_SEEDS)} planned seeds are there "
-    "a verdict is provisional. Numbers of parameters are the same for every seed and need one.",
+    "a verdict is provisional. Numbers of parameters are the same for every seed and need one. Where no number "
+    "(of pairs, no difference) varies with the seed there is no interval and a claim is open, unless all runs guess "
+    "and it counts runs that diverged as guessing.",
     "A network is known by the checksum of its weights. Runs that started from a network which a repeat has replaced "
     "neither confirm nor refute.",
 )

@@ -16,6 +16,9 @@ one):
 - With fewer than three seeds, and where a seed diverged, a bound is open. Until all planned seeds are there, a verdict
   is provisional: who stops at the first interval that decides is wrong more often than it says. What is the same for
   every seed (the number of parameters) needs one.
+- Where all seeds give the same number (both experiments of a difference theirs, or all pairs the same difference) there
+  is no interval, and the bound is open: runs that do not depend on the seed are one run repeated. Networks that guess
+  have equal numbers by their nature: three decide where a claim counts a diverged run as guessing.
 
 Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
@@ -307,7 +310,7 @@ def _finding(bound, runs, bounds):
     if any(number is None for side in measured for number in side):
         return None
     diverged = sum(map(len, first)) - sum(map(len, counted))
-    certain = bound.measure.exact
+    certain = bound.measure.exact or _only_guesses(bound.measure, counted)
     differences = [] if certain else _paired(bound, sides)
     measured = [differences] if differences else measured
     finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN, paired=bool(differences))
@@ -328,6 +331,14 @@ def _finding(bound, runs, bounds):
     if finding.seeds < FEWEST_SEEDS:
         return finding
     return finding._replace(p=_p_value(bound, measured, value, edge))
+
+
+def _only_guesses(measure, sides):
+    """Whether all runs guess: then the numbers are equal by their nature, and not because nothing was random."""
+    if measure.of_diverged is None or min(map(len, sides)) < FEWEST_SEEDS:
+        return False
+    runs = [record for side in sides for record in side]
+    return all(math.isclose(_number(measure, record), measure.of_diverged(record)) for record in runs)
 
 
 def _paired(bound, sides):

@@ -67,11 +67,14 @@ def test_two_seeds_decide_nothing():
     assert (verdict.outcome, verdict.seeds_needed) == (OPEN, 3)
 
 
-def test_numbers_without_spread_need_three_runs_and_a_tie_beats_nobody():
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2)) == OPEN
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2, 0.2)) == CONFIRMED
-    tied = (*runs(ONE, 0.2, 0.2, 0.2), *runs(TWO, 0.2, 0.2, 0.2))
-    assert outcome(beats(ONE, TWO), *tied) == OPEN
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_numbers_without_spread_decide_nothing_however_many_they_are(seeds):
+    one, two = runs(ONE, *seeds * (0.3,)), runs(TWO, *seeds * (0.2,))
+    for bound in (Bound(of=ONE, most=40), Bound(of=ONE, least=40), beats(ONE, TWO), beats(TWO, ONE)):
+        verdict = judged(bound, records=[*one, *two])
+        assert (verdict.outcome, verdict.seeds_needed, verdict.findings[0].low) == (OPEN, None, None)
+        assert "every seed gives the same number" in claim_tables.reason(verdict)
+    # One side with spread is enough.
     assert outcome(beats(ONE, TWO), *runs(ONE, 0.3, 0.3, 0.3), *runs(TWO, 0.2, 0.21, 0.2)) == CONFIRMED
     # The same for every seed, by its nature.
     assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, most=1), *runs(ONE, 0.2)) == CONFIRMED
@@ -202,8 +205,6 @@ def test_how_many_seeds_would_decide_cannot_always_be_said():
     one_seed = judged(beats(ONE, TWO), records=(*runs(ONE, 0.60), *runs(TWO, 0.58)))
     assert (claim_tables.word(one_seed), one_seed.seeds_needed) == ("open at 1 seed", None)
     assert claim_tables.reason(one_seed) == "one seed: the number of seeds needed is unknown"
-    equal = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.5), *runs(TWO, 0.4, 0.4)))
-    assert (equal.seeds_needed, "two equal numbers" in claim_tables.reason(equal)) == (None, True)
     edge = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.75), *runs(TWO, 0.75, 0.5)))
     assert (edge.seeds_needed, "edge" in claim_tables.reason(edge)) == (None, True)
     many = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.6), *runs(TWO, 0.6, 0.499)))
@@ -224,6 +225,11 @@ def test_a_training_that_is_claimed_to_fail_fails_where_it_diverges():
     verdict = judged(fails, records=lost)
     assert (verdict.outcome, verdict.findings[0].value, verdict.seeds) == (CONFIRMED, 50, 3)
     assert outcome(Bound(of=ONE, most=51), *lost) == OPEN
+    assert outcome(replace(fails, most=49), *lost) == REFUTED
+    assert outcome(fails, *lost[:2]) == OPEN
+    # A network that always says the same class guesses too; one that does not is no more certain than elsewhere.
+    assert outcome(fails, *lost[:2], make(2, 0.5, experiment=ONE)) == CONFIRMED
+    assert outcome(fails, *runs(ONE, 0.4, 0.4, 0.4)) == OPEN
 
 
 def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():

@@ -196,6 +196,14 @@ def test_the_images_of_a_head_are_those_of_the_run_whose_network_still_has_a_rec
         assert group.completed == (of[1],)
 
 
+def test_seeds_that_are_all_equal_have_no_interval_for_one_more_run(tmp_path):
+    records = {write_record(one, tmp_path): one for one in (make(seed, 0.6, experiment=ONE) for seed in range(3))}
+    write_site(records, [REPORT], tmp_path)
+    page = Parsed(site_pages(tmp_path)["experiments/report/one.html"]).text
+    assert "reproduced is unknown" in page
+    assert "One more run" not in page
+
+
 def test_curves_of_unequal_length_are_averaged_over_the_runs_that_got_there():
     mean, low, high = over_runs([(1.0, 2.0), (3.0, None, 5.0)])
     assert mean == (2, 2, 5)
