@@ -5,7 +5,7 @@
 
 import glob
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from kmodels.analysis import intervals
 from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import InputError, require, shorten
+from kmodels.experiment import OF_TRAINING, deciding_fields
+from kmodels.models import MODELS, builder
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
 from kmodels.records import Record, read_record, read_records
@@ -110,6 +112,8 @@ def compare(a, b, out="results"):
     notes += [*found.pop("notes", ()), *_other_computation(a, b), *_many_settings(a, b), BEST_OF_MANY]
     return Comparison(a=a, b=b, notes=tuple(notes), **found)
 
+
+_FIELDS = {item.name for item in deciding_fields()}
 
 BEST_OF_MANY = (
     "The interval holds for two experiments that were chosen before their test accuracies were seen. The best of many "
@@ -318,11 +322,55 @@ def _other_computation(a, b):
     return [f"Not only the settings differ, but also: {'; '.join(found)}."] if found else []
 
 
+# Setting -> those whose value may leave it no choice: no head without init_from, only svm has a kernel.
+GOES_WITH = {
+    "init_from": ("head",),
+    "kernel": ("head",),
+    "class_weight": ("head",),
+    "augmentation": ("head",),
+    "sampler": ("head",),
+    "data_loader": ("head", "dataset"),
+    "frozen": ("head", "init_from"),
+    "frozen_batch_norm": ("head", "init_from"),
+    "momentum": ("optimizer",),
+    "group_by": ("dataset",),
+}
+
+
 def _many_settings(a, b):
-    changed = changed_settings(b.experiment, a.experiment)
-    if len(changed) < 2:
+    changed = _changed(a.experiment, b.experiment)
+    further = [name for name in changed if not _goes_with_another(name, a.experiment, b.experiment, changed)]
+    if len(further) < 2:
         return []
-    return [f"{len(changed)} settings differ: which of them makes the difference, this comparison cannot tell."]
+    return [f"{len(further)} settings differ: which of them makes the difference, this comparison cannot tell."]
+
+
+def _changed(a, b):
+    """{name: value of b} of the settings that differ, without those that neither reads."""
+    changed = changed_settings(b, a)
+    unread = OF_TRAINING if a.is_fitted and b.is_fitted else ()
+    return {name: value for name, value in changed.items() if name not in unread}
+
+
+def _goes_with_another(name, a, b, changed):
+    """Whether a setting could not be equal in a and b, because of another one that differs."""
+    if name in OF_TRAINING and "head" in changed and a.is_fitted != b.is_fitted:
+        return True
+    if changed.keys().isdisjoint(GOES_WITH.get(name, ("model",) if name not in _FIELDS else ())):
+        return False
+    return not all(_takes(one, name, other) for one, other in ((a, b), (b, a)))
+
+
+def _takes(experiment, name, other):
+    """Whether an experiment could have the value that a setting has in another."""
+    try:
+        if name in _FIELDS:
+            replace(experiment, **{name: getattr(other, name)})
+        elif experiment.model in MODELS:
+            builder(experiment.model, [name])
+    except InputError:
+        return False
+    return True
 
 
 # In words.
@@ -372,8 +420,8 @@ def _verdict(comparison):
 
 
 def _changes(a, b):
-    before, after = changed_settings(a, b), changed_settings(b, a)
-    return shorten([f"{name} {before[name]} -> {after[name]}" for name in after], 8)
+    before, after = changed_settings(a, b), _changed(a, b)
+    return shorten([f"{name} {before[name]} -> {value}" for name, value in after.items()], 8)
 
 
 def _seeds(summary):

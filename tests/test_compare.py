@@ -285,6 +285,44 @@ def test_what_else_differs_than_one_setting_is_said():
     assert "Not only" not in plain
 
 
+# A network, and a head on its features that was described by itself.
+TRAINED = replace(BASE, augmentation="flips_rotate_sharpness_crop", sampler="oversample", optimizer="sgd", momentum=0.9)
+SVM = replace(make().experiment, name="report/svm", head="svm", init_from=BASE.name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        # Only an SVM has a kernel, and every head has a network to start from.
+        (SVM, replace(SVM, head="tau_norm", kernel=None), 1),
+        (SVM, BASE, 1),
+        # What the network was trained with is nothing that an SVM could have.
+        (SVM, TRAINED, 1),
+        (SVM, replace(SVM, kernel="rbf", class_weight="balanced"), 2),
+        (SVM, replace(SVM, head="tau_norm", kernel=None, init_from="report/other"), 2),
+        # Class weights an SVM may have; the nearest mean has none.
+        (BASE, replace(SVM, class_weight="balanced"), 2),
+        (replace(SVM, class_weight="balanced"), replace(SVM, head="nearest_mean", kernel=None), 1),
+        # A head that is fitted in one go reads no learning rate, one that is trained does.
+        (SVM, replace(SVM, learning_rate=0.5, head="nearest_mean", kernel=None), 1),
+        (BASE, replace(SVM, head="crt", kernel=None, learning_rate=0.5), 2),
+        (BASE, replace(BASE, optimizer="sgd", momentum=0.9), 1),
+        (BASE, replace(BASE, optimizer="sgd", momentum=0.9, learning_rate=0.1), 2),
+        (replace(BASE, optimizer="sgd", momentum=0.9), replace(BASE, optimizer="rmsprop"), 2),
+        # Options that the other network does not have, and one that it has.
+        (replace(BASE, model="two_layer_net", model_options={"hidden": (8,)}), replace(BASE, model="conv_net"), 1),
+        (replace(BASE, model="alexnet", model_options={"dropout": 0.3}), replace(BASE, model="densenet121"), 1),
+        (replace(BASE, model="alexnet", model_options={"dropout": 0.3}), replace(BASE, model="alexnet_cifar"), 2),
+    ],
+)
+def test_a_setting_that_another_change_brings_with_it_is_no_further_change(one, other, count):
+    one, other = (replace(side, name=f"report/{name}") for side, name in ((one, "a"), (other, "b")))
+    for a, b in ((one, other), (other, one)):
+        text = str(compare(seeds(a, 0.6, 0.65), seeds(b, 0.7, 0.72)))
+        assert (f"{count} settings differ" in text) == (count > 1)
+        assert text.count("settings differ:") == (count > 1)
+
+
 def test_of_runs_on_several_data_those_are_compared_that_agree(tmp_path):
     for record in [*seeds(BASE, 0.1, 0.2, source=OTHER_DATA), *seeds(BASE, 0.6, 0.65), *seeds(OTHER, 0.7, 0.72)]:
         write_record(record, tmp_path)
