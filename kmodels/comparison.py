@@ -13,6 +13,7 @@ import numpy as np
 from kmodels.analysis import intervals
 from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import InputError, require, shorten
+from kmodels.experiment import OF_TRAINING
 from kmodels.notebook import Table, html
 from kmodels.predictions import read_predictions
 from kmodels.records import Record, read_record, read_records
@@ -27,7 +28,7 @@ class Comparison:
     Attributes:
         a, b: Summaries of what was compared, without the records that were left out.
         difference: mean test accuracy of b minus that of a, fraction of 1; where runs are paired, over the pairs.
-        low, high: its 95 % interval, fractions of 1; None where more seeds are needed.
+        low, high: its 95 % interval, fractions of 1.
         method: how that was computed, in words.
         pairs: with one seed each on the same images: intervals.Pairs, on how many of them both, one or none is right.
         p_value: of McNemar's exact test on these; None without them.
@@ -43,8 +44,8 @@ class Comparison:
     a: Summary
     b: Summary
     difference: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     method: str
     pairs: intervals.Pairs | None = None
     p_value: float | None = None
@@ -54,7 +55,7 @@ class Comparison:
     @property
     def shown(self):
         """Whether a difference is shown: 0 is outside the interval, and the p-value, if there is one, below 5 %."""
-        outside = self.low is not None and (self.low > 0 or self.high < 0)
+        outside = self.low > 0 or self.high < 0
         return outside and (self.p_value is None or self.p_value < 1 - intervals.CONFIDENCE)
 
     @property
@@ -75,9 +76,9 @@ def compare(a, b, out="results"):
 
     With two or more completed seeds of each: Welch's t; or Student's t over the differences of pairs, where the runs of
     each seed share a network (a head and the network of its features, or two runs that start from one) and the data.
-    Equal seeds of different networks are not paired. With one seed of either: of the seed that both have, McNemar's
-    test and Newcombe's paired interval on the same test images (known by their pixels or their files); or his interval
-    for two sets of images.
+    Equal seeds of different networks are not paired. With one seed of either, and where every seed gives the same
+    accuracies: of the seed that both have, McNemar's test and Newcombe's paired interval on the same test images (known
+    by their pixels or their files); or his interval for two sets of images.
 
     Args:
         a, b: each a Record, a list of Records of one experiment, or a path: of a record's .json file, of a folder with
@@ -102,9 +103,8 @@ def compare(a, b, out="results"):
         known = " and ".join(shorten(sorted(found)) for found in names)
         raise InputError(f"accuracies on different classes cannot be compared. Received: {known}")
     notes = [*_left_out(sides, (left_a, left_b)), *_other_data(a, b)]
-    if min(len(a.records), len(b.records)) > 1:
-        found = _over_seeds(a, b)
-    else:
+    found = _over_seeds(a, b) if min(len(a.records), len(b.records)) > 1 else None
+    if found is None:
         notes += _one_seed(a, b)
         a, b = _common_seed(a, b)
         found = _on_images(a, b, paths)
@@ -182,12 +182,15 @@ def _where(summary):
 
 
 def _over_seeds(a, b):
+    """None where the seeds have no spread."""
     numbers = [[record.test.accuracy for record in summary.records] for summary in (b, a)]
     method = f"Welch's t over {len(a.records)} and {len(b.records)} seeds"
     differences = paired_differences(b.records, a.records, lambda record: record.test.accuracy)
     if len(differences) > 1 and _same_data(a, b):
         numbers = [differences]
         method = f"Student's t over {len(differences)} pairs of runs that share a network"
+    if not intervals.has_spread(numbers):
+        return None
     low, high = intervals.t_interval(numbers)
     images = " and ".join(dict.fromkeys(f"{one.records[0].test.examples:,}" for one in (a, b)))
     note = f"This is about training with other seeds, judged on these {images} test images, not about other images."
@@ -199,10 +202,7 @@ def _over_seeds(a, b):
 def _on_images(a, b, paths):
     records = [summary.records[0] for summary in (a, b)]
     said = [_test_predictions(record, paths[id(record)]) for record in records]
-    notes = [
-        "This is about two networks on images like these, not about their settings: with other seeds it may be the "
-        "other way round. Run both with several seeds to compare the settings."
-    ]
+    notes = ["This is about two networks on images like these, not about their settings."]
     if all(said) and _same_images(*said, _same_data(a, b)):
         pairs = intervals.count_pairs(*(one.predicted == one.labels for one in said))
         low, high = intervals.paired_interval(pairs)
@@ -280,10 +280,16 @@ def _left_out(sides, left):
 
 
 def _one_seed(a, b):
+    if min(len(a.records), len(b.records)) > 1:
+        return [
+            "Every seed gives the same difference, so there is no spread to compute an interval over seeds from: one "
+            "seed of each is compared. Runs that do not depend on the seed are one run repeated."
+        ]
+    note = "With other seeds the difference may be the other way round: run both with several seeds to know."
     if len(a.records) == len(b.records):
-        return []
+        return [note]
     letter = "a" if len(a.records) == 1 else "b"
-    return [f"Of {letter} there is one seed only, so one of the other is compared: run {letter} with more seeds."]
+    return [f"Of {letter} there is one seed only, so one of the other is compared: run {letter} with more seeds.", note]
 
 
 def _same_data(a, b):
@@ -302,6 +308,7 @@ def _other_computation(a, b):
     for words, of in {
         "backend": lambda record: record.backend,
         "precision": lambda record: record.precision,
+        "callbacks": lambda record: ", ".join(record.callbacks) or "none",
         "source of own functions": lambda record: tuple(sorted((record.code_sha256 or {}).items())),
         "commit of kmodels": lambda record: record.commit,
         "version of Keras": lambda record: record.versions.get("keras"),
@@ -313,11 +320,24 @@ def _other_computation(a, b):
     return [f"Not only the settings differ, but also: {'; '.join(found)}."] if found else []
 
 
+# Setting -> the one that it goes with: a head needs a network to start from, an SVM a kernel.
+GOES_WITH = {"init_from": "head", "kernel": "head", "augmentation": "head", "sampler": "head", "momentum": "optimizer"}
+
+
 def _many_settings(a, b):
-    changed = changed_settings(b.experiment, a.experiment)
-    if len(changed) < 2:
+    changed = _changed(a.experiment, b.experiment)
+    options = {**a.experiment.model_options, **b.experiment.model_options}
+    goes_with = {**GOES_WITH, **dict.fromkeys(options, "model")}
+    chosen = [name for name in changed if goes_with.get(name) not in changed]
+    if len(chosen) < 2:
         return []
-    return [f"{len(changed)} settings differ: which of them makes the difference, this comparison cannot tell."]
+    return [f"{len(chosen)} settings differ: which of them makes the difference, this comparison cannot tell."]
+
+
+def _changed(a, b):
+    """{name: value of b} of the settings that differ, without those that a fitted head does not read."""
+    unread = OF_TRAINING if a.is_fitted or b.is_fitted else ()
+    return {name: value for name, value in changed_settings(b, a).items() if name not in unread}
 
 
 # In words.
@@ -335,9 +355,8 @@ def _parts(comparison):
     rows = [("", "experiment", "seeds", "test %")]
     rows += [(letter, one.experiment.name, _seeds(one), mean_and_spread(one)) for letter, one in (("a", a), ("b", b))]
     difference = f"b - a: {100 * comparison.difference:+.2f} percentage points"
-    if comparison.low is not None:
-        interval = f"{100 * comparison.low:+.2f} to {100 * comparison.high:+.2f}"
-        difference += f", 95 % interval {interval} ({comparison.method})"
+    interval = f"{100 * comparison.low:+.2f} to {100 * comparison.high:+.2f}"
+    difference += f", 95 % interval {interval} ({comparison.method})"
     changes = _changes(a.experiment, b.experiment)
     settings = f"settings that differ, a -> b: {changes}" if changes else "all settings are the same"
     return rows, [difference, *_pairs_text(comparison), _verdict(comparison), settings]
@@ -359,8 +378,6 @@ def _verdict(comparison):
         better, other = ("b", "a") if comparison.difference > 0 else ("a", "b")
         what = f"{better} is better than {other}"
         return what if comparison.over_seeds else f"{what}, of these two networks"
-    if comparison.low is None:
-        return "no interval, so no difference shown: two equal numbers tell nothing of their spread; run more seeds"
     words = "no difference shown, which does not mean that they are equal"
     if comparison.needed is None:
         return words
@@ -370,8 +387,8 @@ def _verdict(comparison):
 
 
 def _changes(a, b):
-    before, after = changed_settings(a, b), changed_settings(b, a)
-    return shorten([f"{name} {before[name]} -> {after[name]}" for name in after], 8)
+    before, after = changed_settings(a, b), _changed(a, b)
+    return shorten([f"{name} {before[name]} -> {value}" for name, value in after.items()], 8)
 
 
 def _seeds(summary):

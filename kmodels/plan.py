@@ -1,6 +1,7 @@
 """A plan of measurements: which runs are not recorded yet, in which order, and which cannot be done here, and why.
 
-The order is by evidence per minute:
+Interrupted runs come first, the cheapest before the others, and are resumed. The rest is in the order of evidence per
+minute:
 
 1. Open claims that the planned seeds are expected to decide. The claim with the lowest cost to a decision comes first:
    the time of all runs for the further seeds that its verdict needs, three seeds in all at least. All experiments that
@@ -77,12 +78,11 @@ class Making:
 
     def __init__(self, planner, without):
         self._planner, self._without, self._taken = planner, without, {}
-        self._done = {
-            (name, record.seed): record
-            for record in planner.records
-            for name, experiment in planner.by_name.items()
-            if planner.counts(record, experiment)
-        }
+        self._done, self._counted = {}, []
+        for record in planner.records:
+            names = [name for name, experiment in planner.by_name.items() if planner.counts(record, experiment)]
+            self._done |= {(name, record.seed): record for name in names}
+            self._counted += [record] * bool(names)
         # Of experiments with equal settings the first one is run.
         firsts = {}
         self._first = {one.name: firsts.setdefault(one.fingerprint, one.name) for one in planner.wanted}
@@ -110,7 +110,7 @@ class Making:
     def _take_for_claims(self, able):
         """Adds the runs for claims: again and again those of the next seed of the claim that `_rank` puts first."""
         planner = self._planner
-        needs = claim_needs(planner.claims, list(self._done.values()), len(planner.seeds))
+        needs = claim_needs(planner.claims, self._counted, len(planner.seeds))
         waiting = [(need, rounds) for need in needs if (rounds := self._rounds(need.bounds, able))]
         while waiting:
             first, rounds = min(waiting, key=lambda one: self._rank(*one))

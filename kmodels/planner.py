@@ -18,6 +18,7 @@ from kmodels.estimates import Data, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING
 from kmodels.plan import Making
 from kmodels.records import read_records
+from kmodels.summaries import by_network, parent_of
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve
 
@@ -79,10 +80,12 @@ class Planner:
         self.refresh()
         if record.stem not in {known.stem for known in self.records}:
             self.records.append(record)
+            self._networks = by_network(self.records)
 
     def refresh(self):
         """Reads the records again: other processes may have written some."""
         self.records = list(read_records(self.out).values()) if self.out.is_dir() else []
+        self._networks = by_network(self.records)
 
     def data_dir(self, experiment):
         """The `data_dir` of the dataset of an experiment; None where there is none, or none is needed."""
@@ -114,7 +117,8 @@ class Planner:
     def counts(self, record, experiment):
         """Whether a record is of an experiment as it is here: completed or diverged, on the same images and settings.
 
-        Where the data are not here, those on the published images count.
+        Where the data are not here, those on the published images count. Runs that started from a network which a
+        repeat has replaced do not.
         """
         # Experiments with equal settings have several names.
         equal = self._fingerprints.get(record.experiment.name) == self._fingerprints[experiment.name]
@@ -124,7 +128,14 @@ class Planner:
         if changed_settings(record.experiment, experiment).keys() - ignored:
             return False
         precision = "float32" if experiment.head else resolve(experiment.precision)
-        return record.precision == precision and self._same_images(record, experiment)
+        if record.precision != precision or self._from_replaced(record):
+            return False
+        return self._same_images(record, experiment)
+
+    def _from_replaced(self, record):
+        """Whether there is a record of the network that a run started from, and it has other weights by now."""
+        known = bool(record.started_from) and record.started_from["network"] in self._networks
+        return known and parent_of(record, self._networks) is None
 
     def _same_images(self, record, experiment):
         try:

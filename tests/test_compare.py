@@ -116,13 +116,58 @@ def test_a_difference_that_is_not_shown_is_not_called_equal_and_says_how_many_se
     assert power(found.needed) == pytest.approx(0.8, abs=0.02)
 
 
-def test_equal_numbers_of_two_seeds_have_no_interval_and_of_three_no_width():
-    none = compare(seeds(BASE, 0.5, 0.5), seeds(OTHER, 0.6, 0.6))
-    assert (none.low, none.shown) == (None, False)
-    assert "no interval" in str(none)
-    # 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
-    found = compare(seeds(BASE, 0.1, 0.2, 0.5), heads(0.3, 0.4, 0.7))
-    assert found.low == found.high == pytest.approx(0.2)
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (seeds(BASE, 0.5, 0.5), seeds(OTHER, 0.6, 0.6)),
+        (seeds(BASE, 0.5, 0.5, 0.5), seeds(OTHER, 0.6, 0.6, 0.6)),
+        # Pairs: 0.3 - 0.1 and 0.4 - 0.2 differ by rounding.
+        (seeds(BASE, 0.1, 0.2, 0.5), heads(0.3, 0.4, 0.7)),
+    ],
+    ids=["two seeds", "three seeds", "pairs"],
+)
+def test_seeds_that_give_the_same_difference_say_no_more_than_one_of_them(a, b):
+    found, one = compare(a, b), compare(a[0], b[0])
+    assert not found.over_seeds
+    assert (found.difference, found.low, found.high, found.method) == (one.difference, one.low, one.high, one.method)
+    assert found.low < found.difference < found.high
+    assert "Every seed gives the same difference" in str(found)
+    assert "run both with several seeds" not in str(found)
+    assert "run both with several seeds" in str(one)
+
+
+def test_one_side_with_spread_is_enough_for_an_interval_over_seeds():
+    found = compare(seeds(BASE, 0.5, 0.5, 0.5), seeds(OTHER, 0.6, 0.61, 0.62))
+    assert found.over_seeds
+    assert found.low < 0.11 < found.high
+
+
+def test_repeated_runs_without_randomness_are_compared_image_by_image(tmp_path):
+    right_a, right_b = table(20, 12, 2, 16)
+    for seed in (0, 1, 2):
+        on_images(tmp_path, BASE, right_a, seed=seed)
+        on_images(tmp_path, OTHER, right_b, seed=seed)
+    found = compare(tmp_path / "report" / "one", tmp_path / "report" / "other")
+    assert (found.pairs, found.p_value) == ((20, 12, 2, 16), pytest.approx(0.0129, abs=5e-5))
+    assert found.shown
+    assert "a is better than b, of these two networks" in str(found)
+
+
+def test_a_head_of_an_earlier_network_is_no_pair_of_the_one_that_replaced_it():
+    def of(digest):
+        return [replace(head, weights_sha256=digest * 32) for head in heads(0.63, 0.67, 0.66)]
+
+    networks = [replace(record, network_sha256="cd" * 32) for record in seeds(BASE, 0.60, 0.65, 0.62)]
+    assert "pairs" in compare(networks, of("cd")).method
+    assert "Welch" in compare(networks, of("ab")).method
+    # Two heads are paired on the same network, and not on two that had one name.
+    linear = of("ab")
+    rbf = [
+        replace(record, experiment=replace(record.experiment, name="report/rbf", kernel="rbf"), test=test)
+        for record, test in zip(linear, [one.test for one in seeds(BASE, 0.5, 0.6, 0.65)], strict=True)
+    ]
+    assert "pairs" in compare(linear, rbf).method
+    assert "Welch" in compare(of("cd"), rbf).method
 
 
 def test_one_seed_each_is_compared_image_by_image(tmp_path):
@@ -238,6 +283,38 @@ def test_what_else_differs_than_one_setting_is_said():
     plain = str(compare(seeds(BASE, 0.6, 0.65), seeds(OTHER, 0.7, 0.72)))
     assert "settings differ:" not in plain
     assert "Not only" not in plain
+
+
+# A network, and a head on its features that was described by itself.
+TRAINED = replace(BASE, augmentation="flips_rotate_sharpness_crop", sampler="oversample", optimizer="sgd", momentum=0.9)
+SVM = replace(make().experiment, name="report/svm", head="svm", init_from=BASE.name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        # Only an SVM has a kernel, and every head has a network to start from.
+        (SVM, replace(SVM, head="tau_norm", kernel=None), 1),
+        (SVM, BASE, 1),
+        # What the network was trained with is nothing that an SVM could have.
+        (SVM, TRAINED, 1),
+        (SVM, replace(SVM, kernel="rbf", class_weight="balanced"), 2),
+        (BASE, replace(SVM, class_weight="balanced"), 2),
+        # A head that is fitted in one go reads no learning rate, one that is trained does.
+        (SVM, replace(SVM, learning_rate=0.5, head="nearest_mean", kernel=None), 1),
+        (BASE, replace(SVM, head="crt", kernel=None, learning_rate=0.5), 2),
+        (BASE, replace(BASE, optimizer="sgd", momentum=0.9), 1),
+        (BASE, replace(BASE, optimizer="sgd", momentum=0.9, learning_rate=0.1), 2),
+        (replace(BASE, model="two_layer_net", model_options={"hidden": (8,)}), replace(BASE, model="conv_net"), 1),
+        (replace(BASE, model="alexnet", model_options={"dropout": 0.3}), replace(BASE, model="alexnet"), 1),
+    ],
+)
+def test_a_setting_that_another_change_brings_with_it_is_no_further_change(one, other, count):
+    one, other = (replace(side, name=f"report/{name}") for side, name in ((one, "a"), (other, "b")))
+    for a, b in ((one, other), (other, one)):
+        text = str(compare(seeds(a, 0.6, 0.65), seeds(b, 0.7, 0.72)))
+        assert (f"{count} settings differ" in text) == (count > 1)
+        assert text.count("settings differ:") == (count > 1)
 
 
 def test_of_runs_on_several_data_those_are_compared_that_agree(tmp_path):

@@ -1,11 +1,13 @@
 """Plans of measurements: the most telling runs first, only those that can be done here, stopped and gone on with."""
 
+import os
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import pytest
 from test_records import make
 
@@ -153,6 +155,44 @@ def test_of_experiments_with_equal_settings_one_is_run_and_counts_for_all(tmp_pa
     assert planned(tmp_path, TWO, ONE, again, claims=[claim], seeds=[0]) == [("one", 0), ("two", 0)]
     write_record(record(again), tmp_path)
     assert planned(tmp_path, TWO, ONE, again, claims=[claim], seeds=[0]) == [("two", 0)]
+
+
+def test_what_was_interrupted_comes_before_any_claim(tmp_path, seconds):
+    checkpoint = tmp_path / THREE.name / f"{keras.backend.backend()}-{THREE.fingerprint}-ab-seed1.checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    claims = [Claim("One beats two.", (beats(ONE, TWO),))]
+    runs = planned(tmp_path, ONE, TWO, THREE, claims=claims)
+    assert runs[0] == ("three", 1)
+    assert {name for name, _ in runs[1:5]} == {"one", "two"}
+
+
+def test_a_head_of_a_network_that_was_replaced_is_measured_again(tmp_path, seconds):
+    head = replace(TWO, init_from=ONE.name, head="svm", augmentation="none")
+    parent = record(ONE, network_sha256="aa" * 32)
+    start = {"network": f"{Path(parent.stem).name}.keras", "taken": (), "drawn": ()}
+    write_record(parent, tmp_path)
+    write_record(record(head, started_from=start, weights_sha256="aa" * 32), tmp_path)
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == []
+    write_record(replace(parent, network_sha256="bb" * 32), tmp_path)
+    (tmp_path / f"{parent.stem}.keras").touch()
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == [("two", 0)]
+    write_record(record(head, started_from=start, weights_sha256="bb" * 32), tmp_path)
+    assert planned(tmp_path, head, ONE, seeds=(0,)) == []
+
+
+def test_a_claim_about_a_head_is_decided_by_its_network_from_whichever_backend(tmp_path, seconds):
+    head = replace(TWO, init_from=ONE.name, head="svm", augmentation="none")
+    for seed, accuracy in enumerate((0.50, 0.60, 0.70)):
+        parent = record(ONE, seed, accuracy, backend="jax")
+        write_record(parent, tmp_path)
+        write_record(record(ONE, seed, accuracy, backend="torch"), tmp_path)
+        start = {"network": f"{Path(parent.stem).name}.keras", "taken": (), "drawn": ()}
+        write_record(record(head, seed, accuracy + 0.1 + 0.01 * seed, started_from=start), tmp_path)
+    seconds |= {"tests/three": 5.0, "tests/four": 5.0}
+    claims = [Claim("The head beats it.", (beats(head, ONE),)), Claim("Three beats four.", (beats(THREE, FOUR),))]
+    runs = planned(tmp_path, ONE, head, THREE, FOUR, claims=claims, seeds=range(4))
+    assert runs[-2:] == [("one", 3), ("two", 3)]
 
 
 def test_a_record_counts_on_the_same_images_with_the_same_settings_from_any_backend(tmp_path, seconds):
@@ -323,7 +363,19 @@ def test_processes_share_a_plan_none_does_what_another_is_at_or_needs_its_networ
     assert found == [[THREE.name]] * 2
     assert capsys.readouterr().out.count("waiting for 1 run of other processes") == 1
     assert len(read_records(tmp_path)) == 4
-    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_the_lock_of_a_run_stays_the_same_file_whatever_becomes_of_the_run(tmp_path, seconds):
+    # Else a process that opened it before, and one that makes it again, would both do the run.
+    bad = replace(TWO, batch_size=41)
+    paths = [tmp_path / one.name / "seed0.lock" for one in (ONE, bad)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+    opened = [path.open("w") for path in paths]
+    assert run_script("--plan", "--hours", 1, "--seeds", 0, "--out", tmp_path, experiments=[ONE, bad]) == 1
+    for path, file in zip(paths, opened, strict=True):
+        with file:
+            assert os.path.samestat(path.stat(), os.fstat(file.fileno()))
 
 
 def test_a_plan_waits_for_other_processes_until_its_time_is_up(tmp_path, seconds, capsys, monkeypatch, interruptible):

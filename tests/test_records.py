@@ -129,6 +129,20 @@ def test_other_pixels_and_other_settings_are_other_groups():
     assert len(summarise([base, other_pixels, other_settings])) == 3
 
 
+def test_of_a_seed_the_run_counts_whose_network_still_has_a_record():
+    network = make(network_sha256="bb" * 32)
+    head = replace(network.experiment, name="report/head", head="svm", init_from="report/one")
+    start = {"network": f"{network.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
+    current, replaced = (
+        make(0, accuracy, experiment=head, started_from=start, weights_sha256=digest, started=f"{year}-01-01")
+        for accuracy, digest, year in ((0.7, "bb" * 32, 2026), (0.6, "aa" * 32, 2027))
+    )
+    for records in ([current, replaced], [replaced, current]):
+        assert [summary.mean for summary in summarise([network, *records])] == [0.5, 0.7]
+        # The newest, where nothing is known of the network.
+        assert summarise(records)[0].mean == 0.6
+
+
 def test_nothing_completed_is_none_and_one_record_has_no_spread():
     (nothing,) = summarise([make(status="interrupted", test=None)])
     assert (nothing.mean, nothing.spread, nothing.records) == (None, None, ())

@@ -23,6 +23,20 @@ def mean_difference(numbers):
     return statistics.fmean(numbers[0]) - (statistics.fmean(numbers[1]) if len(numbers) > 1 else 0)
 
 
+def has_spread(numbers):
+    """Whether there is a spread to compute an interval from.
+
+    Equal numbers are rather one number repeated, of runs that do not depend on the seed, than a sample without spread.
+
+    Args:
+        numbers: one or two lists of floats.
+
+    Returns:
+        Whether each has two or more, and not all of them equal in every list.
+    """
+    return min(map(len, numbers)) > 1 and any(len(set(side)) > 1 for side in numbers)
+
+
 def t_interval(numbers, confidence=CONFIDENCE):
     """The confidence interval of a mean (Student's t), or of the difference of two (Welch's).
 
@@ -32,15 +46,10 @@ def t_interval(numbers, confidence=CONFIDENCE):
         confidence: 0 to 1.
 
     Returns:
-        (low, high); (None, None) where more numbers are needed.
+        (low, high); (None, None) where more numbers are needed, or have no spread: see `has_spread`.
     """
-    fewest = min(map(len, numbers))
-    if fewest < 2:
+    if not has_spread(numbers):
         return None, None
-    if all(len(set(side)) == 1 for side in numbers):
-        # Two equal numbers say nothing about the spread.
-        value = mean_difference(numbers)
-        return (value, value) if fewest > 2 else (None, None)
     from scipy import stats
 
     with warnings.catch_warnings():
@@ -58,8 +67,6 @@ def t_p_value(numbers, value):
         numbers: as in `t_interval`, enough for an interval.
         value: the hypothesis.
     """
-    if all(len(set(side)) == 1 for side in numbers):
-        return float(mean_difference(numbers) == value)
     from scipy import stats
 
     first, *others = numbers
@@ -92,7 +99,7 @@ def expected_interval(numbers, runs, confidence=CONFIDENCE, further=False):
     """The interval that so many runs on each side would give, if all is truly as measured.
 
     Args:
-        numbers: one or two lists of at least two floats.
+        numbers: one or two lists of floats, enough for an interval.
         runs: two or more.
         confidence: 0 to 1.
         further: whether it is that of `next_run_interval`, and not that of `t_interval`.
@@ -101,8 +108,6 @@ def expected_interval(numbers, runs, confidence=CONFIDENCE, further=False):
         (low, high).
     """
     value, variances = mean_difference(numbers), [statistics.variance(side) for side in numbers]
-    if not sum(variances):
-        return value, value
     from scipy.stats import t
 
     quantile = t.ppf((1 + confidence) / 2, (runs - 1) * _freedom(variances))
@@ -118,17 +123,17 @@ def next_run_interval(numbers, confidence=CONFIDENCE):
         confidence: 0 to 1; a further number, or difference, lies in the interval so often.
 
     Returns:
-        (low, high); (None, None) where there are fewer than two on a side.
+        (low, high); (None, None) where there are fewer than two on a side, or no spread, as in `t_interval`.
 
     Source: mean ± t s sqrt(1 + 1/n), in Hahn and Meeker, Statistical Intervals, 1991; of a difference with Welch's
     degrees of freedom.
     """
-    if min(map(len, numbers)) < 2:
+    if not has_spread(numbers):
         return None, None
     from scipy.stats import t
 
     value, (spread, freedom) = mean_difference(numbers), _next_spread(numbers)
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * spread if spread else 0.0
+    half = float(t.ppf((1 + confidence) / 2, freedom)) * spread
     return value - half, value + half
 
 
@@ -142,14 +147,14 @@ def next_run_p_value(numbers, value):
     from scipy.stats import t
 
     distance, (spread, freedom) = abs(mean_difference(numbers) - value), _next_spread(numbers)
-    return float(2 * t.sf(distance / spread, freedom)) if spread else float(not distance)
+    return float(2 * t.sf(distance / spread, freedom))
 
 
 def _next_spread(numbers):
     """The standard deviation of a further number about the mean, or difference, and its degrees of freedom."""
     variances = [statistics.variance(side) * (1 + 1 / len(side)) for side in numbers]
     parts = sum(v**2 / (len(side) - 1) for v, side in zip(variances, numbers, strict=True))
-    return math.sqrt(sum(variances)), sum(variances) ** 2 / parts if parts else math.inf
+    return math.sqrt(sum(variances)), sum(variances) ** 2 / parts
 
 
 def sign_test(differences):

@@ -136,8 +136,7 @@ def _free(runs, out):
         try:
             yield run, taken
         finally:
-            # Whoever gets the lock of the removed file finds the run recorded.
-            path.unlink(missing_ok=True)
+            # The file stays: a process that has it open and one that makes it again would both get a lock.
             lock.release()
         return
     yield None, taken

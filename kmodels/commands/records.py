@@ -40,7 +40,8 @@ def compare(
     """Test whether experiment B is better than experiment A on the test images, and say what this does not show.
 
     With two or more seeds of each, it prints the difference of their mean test accuracies with its interval. With one
-    seed, it counts the images on which only one of the two networks is right.
+    seed, or where every seed gives the same difference, it counts the images on which only one of the two networks is
+    right.
 
     Args:
         a: the .json file of a run, the folder of an experiment's runs, or a quoted pattern of such files.

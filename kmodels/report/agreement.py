@@ -27,7 +27,7 @@ class Agreement(NamedTuple):
         mean: over the seeds; None where all diverged.
         spread: the sample standard deviation; None with fewer than two seeds.
         published: the number of the report.
-        low, high: the prediction interval for one more run; None with fewer than two seeds.
+        low, high: the prediction interval for one more run; None with fewer than two seeds, or where all are equal.
     """
 
     experiment: Experiment
@@ -48,8 +48,11 @@ class Agreement(NamedTuple):
 
     @property
     def within(self):
-        """Whether `published` lies in the interval; None with fewer than three seeds, or where one diverged."""
-        if self.seeds < FEWEST_SEEDS or self.diverged:
+        """Whether `published` lies in the interval; None with fewer than three seeds, or where one diverged.
+
+        And where all numbers are equal, which have no interval.
+        """
+        if self.seeds < FEWEST_SEEDS or self.diverged or self.low is None:
             return None
         low, high = rounded_to(100 * self.published)
         return 100 * self.low <= high and low <= 100 * self.high

@@ -33,7 +33,8 @@ COMPARED = (
     "on all training images, a fifth of them is held out here for validation, so that measured numbers may be somewhat "
     "lower. Where a seed was run on several backends, the first completed run counts. A report prints one "
     'run: "one more run" is the 95 % prediction interval for a single further run. With fewer than '
-    f"{FEWEST_SEEDS} seeds it is unknown whether the published number, or one that is rounded to it, lies within."
+    f"{FEWEST_SEEDS} seeds, or where all give the same number, it is unknown whether the published number, or one that "
+    "is rounded to it, lies within."
 )
 
 
@@ -141,7 +142,7 @@ def _why_open(verdict):
     if verdict.seeds < 2:
         return "one seed: the number of seeds needed is unknown"
     if any(finding.low is None for finding in findings):
-        return "two equal numbers: the number of seeds needed is unknown"
+        return "every seed gives the same number: the number of seeds needed is unknown"
     needed = verdict.seeds_needed
     if needed is None:
         return "a number is at the edge of what was claimed: the number of seeds needed is unknown"
@@ -346,7 +347,10 @@ def _measured(finding):
         return f"{_what(bound)}: diverged"
     form = f"{'+' if bound.over else ''}.{bound.measure.digits}f"
     spread = "" if finding.low is None or bound.measure.exact else f" [{finding.low:{form}}, {finding.high:{form}}]"
-    return f"{_what(bound)}: {finding.value:{form}}{spread}"
+    # Numbers that are certain have an interval without width, and no method.
+    estimated = spread and bound.over and finding.low < finding.high
+    method = f" ({'paired' if finding.paired else 'Welch'})" if estimated else ""
+    return f"{_what(bound)}: {finding.value:{form}}{spread}{method}"
 
 
 def _seeds(finding):

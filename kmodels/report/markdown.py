@@ -44,14 +44,20 @@ HEAD = "# Results\n\nWritten by `kmodels report` from the records in this folder
 # Items of a list.
 CLAIMS_ARE_JUDGED = (
     "A claim is confirmed where the 95 % confidence interval over the seeds lies within its bounds, refuted where it "
-    "lies outside, and open otherwise.",
+    "lies outside, and open otherwise. The interval of a difference is Student's, of the differences seed by seed, "
+    "where each seed has two runs that share a network (one starts from the network of the other, or both from the "
+    "same), and Welch's elsewhere.",
     "A gain of about x percentage points is confirmed where the interval lies above 0 and the difference of one more "
     "run on each side could be x (95 % prediction interval); it is refuted where it is a loss, or x is not possible. "
     "Here x stands for all that is rounded to it, or for a claimed range.",
     "Of several comparisons in a claim all must hold. Their p-values for refutation are adjusted by Holm's method, but "
     "not for the number of claims.",
     f"With fewer than {FEWEST_SEEDS} seeds a claim is open, and until all {len(PLANNED_SEEDS)} planned seeds are there "
-    "a verdict is provisional. Numbers of parameters are the same for every seed and need one.",
+    "a verdict is provisional. Numbers of parameters are the same for every seed and need one. Where no number "
+    "(of pairs, no difference) varies with the seed there is no interval and a claim is open, unless all runs guess "
+    "and it counts runs that diverged as guessing.",
+    "A network is known by the checksum of its weights. Runs that started from a network which a repeat has replaced "
+    "neither confirm nor refute.",
 )
 HOW_MEASURED = (
     "Test accuracy in percent: mean ± standard deviation over n seeds; every test image is evaluated once, with the "

@@ -1,7 +1,8 @@
 """Verdicts on claims: one for each claim, from the interval over the seeds of each comparison that it makes.
 
 The rules, for the 95 % confidence interval over the seeds (Student's t; Welch's for a difference; Student's of paired
-differences where the runs of a seed share a network, because one starts from that of the other, or both from one):
+differences where each seed has two runs that share a network, because one starts from that of the other, or both from
+one):
 
 - A bound ("A beats B", "equal to within 1") is confirmed where the interval lies between its values, refuted where it
   lies outside, open otherwise. For "equal" this is an equivalence test: two one-sided tests (TOST) at 2.5 % each.
@@ -15,6 +16,9 @@ differences where the runs of a seed share a network, because one starts from th
 - With fewer than three seeds, and where a seed diverged, a bound is open. Until all planned seeds are there, a verdict
   is provisional: who stops at the first interval that decides is wrong more often than it says. What is the same for
   every seed (the number of parameters) needs one.
+- Where all seeds give the same number (both experiments of a difference theirs, or all pairs the same difference) there
+  is no interval, and the bound is open: runs that do not depend on the seed are one run repeated. Networks that guess
+  have equal numbers by their nature: three decide where a claim counts a diverged run as guessing.
 
 Only runs on the published images with the listed settings confirm or refute; with others a claim holds there or not.
 Runs are compared if they are on the same images and differ from the listed settings in the same way, but not in a
@@ -22,9 +26,7 @@ setting that the bound is about. claim_tables.py puts verdicts into words.
 """
 
 import math
-from collections import defaultdict
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from kmodels.analysis.intervals import (
@@ -40,7 +42,7 @@ from kmodels.analysis.intervals import (
 from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
 from kmodels.report.claims import Bound, Claim
-from kmodels.summaries import paired_differences
+from kmodels.summaries import by_network, first_runs, paired_differences, parent_of
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.
@@ -69,6 +71,7 @@ class Finding(NamedTuple):
         p: two-sided p-value against the nearest limit of the bound; 1 if the estimate is inside. The limits of a gain
             are those of its size, for one further run; for a loss it is twice the smaller of this p-value and that
             against zero. None where the bound is confirmed or cannot be judged.
+        paired: whether the interval is that of differences seed by seed.
     """
 
     bound: Bound
@@ -80,6 +83,7 @@ class Finding(NamedTuple):
     outcome: str
     seeds_needed: float | None = None
     p: float | None = None
+    paired: bool = False
 
 
 class Verdict(NamedTuple):
@@ -136,7 +140,7 @@ def judge(claims, records):
         A Verdict for each claim, in the same order.
     """
     listed = {one.name: one for claim in claims for bound in claim.bounds for one in bound.sides}
-    settings = runs_by_setting(records, listed)
+    settings = _all_by_setting(records, listed)
     return [_verdict(claim, settings) for claim in claims]
 
 
@@ -216,7 +220,8 @@ class Setting(NamedTuple):
 def runs_by_setting(records, listed):
     """Runs that can be compared; of a seed's runs the first completed one, or else the first diverged one.
 
-    So a repeat on another backend changes no verdict. Experiments with equal settings share their runs.
+    All backends compute the same, and a repeat on another one changes no number. Experiments with equal settings share
+    their runs.
 
     Args:
         records: Records; those of other experiments, and those neither completed nor diverged, are left out.
@@ -225,22 +230,24 @@ def runs_by_setting(records, listed):
     Returns:
         {Setting: {experiment name: [Record]}}.
     """
+    return {
+        setting: {name: first_runs(runs) for name, runs in by_name.items()}
+        for setting, by_name in _all_by_setting(records, listed).items()
+    }
+
+
+def _all_by_setting(records, listed):
+    """As `runs_by_setting`, with all runs of a seed."""
     records = [record for record in records if record.status in ("completed", "diverged")]
-    networks = {f"{Path(record.stem).name}.keras": record for record in records}
-    found, equal = {}, defaultdict(list)
+    networks, found, equal = by_network(records), {}, {}
     for name, one in listed.items():
-        equal[one.fingerprint].append(name)
-    records.sort(key=lambda record: record.started, reverse=True)
-    for record in sorted(records, key=lambda record: record.status == "completed"):
+        equal.setdefault(one.fingerprint, []).append(name)
+    for record in sorted(records, key=lambda record: (record.status != "completed", record.started), reverse=True):
         as_listed = listed.get(record.experiment.name, record.experiment)
         for name in equal.get(as_listed.fingerprint, ()):
-            # All backends compute the same.
             setting = setting_of(record, listed, networks)
-            found.setdefault(setting, {}).setdefault(name, {})[record.seed] = record
-    return {
-        setting: {name: list(by_seed.values()) for name, by_seed in by_name.items()}
-        for setting, by_name in found.items()
-    }
+            found.setdefault(setting, {}).setdefault(name, []).append(record)
+    return found
 
 
 def setting_of(record, listed, networks):
@@ -249,7 +256,7 @@ def setting_of(record, listed, networks):
     Args:
         record: a Record.
         listed: {experiment name: Experiment as its report lists it}.
-        networks: {file name of a network: the Record of the run that trained it}, for runs that start from one.
+        networks: as `by_network` returns, for runs that start from one.
     """
     images = _images(record)
     changes, as_listed = _changes(record, listed, networks)
@@ -278,7 +285,7 @@ def _changes(record, listed, networks):
         getattr(experiment, name) == getattr(wanted, name) for name in OF_THE_IMAGES
     )
     if record.started_from:
-        parent = networks.get(record.started_from["network"])
+        parent = parent_of(record, networks)
         if parent is None:
             changes, same_images = ["from a network without a record"], False
         else:
@@ -300,7 +307,7 @@ def _finding(bound, runs, bounds):
 
     Args:
         bound: a Bound.
-        runs: {experiment name: [Record]} of one setting.
+        runs: {experiment name: [Record]} of one setting, all of each seed.
         bounds: how many the claim has.
 
     Returns:
@@ -309,23 +316,25 @@ def _finding(bound, runs, bounds):
     sides = [runs.get(name) for name in bound.names]
     if not all(sides) or not _tells(bound, [side[0].experiment for side in sides]):
         return None
-    counted = [[record for record in side if _has_number(bound, record)] for side in sides]
+    first = [first_runs(side) for side in sides]
+    counted = [[record for record in side if _has_number(bound, record)] for side in first]
     measured = [[_number(bound.measure, record) for record in side] for side in counted]
     if any(number is None for side in measured for number in side):
         return None
-    diverged = sum(map(len, sides)) - sum(map(len, counted))
-    if bound.over and (differences := paired_differences(*counted, partial(_number, bound.measure))):
-        measured = [differences]
-    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN)
+    diverged = sum(map(len, first)) - sum(map(len, counted))
+    certain = bound.measure.exact or _only_guesses(bound.measure, counted)
+    differences = [] if certain else _paired(bound, sides)
+    measured = [differences] if differences else measured
+    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN, paired=bool(differences))
     if not all(measured):
         return finding
     value = mean_difference(measured)
-    low, high = (value, value) if bound.measure.exact else t_interval(measured)
+    low, high = (value, value) if certain else t_interval(measured)
     finding = finding._replace(value=value, low=low, high=high)
     if low is None or diverged:
         return finding
     edge = bound.edge(value)
-    if bound.measure.exact:
+    if certain:
         shown = bound.holds(low, high)
         return finding._replace(outcome=CONFIRMED) if shown else finding._replace(p=float(edge is None))
     if finding.seeds >= FEWEST_SEEDS and bound.holds(low, high, next_run_interval(measured)):
@@ -334,6 +343,24 @@ def _finding(bound, runs, bounds):
     if finding.seeds < FEWEST_SEEDS:
         return finding
     return finding._replace(p=_p_value(bound, measured, value, edge))
+
+
+def _only_guesses(measure, sides):
+    """Whether all runs guess: then the numbers are equal by their nature, and not because nothing was random."""
+    if measure.of_diverged is None or min(map(len, sides)) < FEWEST_SEEDS:
+        return False
+    runs = [record for side in sides for record in side]
+    return all(math.isclose(_number(measure, record), measure.of_diverged(record)) for record in runs)
+
+
+def _paired(bound, sides):
+    """The `paired_differences` of all runs that have the number; [] where there are no pairs."""
+    if not bound.over:
+        return []
+    number = partial(_number, bound.measure)
+    return paired_differences(
+        *([r for r in side if _has_number(bound, r) and number(r) is not None] for side in sides), number
+    )
 
 
 def _p_value(bound, numbers, value, edge):

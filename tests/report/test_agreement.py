@@ -47,6 +47,13 @@ def test_a_seed_that_diverged_leaves_it_unknown_and_is_counted():
     assert claim_tables.agreement_rows([found])[0][2:6] == ("- (n=0, 1 diverged)", "-", "-", "unknown")
 
 
+def test_seeds_that_are_all_equal_leave_it_unknown():
+    one = published(0.61)
+    (found,) = agreements([one], runs(one, 0.6, 0.6, 0.6))
+    assert (found.within, found.low, found.spread) == (None, None, 0)
+    assert claim_tables.agreement_rows([found])[0][4:6] == ("-", "unknown")
+
+
 def test_only_published_images_and_listed_settings_count_and_backends_are_pooled():
     incomplete = {**make().source, "missing": {"train": 97}}
     records = [
@@ -99,8 +106,14 @@ def test_the_interval_is_welchs_and_its_test_agrees():
     reference = stats.ttest_1samp(numbers[0], 0).confidence_interval(0.95)
     assert (low, high) == pytest.approx((reference.low, reference.high))
     assert t_p_value(numbers[:1], high) == pytest.approx(0.05)
-    # No spread: what differs differs surely.
-    assert (t_p_value([[1.0, 1.0, 1.0]], 2), t_p_value([[1.0, 1.0, 1.0]], 1)) == (0, 1)
+
+
+@pytest.mark.parametrize("interval", [t_interval, next_run_interval])
+def test_numbers_without_spread_have_no_interval_however_many_they_are(interval):
+    for equal in ([[1.0] * 2], [[1.0] * 5], [[1.0] * 5, [2.0] * 5]):
+        assert interval(equal) == (None, None)
+    low, high = interval([[1.0] * 5, [2.0, 2.5, 3.0]])
+    assert low < -1.5 < high
 
 
 def test_holms_adjusted_p_values():

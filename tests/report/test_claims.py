@@ -67,11 +67,14 @@ def test_two_seeds_decide_nothing():
     assert (verdict.outcome, verdict.seeds_needed) == (OPEN, 3)
 
 
-def test_numbers_without_spread_need_three_runs_and_a_tie_beats_nobody():
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2)) == OPEN
-    assert outcome(Bound(of=ONE, most=30), *runs(ONE, 0.2, 0.2, 0.2)) == CONFIRMED
-    tied = (*runs(ONE, 0.2, 0.2, 0.2), *runs(TWO, 0.2, 0.2, 0.2))
-    assert outcome(beats(ONE, TWO), *tied) == OPEN
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_numbers_without_spread_decide_nothing_however_many_they_are(seeds):
+    one, two = runs(ONE, *seeds * (0.3,)), runs(TWO, *seeds * (0.2,))
+    for bound in (Bound(of=ONE, most=40), Bound(of=ONE, least=40), beats(ONE, TWO), beats(TWO, ONE)):
+        verdict = judged(bound, records=[*one, *two])
+        assert (verdict.outcome, verdict.seeds_needed, verdict.findings[0].low) == (OPEN, None, None)
+        assert "every seed gives the same number" in claim_tables.reason(verdict)
+    # One side with spread is enough.
     assert outcome(beats(ONE, TWO), *runs(ONE, 0.3, 0.3, 0.3), *runs(TWO, 0.2, 0.21, 0.2)) == CONFIRMED
     # The same for every seed, by its nature.
     assert outcome(Bound(of=ONE, measure=claims.PARAMETERS, most=1), *runs(ONE, 0.2)) == CONFIRMED
@@ -202,8 +205,6 @@ def test_how_many_seeds_would_decide_cannot_always_be_said():
     one_seed = judged(beats(ONE, TWO), records=(*runs(ONE, 0.60), *runs(TWO, 0.58)))
     assert (claim_tables.word(one_seed), one_seed.seeds_needed) == ("open at 1 seed", None)
     assert claim_tables.reason(one_seed) == "one seed: the number of seeds needed is unknown"
-    equal = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.5), *runs(TWO, 0.4, 0.4)))
-    assert (equal.seeds_needed, "two equal numbers" in claim_tables.reason(equal)) == (None, True)
     edge = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.75), *runs(TWO, 0.75, 0.5)))
     assert (edge.seeds_needed, "edge" in claim_tables.reason(edge)) == (None, True)
     many = judged(beats(ONE, TWO), records=(*runs(ONE, 0.5, 0.6), *runs(TWO, 0.6, 0.499)))
@@ -224,6 +225,11 @@ def test_a_training_that_is_claimed_to_fail_fails_where_it_diverges():
     verdict = judged(fails, records=lost)
     assert (verdict.outcome, verdict.findings[0].value, verdict.seeds) == (CONFIRMED, 50, 3)
     assert outcome(Bound(of=ONE, most=51), *lost) == OPEN
+    assert outcome(replace(fails, most=49), *lost) == REFUTED
+    assert outcome(fails, *lost[:2]) == OPEN
+    # A network that always says the same class guesses too; one that does not is no more certain than elsewhere.
+    assert outcome(fails, *lost[:2], make(2, 0.5, experiment=ONE)) == CONFIRMED
+    assert outcome(fails, *runs(ONE, 0.4, 0.4, 0.4)) == OPEN
 
 
 def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():
@@ -408,6 +414,56 @@ def test_a_head_and_its_network_are_compared_seed_by_seed():
     assert judged(beats(ONE, TWO), records=(*runs(ONE, *heads), *runs(TWO, *networks))).outcome == OPEN
 
 
+HEAD = replace(ONE, name="report/head", head="svm", init_from="report/one")
+# Two digests of weights.
+OLD, NEW = "aa" * 32, "bb" * 32
+
+
+def head_on(parent, accuracy, head=HEAD, **changes):
+    """A Record of a head on the network of a run."""
+    start = {"network": f"{parent.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
+    changes = {"weights_sha256": parent.network_sha256, **changes}
+    return make(parent.seed, accuracy, experiment=head, started_from=start, **changes)
+
+
+def test_a_head_belongs_to_the_network_with_the_weights_that_it_started_from():
+    # The networks were trained again, which replaced their records and files.
+    later = "2026-02-02T00:00:00+00:00"
+    networks = runs(ONE, 0.80, 0.81, 0.82, network_sha256=NEW, started=later)
+    stale = [head_on(network, 0.52, weights_sha256=OLD) for network in networks]
+    heads = [head_on(network, 0.83 + 0.011 * seed, started=later) for seed, network in enumerate(networks)]
+    (verdict,) = judge([Claim("So.", (beats(HEAD, ONE),))], [*networks, *stale])
+    assert verdict.outcome == NOT_RUN
+    (verdict,) = judge([Claim("So.", (Bound(of=HEAD, least=60),))], [*networks, *stale, *heads])
+    assert (verdict.outcome, verdict.findings[0].value) == (CONFIRMED, pytest.approx(84.1))
+    assert [one.images.split(", ")[-1] for one in verdict.elsewhere] == ["from a network without a record"]
+    (verdict,) = judge([Claim("So.", (beats(HEAD, ONE),))], [*networks, *stale, *heads])
+    assert (verdict.outcome, verdict.findings[0].value) == (CONFIRMED, pytest.approx(3.1))
+    # A network of older records, without a digest, is known by its name.
+    old = [replace(network, network_sha256=None) for network in networks]
+    assert judged(beats(HEAD, ONE), records=[*old, *heads]).outcome == CONFIRMED
+
+
+def test_a_head_is_paired_with_its_own_network_though_another_backend_had_the_seed_first():
+    networks = runs(ONE, 0.50, 0.60, 0.70)
+    repeat = make(2, 0.72, experiment=ONE, backend="torch", started="2026-02-02T00:00:00+00:00")
+    pairs = [(networks[0], 0.51), (networks[1], 0.612), (repeat, 0.731)]
+    records = [*networks, repeat, *(head_on(network, accuracy) for network, accuracy in pairs)]
+    for bound, sign in ((beats(HEAD, ONE), 1), (beats(ONE, HEAD), -1)):
+        (finding,) = judged(bound, records=records).findings
+        assert (finding.value, finding.paired, finding.seeds) == (pytest.approx(sign * 1.1), True, 3)
+    # Alone, the first run of a seed counts.
+    assert judged(Bound(of=ONE, least=1), records=records).findings[0].value == pytest.approx(60)
+    # Two heads on two networks of one seed are no pair: it is said how they are compared.
+    mean = replace(HEAD, name="report/mean", head="nearest_mean", kernel=None)
+    others = [head_on(network, accuracy, mean) for network, accuracy in zip(networks, (0.4, 0.5, 0.6), strict=True)]
+    verdict = judged(beats(HEAD, mean), records=[*records, *others])
+    assert "] (Welch)" in claim_tables.rows([verdict])[0].measured[0]
+    others[2] = head_on(repeat, 0.6, mean)
+    verdict = judged(beats(HEAD, mean), records=[*records, *others])
+    assert "] (paired)" in claim_tables.rows([verdict])[0].measured[0]
+
+
 def test_measures_of_a_run():
     history = {"val_loss": (1.0, 0.5, 0.7, None), "val_accuracy": (0.2, 0.5, 0.7, 0.71)}
     record = make(history=history, best_epoch=2)
@@ -436,7 +492,7 @@ def test_words_say_what_was_measured_expected_and_published():
     assert claim_tables.text(rows).splitlines() == [
         "One beats two.",
         "  confirmed so far (3 of 5 seeds): cifar10 (tfds), 8x8 pixels",
-        "    one minus two: +10.00 [+7.73, +12.27]; expected: above +2.5 (published +5.00); seeds: 3",
+        "    one minus two: +10.00 [+7.73, +12.27] (Welch); expected: above +2.5 (published +5.00); seeds: 3",
         "Nobody knows.",
         "  not run",
     ]

@@ -46,7 +46,7 @@ def test_the_summary_names_the_best_on_each_set_of_images():
 def test_the_rules_for_claims_are_a_list(tmp_path):
     page = markdown.results_page([make()], tmp_path)
     rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
-    assert len(rules) == 4
+    assert len(rules) == len(markdown.CLAIMS_ARE_JUDGED)
     assert all(line.startswith("- ") for line in rules)
     assert "all 5 planned seeds" in rules[3]
 

@@ -26,7 +26,7 @@ from kmodels.report.pictures import picture_path
 from kmodels.report.site import charts, write_site
 from kmodels.report.site.commands import repeat_command
 from kmodels.report.site.figures import over_runs
-from kmodels.report.site.material import ReportSource
+from kmodels.report.site.material import Material, ReportSource
 
 EVIL = '<b>$5 & "x"'
 ONE = replace(
@@ -182,6 +182,26 @@ def test_numbers_are_means_over_the_seeds_beside_the_published_ones(results):
     two = Parsed(site_pages(out)["experiments/report/two.html"]).text
     assert "Seed 0: diverged" in two
     assert "It was run in 2 ways" in two
+
+
+def test_the_images_of_a_head_are_those_of_the_run_whose_network_still_has_a_record():
+    network = make(network_sha256="bb" * 32)
+    head = replace(ONE, name="report/head", head="svm", init_from=ONE.name)
+    start = {"network": f"{network.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
+    of = [make(0, experiment=head, started_from=start, weights_sha256=digest * 32) for digest in ("aa", "bb")]
+    for heads in (of, of[::-1]):
+        material = Material(dict(enumerate([network, *heads])), [REPORT], "results")
+        (group,) = material.groups["report/head"]
+        assert "without a record" not in group.images
+        assert group.completed == (of[1],)
+
+
+def test_seeds_that_are_all_equal_have_no_interval_for_one_more_run(tmp_path):
+    records = {write_record(one, tmp_path): one for one in (make(seed, 0.6, experiment=ONE) for seed in range(3))}
+    write_site(records, [REPORT], tmp_path)
+    page = Parsed(site_pages(tmp_path)["experiments/report/one.html"]).text
+    assert "reproduced is unknown" in page
+    assert "One more run" not in page
 
 
 def test_curves_of_unequal_length_are_averaged_over_the_runs_that_got_there():

@@ -9,7 +9,7 @@ from kmodels.descriptions import changed_settings
 from kmodels.records import Record
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.verdicts import setting_of
-from kmodels.summaries import Summary, summarise
+from kmodels.summaries import Summary, by_network, summarise
 
 
 class Group(NamedTuple):
@@ -107,7 +107,7 @@ class Material:
     @cached_property
     def groups(self):
         """{experiment: [Group]}, comparable ones first, then those with most completed seeds; in the reports' order."""
-        networks = {f"{Path(record.stem).name}.keras": record for record in self.records}
+        networks = by_network(self.records)
         alike, found = {}, {}
         for record in self.records:
             code = tuple(sorted((record.code_sha256 or {}).items()))
@@ -115,9 +115,10 @@ class Material:
             alike.setdefault((*what, record.backend, record.precision, code), []).append(record)
         for (name, *_), records in alike.items():
             listed = self.listed.get(name)
-            setting = setting_of(records[0], self.listed, networks)
+            (summary,) = summarise(records, networks)
+            setting = setting_of((summary.records or records)[0], self.listed, networks)
             group = Group(
-                summarise(records)[0],
+                summary,
                 tuple(sorted(records, key=lambda record: (record.seed, record.status != "completed"))),
                 changed_settings(records[0].experiment, listed) if listed else {},
                 setting.words,

@@ -91,7 +91,7 @@ def _agreement_row(page, one):
     marks, text = [], "diverged"
     if one.mean is not None:
         mean = 100 * one.mean
-        enough = one.seeds >= FEWEST_SEEDS
+        enough = one.seeds >= FEWEST_SEEDS and one.low is not None
         low, high = (max(0, 100 * one.low), min(100, 100 * one.high)) if enough else (None, None)
         marks.append(charts.Mark("dot" if enough else "ring", mean, low, high))
         tip.append(f"measured {mean:.2f} % over {one.seeds} seed{'' if one.seeds == 1 else 's'}")
