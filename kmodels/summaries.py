@@ -18,6 +18,7 @@ class Summary:
         mean: of the test accuracies, fraction of 1; None without a completed record.
         spread: their standard deviation (n - 1); None for fewer than two.
         diverged: how many further seeds diverged: their loss was no longer a finite number, so they have no accuracy.
+        runs: the completed records, or those that diverged where none was completed.
     """
 
     experiment: Experiment
@@ -26,6 +27,7 @@ class Summary:
     mean: float | None
     spread: float | None
     diverged: int = 0
+    runs: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def runs_alike(records):
@@ -66,6 +68,7 @@ def summarise(records):
 
 def _summary(group):
     completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
+    diverged = tuple(record for record in group if record.status == "diverged")
     accuracies = [record.test.accuracy for record in completed]
     return Summary(
         experiment=group[0].experiment,
@@ -73,7 +76,8 @@ def _summary(group):
         records=completed,
         mean=statistics.fmean(accuracies) if accuracies else None,
         spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        diverged=sum(record.status == "diverged" for record in group),
+        diverged=len(diverged),
+        runs=completed or diverged,
     )
 
 

@@ -122,6 +122,14 @@ def test_seeds_are_averaged_with_their_spread():
     assert len(summary.records) == 2
 
 
+def test_a_summary_shows_completed_runs_or_else_those_that_diverged():
+    lost = [make(seed, status="diverged", test=None) for seed in (2, 3)]
+    interrupted = make(4, status="interrupted", test=None)
+    (some,), (none,) = summarise([make(), *lost, interrupted]), summarise([*lost, interrupted])
+    assert ([record.seed for record in some.runs], some.diverged) == ([0], 2)
+    assert ([record.seed for record in none.runs], none.diverged) == ([2, 3], 2)
+
+
 def test_other_pixels_and_other_settings_are_other_groups():
     base = make()
     other_pixels = make(source={**base.source, "sha256": "cd" * 32})

@@ -28,21 +28,6 @@ FOLDER = {
 }
 
 
-def test_the_summary_names_the_best_on_each_set_of_images():
-    worse, better = (replace(make().experiment, name=f"report/{name}") for name in ("worse", "better"))
-    # Lucky on the test images, and not the best by those of validation.
-    lucky = replace(make(0, 0.4, experiment=worse), test=replace(make().test, accuracy=0.99))
-    records = [lucky, make(0, 0.5, experiment=better), make(1, 0.7, experiment=better)]
-    part = make(0, 0.9, experiment=worse, source={**make().source, "subset": 5000, "sha256": "cd" * 32})
-    table = markdown.summary([*records, part], "results/README.md").split("\n\n")[0]
-    sub, whole = sorted(table.splitlines()[2:], key=lambda line: line.endswith("| yes |"))
-    assert whole.startswith("| [report](results/README.md#report) | 2 | `better` | 60.00 ± 14.14 (n=2) | 60.00 |")
-    assert whole.endswith("| yes |")
-    assert "| 1 | `worse` | 90.00 (n=1) |" in sub
-    assert sub.endswith("| no |")
-    assert markdown.summary([]) == "No record yet."
-
-
 def test_the_rules_for_claims_are_a_list(tmp_path):
     page = markdown.results_page([make()], tmp_path)
     rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
@@ -64,14 +49,13 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
 
 def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
     last = replace(make().experiment, name="report/last", keep="last")
-    for page in (markdown.summary([make()]), markdown.results_page([make()], tmp_path)):
-        assert "weights of the epoch with the lowest validation loss." in page
-    for page in (
-        markdown.summary([make(), make(experiment=last)]),
-        markdown.results_page([make(experiment=last)], tmp_path),
-    ):
-        assert "of the last epoch" in page
+    best = "weights of the epoch with the lowest validation loss"
+    assert f"{best}." in markdown.results_page([make()], tmp_path)
+    assert "weights of the last epoch." in markdown.results_page([make(experiment=last)], tmp_path)
     assert "keep last" in markdown.results_page([make(experiment=last)], tmp_path)
+    assert f"{best.removeprefix('weights ')} or of the last epoch" in markdown.results_page(
+        [make(), make(experiment=last)], tmp_path
+    )
 
 
 def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
@@ -84,8 +68,7 @@ def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
     assert page.count("`one` (n=1, 1 diverged)") == 1
     (row,) = [line for line in page.splitlines() if line.startswith("| `alone` | ")]
     assert "| diverged (1) |" in row
-    assert "50.00 (n=1, 1 diverged)" in markdown.summary(records)
-    assert "| diverged (1) |" in markdown.summary([alone])
+    assert row.endswith(f"| {alone.epochs_run} | {alone.parameters} |")
 
 
 def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path):
@@ -94,7 +77,6 @@ def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path
     write_record(again, tmp_path)
     records = list(read_records(tmp_path).values())
     assert [record.status for record in records] == ["interrupted", "completed"]
-    assert "50.00 (n=1)" in markdown.summary(records)
     assert "50.00 (n=1)" in markdown.results_page(records, tmp_path)
 
 
@@ -136,7 +118,7 @@ def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     text = readme.read_text()
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nend\n")
-    assert "| [report](results/README.md#report) |" in text
+    assert "All results are in [results/README.md](results/README.md)." in text
     assert "old" not in text
     # It has no place for the benchmarks.
     assert "fast" not in text
