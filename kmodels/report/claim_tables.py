@@ -19,7 +19,7 @@ from kmodels.report.verdicts import (
     count_provisional,
     judge,
 )
-from kmodels.text import aligned, markdown_table
+from kmodels.text import Markdown, aligned, literal, markdown_table
 
 # Where verdicts are written: of a report in its folder of results, of all in the results folder.
 CLAIMS = "claims.md"
@@ -199,8 +199,11 @@ def markdown(judged):
 
 
 def _rows_table(head, judged):
-    cells = [tuple(part if isinstance(part, str) else "<br>".join(part) for part in row[:-1]) for row in judged]
-    return markdown_table([head, *cells])
+    return markdown_table([head, *(tuple(map(_cell, row[:-1])) for row in judged)])
+
+
+def _cell(part):
+    return part if isinstance(part, str) else Markdown("<br>".join(map(literal, part)))
 
 
 def agreement_rows(found):

@@ -1,7 +1,6 @@
 """The Markdown that `kmodels report` writes: results/README.md with all numbers and pictures, parts of other pages."""
 
 import os
-import re
 from pathlib import Path
 from statistics import fmean
 
@@ -25,7 +24,7 @@ from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
 from kmodels.report.verdicts import FEWEST_SEEDS
 from kmodels.summaries import summarise
-from kmodels.text import markdown_table
+from kmodels.text import Markdown, literal, markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.
 MARKERS = {
@@ -111,17 +110,12 @@ def _by_images(summaries):
     found = {}
     for one in summaries:
         first = one.runs[0]
-        images = f"{_literal(source_name(one.source))}, {size_name(first.image_shape)}"
+        images = f"{literal(source_name(one.source))}, {size_name(first.image_shape)}"
         devices = ", ".join(dict.fromkeys(record.device for record in one.runs))
         precision = "" if first.precision == "float32" else f", {first.precision}"
         where = f"{devices}, {first.backend}{precision}"
         found.setdefault((images, where, on_published_data(one.source)), []).append(one)
     return found
-
-
-def _literal(text):
-    """Text of users, the name of a folder say, without a meaning in Markdown or HTML."""
-    return re.sub(r"([\\`*\[\]<>&])", r"\\\1", text)
 
 
 def _short(summary):
@@ -134,7 +128,7 @@ def _experiments_table(summaries):
         published = one.experiment.published
         rows.append(
             (
-                f"`{_short(one)}`",
+                Markdown(f"`{_short(one)}`"),
                 recipe(one.experiment),
                 mean_and_spread(one),
                 percent(published and published.test_accuracy),
@@ -155,7 +149,7 @@ def _groups_table(summaries):
         means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
         means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
         many, few = one.experiment.shots
-        name = f"`{_short(one)}` ({seeds(one)})"
+        name = Markdown(f"`{_short(one)}` ({seeds(one)})")
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
     return markdown_table(rows, right=(1, 2, 3, 4, 5, 6))
 

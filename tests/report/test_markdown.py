@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from test_records import make
 
-from kmodels import InputError, Published, cli
+from kmodels import Experiment, InputError, Published, cli
 from kmodels.descriptions import recipe
 from kmodels.records import read_records, write_record
 from kmodels.report import headline, markdown
@@ -45,6 +45,20 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
     assert "(the published data)" in ours
     assert "(other pixels)" in others
     assert "No record yet." in markdown.results_page([], tmp_path)
+
+
+def test_text_of_users_is_only_text(tmp_path):
+    source = {**make().source, "name": "my <img src=x> *ph* | `a`"}
+    one = make().experiment
+    two = replace(Experiment(name="report/two", model="__main__:tiny"), published=one.published)
+    records = [make(seed, experiment=experiment, source=source) for experiment in (one, two) for seed in range(3)]
+    judged = judge_reports([Claim("One *beats* two.", (beats(one, two),))], [one, two], records)
+    page = markdown.results_page(records, tmp_path, judged)
+    # In the headings of the tables, in the verdict, and in two published numbers beside measured ones.
+    assert page.count(r"my \<img src=x\> \*ph\* ") == page.count("<img") == 4
+    assert r"| \`a\`" in page.replace(r"\|", "|")
+    assert r"| One \*beats\* two. |" in page
+    assert r"| `two` | \_\_main\_\_:tiny, " in page
 
 
 def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
