@@ -18,6 +18,7 @@ from kmodels.descriptions import (
 from kmodels.errors import InputError
 from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
+from kmodels.report.agreement import setting_of_runs
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
@@ -66,7 +67,9 @@ def results_page(records, out, judged=None):
     Returns:
         Markdown.
     """
-    reports, judged = _by_report(records), judged or {}
+    records, judged = list(records), judged or {}
+    reports = _by_report(records)
+    experiments = [one for report in judged.values() for one in report.experiments]
     parts = [HEAD, _how_measured(reports), OTHER_PIXELS, "How claims are judged:"]
     parts += ["\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
     parts += ["Reports:", "\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
@@ -78,7 +81,8 @@ def results_page(records, out, judged=None):
             pixels = "the published data" if published_images else "other pixels"
             if missing := sum(group[0].source.get("missing", {}).values()):
                 pixels += f"; missing images: {missing:,}"
-            parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
+            parts += [f"**{images}** ({pixels}), on {where}:"]
+            parts += [_experiments_table(group, [setting_of_runs(one.runs, experiments, records) for one in group])]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         if report in judged:
@@ -122,14 +126,18 @@ def _short(summary):
     return summary.experiment.name.split("/", 1)[-1]
 
 
-def _experiments_table(summaries):
+def _experiments_table(summaries, settings):
     rows = [("experiment", "settings", "test %", "published %", "epochs", "parameters")]
-    for one in summaries:
-        published = one.experiment.published
+    for one, setting in zip(summaries, settings, strict=True):
+        published, note = one.experiment.published, ""
+        # On other pixels it is shown for orientation, as the heading of the table says.
+        if on_published_data(one.source) and not setting.as_published:
+            changes = setting.words.partition(size_name(one.runs[0].image_shape))[2]
+            published, note = None, f"; not the listed settings{changes.replace(', ', ': ', 1)}"
         rows.append(
             (
                 Markdown(f"`{_short(one)}`"),
-                recipe(one.experiment),
+                f"{recipe(one.experiment)}{note}",
                 mean_and_spread(one),
                 percent(published and published.test_accuracy),
                 ", ".join(str(record.epochs_run) for record in one.runs),

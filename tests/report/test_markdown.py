@@ -47,6 +47,21 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
     assert "No record yet." in markdown.results_page([], tmp_path)
 
 
+def test_a_published_number_stands_only_beside_runs_with_the_listed_settings(tmp_path):
+    one = make().experiment
+    two, small = replace(one, name="report/two"), replace(one, name="report/small")
+    changed = {"experiment": replace(two, epochs=3, learning_rate=0.1)}
+    records = [make(), make(**changed), make(source=FOLDER, **changed), make(experiment=replace(small, image_size=8))]
+    judged = judge_reports([Claim("One beats two.", (beats(one, two),))], [one, two, small], records)
+    page = markdown.results_page(records, tmp_path, judged)
+    first, second, third, fourth = [line for line in page.splitlines() if "(n=1) | " in line and "model4" in line]
+    assert " epochs | 50.00 (n=1) | 60.00 | " in first
+    assert "; not the listed settings: learning_rate=0.1, epochs=3 | 50.00 (n=1) | - | " in second
+    assert " epochs; not the listed settings | 50.00 (n=1) | - | " in third
+    # On other pixels, as the heading says.
+    assert " epochs | 50.00 (n=1) | 60.00 | " in fourth
+
+
 def test_text_of_users_is_only_text(tmp_path):
     source = {**make().source, "name": "my <img src=x> *ph* | `a`"}
     one = make().experiment
