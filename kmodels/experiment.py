@@ -62,7 +62,11 @@ class Options(dict):
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What a report printed for this experiment: fractions of 1, None where it printed nothing."""
+    """What a report printed for this experiment: fractions of 1, None where it printed nothing.
+
+    Tables of runs show the accuracies on val and test beside measured ones, but no losses, and no training accuracy:
+    that of a report is a mean over the augmented batches of an epoch, ours is of the kept weights on clean images.
+    """
 
     train_loss: float | None = None
     train_accuracy: float | None = None

@@ -129,6 +129,8 @@ def record_text(record):
     lines += [f"{name}: {value}" for name, value in origin(record).items()]
     if record.test:
         rows = [("", "images", "loss", "accuracy %", "published %", "calibration error %")]
+        # The training accuracy of a report is that of augmented batches during training, ours is of clean images.
+        theirs = {split: published and getattr(published, f"{split}_accuracy") for split in ("val", "test")}
         for split in ("train", "val", "test"):
             result = getattr(record, split)
             rows.append(
@@ -137,7 +139,7 @@ def record_text(record):
                     f"{result.examples:,}",
                     "-" if result.loss is None else f"{result.loss:.4f}",
                     percent(result.accuracy),
-                    percent(published and getattr(published, f"{split}_accuracy")),
+                    percent(theirs.get(split)),
                     percent(result.calibration and result.calibration.error),
                 )
             )

@@ -89,5 +89,10 @@ def test_a_record_as_text_shows_published_beside_measured():
     assert text.startswith("report/one, seed 0: completed\nmodel4, adam 0.001")
     row = next(line for line in text.splitlines() if line.startswith("test "))
     assert row.split() == ["test", "4", "0.7000", "50.00", "60.00", "-"]
+    published = Published(train_accuracy=0.9, val_accuracy=0.8, test_accuracy=0.6)
+    text = tables.record_text(make(experiment=replace(make().experiment, published=published)))
+    # The training accuracy that a report prints is another one than ours.
+    rows = [line.split() for line in text.splitlines() if line.startswith(("train ", "val ", "test "))]
+    assert [row[4] for row in rows] == ["-", "80.00", "60.00"]
     failed = tables.record_text(make(status="failed", error="MemoryError: no", train=None, val=None, test=None))
     assert failed.endswith("MemoryError: no")
