@@ -30,6 +30,15 @@ class Summary:
     runs: tuple[Any, ...] = field(default=(), repr=False)
 
 
+def alike(record):
+    """What runs have in common that differ in their seed only, as a key: the name and settings of the experiment, the
+    pixels, backend, precision and code."""
+    experiment = record.experiment
+    code = tuple(sorted((record.code_sha256 or {}).items()))
+    pixels = record.source["sha256"]
+    return experiment.name, experiment.fingerprint, pixels, record.backend, record.precision, code
+
+
 def runs_alike(records):
     """Groups records by experiment, pixels, backend and precision, in the order given.
 
@@ -43,11 +52,7 @@ def runs_alike(records):
     """
     groups = {}
     for record in records:
-        experiment = record.experiment
-        code = tuple(sorted((record.code_sha256 or {}).items()))
-        data = record.source["sha256"]
-        key = (experiment.name, experiment.fingerprint, data, record.backend, record.precision, code)
-        seeds = groups.setdefault(key, {})
+        seeds = groups.setdefault(alike(record), {})
         # Runs of one seed may differ in the weights that they started from: the last one counts.
         if record.seed not in seeds or _rank(seeds[record.seed]) <= _rank(record):
             seeds[record.seed] = record
@@ -79,6 +84,16 @@ def _summary(group):
         diverged=len(diverged),
         runs=completed or diverged,
     )
+
+
+def class_accuracies(summary):
+    """The mean test accuracy of each class over the completed seeds of a Summary.
+
+    Returns:
+        A list of fractions of 1; None for a class without test images.
+    """
+    columns = zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)
+    return [None if None in column else statistics.fmean(column) for column in columns]
 
 
 def _rank(record):

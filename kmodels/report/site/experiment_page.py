@@ -10,7 +10,7 @@ from kmodels.report.site.commands import FOLDER, repeat_command
 from kmodels.report.site.figures import over_runs
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
 from kmodels.report.tables import shot_groups
-from kmodels.summaries import runs_alike
+from kmodels.summaries import class_accuracies, runs_alike
 from kmodels.text import printable
 
 # Pictures whose numbers are charts here.
@@ -150,7 +150,8 @@ def _curves(records):
 
 def _classes(group, published, index):
     """The confusion matrix, accuracies of the classes and the calibration of completed runs."""
-    names, matrix, accuracies = group.completed[0].class_names, group.confusion_matrix(), group.class_accuracies()
+    names, matrix = group.completed[0].class_names, group.confusion_matrix()
+    accuracies = class_accuracies(group.summary)
     theirs = published and published.per_class_accuracy
     theirs = theirs if theirs and group.experiment.published and len(theirs) == len(names) else None
     totals = [sum(row) for row in matrix]
