@@ -289,24 +289,19 @@ def together(reports):
     return Report(*(tuple(item for report in reports for item in report[index]) for index in range(3)))
 
 
-def overview_rows(reports):
-    """What several reports come to, as rows of a table with a head and a total.
+def overview_markdown(reports):
+    """What several reports come to, with a table of each and a total, as Markdown.
 
     Args:
         reports: {report: Report}.
     """
+    everything = together(reports.values())
     rows = [("report", "claims", *OUTCOMES, "published numbers", "measured", "judged", "reproduced")]
-    for name, report in {**reports, "all": together(reports.values())}.items():
+    for name, report in {**reports, "all": everything}.items():
         summary = summarise_agreement(report.experiments, report.agreements)
         numbers = (*count(report.verdicts), summary.published, summary.measured, summary.judged, summary.within)
         rows.append((name, str(len(report.verdicts)), *map(str, numbers)))
-    return rows
-
-
-def overview_markdown(reports):
-    """The rows of `overview_rows` as a table, and what all reports come to."""
-    rows = overview_rows(reports)
-    return "\n\n".join((together(reports.values()).summary, markdown_table(rows, right=range(1, len(rows[0])))))
+    return f"{everything.summary}\n\n{markdown_table(rows, right=range(1, len(rows[0])))}"
 
 
 def claims_files(judged, out):
