@@ -59,7 +59,6 @@ class ReportSource(NamedTuple):
         name: of the report.
         text: the docstring of its file.
         experiments, figures, claims: in its order.
-        digest: of the file.
     """
 
     name: str
@@ -67,7 +66,6 @@ class ReportSource(NamedTuple):
     experiments: tuple = ()
     figures: tuple = ()
     claims: tuple = ()
-    digest: str = ""
 
     @property
     def question(self):
