@@ -66,6 +66,9 @@ class Published:
 
     `same_images` is whether the report says which images it trained and tested on. Where it does not, its numbers stand
     beside measured ones and are not judged.
+
+    Tables of runs show the accuracies on val and test beside measured ones, but no losses, and no training accuracy:
+    that of a report is a mean over the augmented batches of an epoch, ours is of the kept weights on clean images.
     """
 
     train_loss: float | None = None

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal
@@ -171,7 +172,7 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
         if not ran:
             return status
     else:
-        status = 0 if arguments.figures else run_experiments(parents_first(selected), arguments)[0]
+        status = 0 if arguments.figures else _run(selected, arguments, experiments)
     if status == 2:
         # What was wrong is the last thing to be read.
         return status
@@ -186,6 +187,11 @@ def run_arguments(arguments, experiments, figures=(), claims=(), draw=False, clo
     if closing:
         print(f"\n{closing}")
     return status
+
+
+def _run(selected, arguments, experiments):
+    table = partial(tables.published_against_measured, experiments=experiments, out=arguments.out)
+    return run_experiments(parents_first(selected), arguments, table)[0]
 
 
 def _seeds(arguments):
@@ -212,7 +218,7 @@ def _changed(experiment, given, data_dir):
     return replace(experiment, **changes, published=published, description=description)
 
 
-def run_experiments(selected, arguments, table=tables.published_against_measured):
+def run_experiments(selected, arguments, table):
     """Runs experiments one after the other, and shows what came out.
 
     Args:

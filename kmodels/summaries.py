@@ -19,6 +19,7 @@ class Summary:
         mean: of the test accuracies, fraction of 1; None without a completed record.
         spread: their standard deviation (n - 1); None for fewer than two.
         diverged: how many further seeds diverged: their loss was no longer a finite number, so they have no accuracy.
+        runs: the completed records, or those that diverged where none was completed.
     """
 
     experiment: Experiment
@@ -27,6 +28,16 @@ class Summary:
     mean: float | None
     spread: float | None
     diverged: int = 0
+    runs: tuple[Any, ...] = field(default=(), repr=False)
+
+
+def alike(record):
+    """What runs have in common that differ in their seed only, as a key: the name and settings of the experiment, the
+    pixels, backend, precision and code."""
+    experiment = record.experiment
+    code = tuple(sorted((record.code_sha256 or {}).items()))
+    pixels = record.source["sha256"]
+    return experiment.name, experiment.fingerprint, pixels, record.backend, record.precision, code
 
 
 def runs_alike(records, networks=None):
@@ -51,11 +62,7 @@ def runs_alike(records, networks=None):
         return status, parent_of(record, networks) is not None, record.started
 
     for record in records:
-        experiment = record.experiment
-        code = tuple(sorted((record.code_sha256 or {}).items()))
-        data = record.source["sha256"]
-        key = (experiment.name, experiment.fingerprint, data, record.backend, record.precision, code)
-        seeds = groups.setdefault(key, {})
+        seeds = groups.setdefault(alike(record), {})
         # Runs of one seed may differ in the weights that they started from.
         if record.seed not in seeds or rank(seeds[record.seed]) <= rank(record):
             seeds[record.seed] = record
@@ -76,6 +83,7 @@ def summarise(records, networks=None):
 
 def _summary(group):
     completed = tuple(sorted((r for r in group if r.status == "completed"), key=lambda r: r.seed))
+    diverged = tuple(record for record in group if record.status == "diverged")
     accuracies = [record.test.accuracy for record in completed]
     return Summary(
         experiment=group[0].experiment,
@@ -83,8 +91,19 @@ def _summary(group):
         records=completed,
         mean=statistics.fmean(accuracies) if accuracies else None,
         spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        diverged=sum(record.status == "diverged" for record in group),
+        diverged=len(diverged),
+        runs=completed or diverged,
     )
+
+
+def class_accuracies(summary):
+    """The mean test accuracy of each class over the completed seeds of a Summary.
+
+    Returns:
+        A list of fractions of 1; None for a class without test images.
+    """
+    columns = zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)
+    return [None if None in column else statistics.fmean(column) for column in columns]
 
 
 def by_network(records):

@@ -1,5 +1,6 @@
 """Text that users chose, class names above all, kept on its line in terminals and figures; tables of text."""
 
+import re
 import unicodedata
 
 # They turn what follows them around, also what is not of the user.
@@ -65,13 +66,30 @@ def aligned(rows, right=()):
     return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])
 
 
+class Markdown(str):
+    """A cell of `markdown_table` that is Markdown already: `Markdown("**bold**")`."""
+
+
+def literal(text):
+    """Text as Markdown that shows it as it is, without formatting, links or HTML.
+
+    Args:
+        text: on one line. Underscores within a word and brackets that make no link stay, for they change nothing.
+    """
+    return re.sub(r"[\\`*<>&~$]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+
+
 def markdown_table(rows, right=()):
     """Rows of strings as a Markdown table.
 
     Args:
-        rows: the first one is the head.
+        rows: the first one is the head. A cell is shown as it is, unless it is Markdown.
         right: indices of the columns that are aligned to the right.
     """
     rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
-    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[_cell(cell).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _cell(text):
+    return printable(text) if isinstance(text, Markdown) else literal(printable(text))

@@ -19,7 +19,7 @@ from kmodels.report import markdown, pictures, tables
 from kmodels.report.network_pictures import _titles
 from kmodels.report.page import write_page
 from kmodels.script import run_command
-from kmodels.text import aligned, clip, columns, markdown_table, printable
+from kmodels.text import Markdown, aligned, clip, columns, markdown_table, printable
 
 # A name -> what stands for it on one line.
 NAMES = {
@@ -159,29 +159,44 @@ def test_a_record_its_pictures_tables_and_page_have_every_name_whole(tmp_path):
     assert len(pictures.write_pictures(original, tmp_path)) == 4
     page = write_page([original], tmp_path, tmp_path / "page.html").read_text()
     assert "<b> & co" not in page
-    markdown.write([original], "", tmp_path, readme(tmp_path))
-    assert not markdown.write([original], "", tmp_path, tmp_path / "readme" / "README.md", check=True)
-    results = (tmp_path / "README.md").read_text()
-    # The backslash is escaped in Markdown, in a table the bar too.
-    assert r"$x|y\\udce9" in results
-    assert r"$x\|y\\udce9" in (tmp_path / "readme" / "README.md").read_text()
+    markdown.write([original], "", tmp_path, None)
+    assert not markdown.write([original], "", tmp_path, None, check=True)
+    # In Markdown, the backslash and the dollar sign are escaped.
+    assert r"\$x|y\\udce9" in (tmp_path / "README.md").read_text()
     for shown in NAMES.values():
         assert f"Test Accuracy of {shown}: 100% (3/3)" in tables.record_text(original)
         assert f"{shown}: 100.0 % of 3 test images" in html.unescape(page)
-
-
-def readme(tmp_path):
-    path = tmp_path / "readme" / "README.md"
-    path.parent.mkdir()
-    path.write_text("\n".join(markdown.MARKERS["results"]))
-    return path
 
 
 def test_columns_of_a_table_are_aligned_whatever_is_in_them():
     table = aligned([("class", "n"), *((name, "1") for name in CLASSES)]).splitlines()
     assert len(table) == N + 2
     assert len({columns(line) for line in table}) == 1
-    assert markdown_table([("a|b", "c\nd")]).splitlines()[0] == r"| a\|b | c\nd |"
+    assert markdown_table([("a|b", "c\nd")]).splitlines()[0] == r"| a\|b | c\\nd |"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__main__:tiny",
+        "_a_ and model_options",
+        "*a* **b** ~~c~~ $d$ `e` &amp;",
+        "<img src=x onerror=alert(1)>",
+        "[a](http://b) ![c](d) [45.1, 46.2]",
+        r"a\|b \_c\_ |d",
+        *CLASSES,
+    ],
+)
+def test_a_markdown_table_shows_text_as_it_is(text):
+    parser = pytest.importorskip("markdown_it").MarkdownIt().enable(["table", "strikethrough"])
+    page = parser.render(markdown_table([("head",), (text,)]))
+    cells = page.split("<td>")[1:]
+    assert [html.unescape(cell.split("</td>")[0]) for cell in cells] == [printable(text)]
+
+
+def test_markdown_of_ours_stays_and_identifiers_stay_as_they_are():
+    row = markdown_table([("head",), (Markdown("**a** `b|c`"),), ("rotate_flip [1, 2]",)]).splitlines()[2:]
+    assert row == [r"| **a** `b\|c` |", "| rotate_flip [1, 2] |"]
 
 
 def test_a_terminal_shows_what_it_cannot_encode_as_escapes(monkeypatch):

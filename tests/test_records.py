@@ -8,7 +8,7 @@ import pytest
 from kmodels import Experiment, InputError, Published, Record, read_record, read_records
 from kmodels.analysis import calibration
 from kmodels.records import SCHEMA, Evaluation, with_published, write_record
-from kmodels.summaries import summarise
+from kmodels.summaries import class_accuracies, summarise
 
 
 def make(seed=0, accuracy=0.5, **changes):
@@ -120,6 +120,20 @@ def test_seeds_are_averaged_with_their_spread():
     assert summary.mean == pytest.approx(0.6)
     assert summary.spread == pytest.approx(0.1414, abs=1e-4)
     assert len(summary.records) == 2
+
+
+def test_a_summary_shows_completed_runs_or_else_those_that_diverged():
+    lost = [make(seed, status="diverged", test=None) for seed in (2, 3)]
+    interrupted = make(4, status="interrupted", test=None)
+    (some,), (none,) = summarise([make(), *lost, interrupted]), summarise([*lost, interrupted])
+    assert ([record.seed for record in some.runs], some.diverged) == ([0], 2)
+    assert ([record.seed for record in none.runs], none.diverged) == ([2, 3], 2)
+
+
+def test_the_accuracy_of_a_class_is_the_mean_over_the_completed_seeds():
+    (summary,) = summarise([make(0, 0.5), make(1, 0.7), make(2, status="interrupted", test=None)])
+    # The other class has no test image.
+    assert class_accuracies(summary) == [pytest.approx(0.6), None]
 
 
 def test_other_pixels_and_other_settings_are_other_groups():

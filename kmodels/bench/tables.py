@@ -8,7 +8,7 @@ from statistics import median
 from kmodels.bench.contenders import CONTENDERS
 from kmodels.bench.gpu_target import PROGRAMS
 from kmodels.errors import InputError
-from kmodels.text import aligned, markdown_table
+from kmodels.text import Markdown, aligned, markdown_table
 
 OURS = ("ours", "ours-epoch")
 # {backend: (ours on it, Keras' own fit on it)}; of several the fastest counts.
@@ -153,7 +153,7 @@ def markdown(benchmarks):
     for section, results in itertools.product(SENTENCES, benchmarks):
         for row in results["sections"].get(section, ()):
             device, precision = row.get("gpu", results["environment"]["device"]), results["settings"]["precision"]
-            where = (device, precision, f"`{row['model']}`", str(row["batch_size"]))
+            where = (device, precision, Markdown(f"`{row['model']}`"), str(row["batch_size"]))
             if section == "throughput":
                 speed[where] = row["contenders"]
             if line := "" if row.get("error") else SENTENCES[section](row):
@@ -161,7 +161,7 @@ def markdown(benchmarks):
     tables, head = [], ("device", "precision", "network", "batch")
     if speed:
         names = [name for name in CONTENDERS if name != "input" and any(name in row for row in speed.values())]
-        lines = [(*head, *(f"`{name}`" for name in names))]
+        lines = [(*head, *(Markdown(f"`{name}`") for name in names))]
         lines += [(*where, *(_rate_and_ratio(row, name) for name in names)) for where, row in speed.items()]
         tables.append(markdown_table(lines, right=range(3, 4 + len(names))))
     if sentences:
@@ -175,4 +175,6 @@ def _rate_and_ratio(contenders, name):
     reference, images = reference_of(contenders), rate(contenders, name)
     if images is None:
         return "-"
-    return f"**{images:,.0f}**" if name == reference else f"{images:,.0f} ({ratio(contenders, reference, name):.2f})"
+    if name == reference:
+        return Markdown(f"**{images:,.0f}**")
+    return f"{images:,.0f} ({ratio(contenders, reference, name):.2f})"

@@ -60,7 +60,7 @@ def run_plan(arguments, selected, experiments, claims, changed):
         print(_text(plan))
         outcomes = []
     else:
-        outcomes = _do(planner, arguments)
+        outcomes = _do(planner, arguments, experiments)
     if arguments.pending:
         print(f"\n{write_pending(planner)}")
     return int(any(outcome.error for outcome in outcomes)), bool(outcomes)
@@ -79,8 +79,11 @@ def _check(arguments, changed):
     require(listed, "--pending is about all experiments as listed; leave names and settings out", arguments.names)
 
 
-def _do(planner, arguments):
-    """Does the runs of the plan, which is made again after each of them, until time is up; returns Outcomes."""
+def _do(planner, arguments, experiments):
+    """Does the runs of the plan, which is made again after each of them, until time is up; returns Outcomes.
+
+    At the end it prints what was measured beside the numbers of these experiments, as the reports list them.
+    """
     outcomes, tried, waiting = [], set(), False
     options = {name: getattr(arguments, name) for name in ("skip_unreadable", "devices", "track")}
     try:
@@ -107,7 +110,8 @@ def _do(planner, arguments):
     finally:
         # Also where it is interrupted.
         if records := [outcome.record for outcome in outcomes if outcome.record]:
-            print(f"\n{published_against_measured(with_published(records, planner.by_name.values()))}")
+            records = with_published(records, planner.by_name.values())
+            print(f"\n{published_against_measured(records, experiments, planner.out)}")
         for line in failures(outcomes):
             print(f"error: {line}", file=sys.stderr)
     return outcomes

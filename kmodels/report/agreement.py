@@ -100,6 +100,25 @@ def agreements(experiments, records):
     return [max(found[name], key=lambda one: (one.seeds, -one.missing)) for name in distinct if name in found]
 
 
+def setting_of_runs(runs, experiments, records=()):
+    """The Setting of verdicts.py of some runs, which tells whether a published number can be compared with them.
+
+    Args:
+        runs: Records, a list of `runs_alike`.
+        experiments: Experiments as the reports list them; any other counts as listed.
+        records: further Records, of the networks that the runs may have started from.
+
+    Returns:
+        A Setting, of several one that is not as published; None where no run completed or diverged.
+    """
+    one = runs[0].experiment
+    listed = {item.name: item for item in experiments}
+    others = [record for record in records if record.experiment.name != one.name]
+    found = runs_by_setting([*others, *runs], {**listed, one.name: listed.get(one.name, one)})
+    settings = [setting for setting, by_name in found.items() if one.name in by_name]
+    return min(settings, key=lambda setting: setting.as_published, default=None)
+
+
 def summarise_agreement(experiments, found):
     """The AgreementSummary of Agreements.
 

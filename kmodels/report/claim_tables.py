@@ -19,7 +19,7 @@ from kmodels.report.verdicts import (
     count_provisional,
     judge,
 )
-from kmodels.text import aligned, markdown_table
+from kmodels.text import Markdown, aligned, literal, markdown_table
 
 # Where verdicts are written: of a report in its folder of results, of all in the results folder.
 CLAIMS = "claims.md"
@@ -200,8 +200,11 @@ def markdown(judged):
 
 
 def _rows_table(head, judged):
-    cells = [tuple(part if isinstance(part, str) else "<br>".join(part) for part in row[:-1]) for row in judged]
-    return markdown_table([head, *cells])
+    return markdown_table([head, *(tuple(map(_cell, row[:-1])) for row in judged)])
+
+
+def _cell(part):
+    return part if isinstance(part, str) else Markdown("<br>".join(map(literal, part)))
 
 
 def agreement_rows(found):
@@ -287,24 +290,19 @@ def together(reports):
     return Report(*(tuple(item for report in reports for item in report[index]) for index in range(3)))
 
 
-def overview_rows(reports):
-    """What several reports come to, as rows of a table with a head and a total.
+def overview_markdown(reports):
+    """What several reports come to, with a table of each and a total, as Markdown.
 
     Args:
         reports: {report: Report}.
     """
+    everything = together(reports.values())
     rows = [("report", "claims", *OUTCOMES, "published numbers", "measured", "judged", "reproduced")]
-    for name, report in {**reports, "all": together(reports.values())}.items():
+    for name, report in {**reports, "all": everything}.items():
         summary = summarise_agreement(report.experiments, report.agreements)
         numbers = (*count(report.verdicts), summary.published, summary.measured, summary.judged, summary.within)
         rows.append((name, str(len(report.verdicts)), *map(str, numbers)))
-    return rows
-
-
-def overview_markdown(reports):
-    """The rows of `overview_rows` as a table, and what all reports come to."""
-    rows = overview_rows(reports)
-    return "\n\n".join((together(reports.values()).summary, markdown_table(rows, right=range(1, len(rows[0])))))
+    return f"{everything.summary}\n\n{markdown_table(rows, right=range(1, len(rows[0])))}"
 
 
 def claims_files(judged, out):

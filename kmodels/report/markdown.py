@@ -1,17 +1,14 @@
 """The Markdown that `kmodels report` writes: results/README.md with all numbers and pictures, parts of other pages."""
 
 import os
-import re
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
 from kmodels.descriptions import (
     mean_and_spread,
     on_published_data,
     percent,
-    pixels_name,
     recipe,
     seeds,
     size_name,
@@ -21,14 +18,14 @@ from kmodels.descriptions import (
 from kmodels.errors import InputError
 from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
-from kmodels.records import Record
+from kmodels.report.agreement import setting_of_runs
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.tables import by_shots
 from kmodels.report.verdicts import FEWEST_SEEDS
-from kmodels.summaries import Summary, summarise
-from kmodels.text import markdown_table
+from kmodels.summaries import summarise
+from kmodels.text import Markdown, literal, markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.
 MARKERS = {
@@ -65,55 +62,20 @@ HOW_MEASURED = (
 )
 
 
-def summary(records, page=PAGE):
-    """The best experiment of each report on each set of images, as a table; names link to the page of the results.
-
-    Args:
-        records: any; the quickstart's and those of interrupted and failed runs are left out.
-        page: the address of the page of `results_page`, relative to the file with the summary.
-
-    Returns:
-        Markdown.
-    """
-    rows = [("report", "experiments", "best", "test %", "published %", "images", "published images")]
-    reports = _by_report(records)
-    for report, summaries in reports.items():
-        by_images = {}
-        for one in summaries:
-            images = f"{_literal(pixels_name(one.source))}, {size_name(one.runs[0].image_shape)}"
-            by_images.setdefault((images, on_published_data(one.source)), []).append(one)
-        for (images, published_images), group in by_images.items():
-            best = max(group, key=_val_accuracy)
-            published = best.experiment.published
-            rows.append(
-                (
-                    f"[{report}]({page}#{report})",
-                    str(len({one.experiment.name for one in group})),
-                    f"`{_short(best)}`",
-                    mean_and_spread(best.summary),
-                    percent(published and published.test_accuracy),
-                    images,
-                    "yes" if published_images else "no",
-                )
-            )
-    if len(rows) == 1:
-        return "No record yet."
-    measured = f"The best experiment is that with the highest validation accuracy. {_how_measured(reports)}"
-    return "\n\n".join((markdown_table(rows, right=(1, 3, 4)), f"{measured} {OTHER_PIXELS}"))
-
-
 def results_page(records, out, judged=None):
     """All results: for each report tables by images and device, its claims, figures, and the pictures of its runs.
 
     Args:
-        records: as in `summary`.
+        records: any; the quickstart's and those of interrupted and failed runs are left out.
         out: the results folder, which has the pictures and gets the page.
         judged: {report: Report of claim_tables.py}, of the reports that have claims; None: of none.
 
     Returns:
         Markdown.
     """
-    reports, judged = _by_report(records), judged or {}
+    records, judged = list(records), judged or {}
+    reports = _by_report(records)
+    experiments = [one for report in judged.values() for one in report.experiments]
     parts = [HEAD, _how_measured(reports), OTHER_PIXELS, "How claims are judged:"]
     parts += ["\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
     parts += ["Reports:", "\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
@@ -125,7 +87,8 @@ def results_page(records, out, judged=None):
             pixels = "the published data" if published_images else "other pixels"
             if missing := sum(group[0].source.get("missing", {}).values()):
                 pixels += f"; missing images: {missing:,}"
-            parts += [f"**{images}** ({pixels}), on {where}:", _experiments_table(group)]
+            parts += [f"**{images}** ({pixels}), on {where}:"]
+            parts += [_experiments_table(group, [setting_of_runs(one.runs, experiments, records) for one in group])]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
             parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
         if report in judged:
@@ -133,38 +96,17 @@ def results_page(records, out, judged=None):
             parts += [report_markdown(judged[report])]
         figures = sorted((Path(out) / report).glob("*.webp"))
         parts += [f"![{path.stem.replace('_', ' ')}]({path.relative_to(out).as_posix()})" for path in figures]
-        parts += [_pictures(record, out) for one in summaries for record in one.summary.records]
+        parts += [_pictures(record, out) for one in summaries for record in one.records]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-class _Row(NamedTuple):
-    """A Summary, and the runs that it shows: the completed ones, or those that diverged where none was completed."""
-
-    summary: Summary
-    runs: tuple[Record, ...]
-
-    @property
-    def experiment(self):
-        return self.summary.experiment
-
-    @property
-    def source(self):
-        return self.summary.source
-
-
 def _by_report(records):
-    """{report: [_Row]} of what was completed or diverged, without the quickstart."""
-    groups, found = {}, {}
-    for record in records:
-        report = record.experiment.name.split("/")[0]
-        if record.status in ("completed", "diverged") and report != "quickstart":
-            key = (report, record.backend, record.precision, record.source["sha256"])
-            groups.setdefault(key, []).append(record)
-    for (report, *_), group in groups.items():
-        for one in summarise(group):
-            name, fingerprint = one.experiment.name, one.experiment.fingerprint
-            runs = [r for r in group if (r.experiment.name, r.experiment.fingerprint) == (name, fingerprint)]
-            found.setdefault(report, []).append(_Row(one, one.records or tuple(runs)))
+    """{report: [Summary]} of what was completed or diverged, without the quickstart."""
+    found = {}
+    for one in summarise([record for record in records if record.status in ("completed", "diverged")]):
+        report = one.experiment.name.split("/")[0]
+        if report != "quickstart":
+            found.setdefault(report, []).append(one)
     return found
 
 
@@ -174,11 +116,11 @@ def _how_measured(reports):
 
 
 def _by_images(summaries):
-    """{(images in words, where in words, whether they are the published data): [_Row]}."""
+    """{(images in words, where in words, whether they are the published data): [Summary]}."""
     found = {}
     for one in summaries:
         first = one.runs[0]
-        images = f"{_literal(source_name(one.source))}, {size_name(first.image_shape)}"
+        images = f"{literal(source_name(one.source))}, {size_name(first.image_shape)}"
         devices = ", ".join(dict.fromkeys(record.device for record in one.runs))
         precision = "" if first.precision == "float32" else f", {first.precision}"
         where = f"{devices}, {first.backend}{precision}"
@@ -186,29 +128,23 @@ def _by_images(summaries):
     return found
 
 
-def _literal(text):
-    """Text of users, the name of a folder say, without a meaning in Markdown or HTML."""
-    return re.sub(r"([\\`*\[\]<>&])", r"\\\1", text)
+def _short(summary):
+    return summary.experiment.name.split("/", 1)[-1]
 
 
-def _short(row):
-    return row.experiment.name.split("/", 1)[-1]
-
-
-def _val_accuracy(row):
-    """What the best experiment is chosen by; never what was tested on: of ten experiments one is lucky there."""
-    return fmean(record.val.accuracy for record in row.summary.records) if row.summary.records else -1
-
-
-def _experiments_table(summaries):
+def _experiments_table(summaries, settings):
     rows = [("experiment", "settings", "test %", "published %", "epochs", "parameters")]
-    for one in summaries:
-        published = one.experiment.published
+    for one, setting in zip(summaries, settings, strict=True):
+        published, note = one.experiment.published, ""
+        # On other pixels it is shown for orientation, as the heading of the table says.
+        if on_published_data(one.source) and not setting.as_published:
+            changes = setting.words.partition(size_name(one.runs[0].image_shape))[2]
+            published, note = None, f"; not the listed settings{changes.replace(', ', ': ', 1)}"
         rows.append(
             (
-                f"`{_short(one)}`",
-                recipe(one.experiment),
-                mean_and_spread(one.summary),
+                Markdown(f"`{_short(one)}`"),
+                f"{recipe(one.experiment)}{note}",
+                mean_and_spread(one),
                 percent(published and published.test_accuracy),
                 ", ".join(str(record.epochs_run) for record in one.runs),
                 f"{one.runs[0].parameters:,}",
@@ -221,13 +157,13 @@ def _groups_table(summaries):
     """Accuracies over all classes and over groups of them, means over the seeds."""
     rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
     for one in summaries:
-        completed = one.summary.records
+        completed = one.records
         groups = [by_shots(record) for record in completed]
         matrices = [record.test.confusion_matrix for record in completed]
         means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
         means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
         many, few = one.experiment.shots
-        name = f"`{_short(one)}` ({seeds(one.summary)})"
+        name = Markdown(f"`{_short(one)}` ({seeds(one)})")
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
     return markdown_table(rows, right=(1, 2, 3, 4, 5, 6))
 
@@ -257,7 +193,7 @@ def write(records, speed, out, readme, judged=None, check=False):
         out: the results folder, which gets the page; a page `bench/README.md` there may have markers of "speed".
         readme: path of the README, which must have the markers of "results"; None: no README is written.
         judged: as in `results_page`. Where published numbers were measured, the README begins with them; else it has a
-            table of the best results.
+            link to the page of the results.
         check: write nothing.
 
     Returns:
@@ -273,7 +209,7 @@ def write(records, speed, out, readme, judged=None, check=False):
         raise InputError(f"{page} was not written by `kmodels report` and would be lost; choose another results folder")
     # A folder without any run of a report with claims has nothing to say of them.
     judged = judged if judged and _by_report(records).keys() & judged.keys() else {}
-    wanted = {} if readme is None else _readme(records, out, Path(readme), together(judged.values()))
+    wanted = {} if readme is None else _readme(out, Path(readme), together(judged.values()))
     wanted |= {page: results_page(records, out, judged)} | claims_files(judged, out)
     if bench.is_file():
         wanted[bench] = _between_markers(bench, "speed", speed)
@@ -283,7 +219,7 @@ def write(records, speed, out, readme, judged=None, check=False):
     return stale
 
 
-def _readme(records, out, path, report):
+def _readme(out, path, report):
     """{path: content} of the README, and of the picture in it where there is one."""
     if not path.is_file():
         raise InputError(f"no README at {path}")
@@ -291,7 +227,7 @@ def _readme(records, out, path, report):
     if any(one.mean is not None for one in report.agreements):
         shown, pictures = headline(report, address, "site/index.html"), {out / PICTURE: picture(report.agreements)}
     else:
-        shown, pictures = summary(records, f"{address}/{PAGE}"), {}
+        shown, pictures = f"All results are in [{address}/{PAGE}]({address}/{PAGE}).", {}
     return {path: _between_markers(path, "results", shown), **pictures}
 
 

@@ -1,7 +1,7 @@
 """PENDING.md: what is not measured yet, by what it needs, with the commands that measure it."""
 
 from kmodels.files import write_atomically
-from kmodels.text import markdown_table
+from kmodels.text import Markdown, markdown_table
 from kmodels.training.sweeps import duration
 
 PAGE = "PENDING.md"
@@ -80,7 +80,8 @@ def pending_text(planner):
     for title, runs, cost, flags in sections:
         if runs:
             parts += [f"## {title}", _section(planner, runs, cost, flags)]
-    rows = [("command", "needs", "expected cost"), *((f"`{command}`", *rest) for command, *rest in OTHERS)]
+    rows = [("command", "needs", "expected cost")]
+    rows += [tuple(map(Markdown, (f"`{command}`", *rest))) for command, *rest in OTHERS]
     return "\n\n".join([*parts, "## Other measurements", markdown_table(rows)]) + "\n"
 
 
@@ -94,7 +95,8 @@ def _section(planner, runs, cost, flags):
     for report in dict.fromkeys(one.name.split("/")[0] for one in planner.wanted):
         if group := reports.get(report):
             command = f"`python -m experiments {report} --plan --hours 8 --data-dir DIR{flags}`"
-            rows.append((command, _needs(group), str(len(group)), which(group), cost(planner, group)))
+            runs = Markdown(which(group))
+            rows.append((Markdown(command), _needs(group), str(len(group)), runs, cost(planner, group)))
     return markdown_table(rows, right=(2,))
 
 

@@ -6,13 +6,13 @@ from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
 from kmodels.descriptions import (
     kept_epoch,
     mean_and_spread,
-    on_published_data,
     origin,
     percent,
     recipe,
     size_name,
     source_name,
 )
+from kmodels.records import read_records
 from kmodels.summaries import runs_alike, summarise
 from kmodels.text import aligned, printable
 
@@ -56,13 +56,31 @@ def _training_settings(experiment):
     return [f"{experiment.optimizer}{momentum}", rate, batch, epochs]
 
 
-def published_against_measured(records):
-    """For each group of `runs_alike`: the published number, the measured one, and their difference."""
+def published_against_measured(records, experiments=(), out=None):
+    """For each group of `runs_alike`: the published number, the measured one, and their difference.
+
+    Where images or settings are not those of the report there is no difference, and the row names them.
+
+    Args:
+        records: Records.
+        experiments: Experiments as the reports list them; any other counts as listed.
+        out: a folder with further records, of the networks that runs started from; None: all are among `records`.
+
+    Returns:
+        A table for a terminal.
+    """
+    # It needs claims.py, which imports this module.
+    from kmodels.report.agreement import setting_of_runs
+
+    started = any(record.started_from for record in records)
+    known = [*records, *(read_records(out).values() if out and started else ())]
     rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
     for group in runs_alike(records):
         (summary,) = summarise(group)
         published = summary.experiment.published.test_accuracy if summary.experiment.published else None
-        both = published is not None and summary.mean is not None and on_published_data(summary.source)
+        setting = setting_of_runs(group, experiments, known)
+        changed = setting is not None and not setting.as_published
+        both = published is not None and summary.mean is not None and not changed
         rows.append(
             (
                 summary.experiment.name.split("/")[-1],
@@ -71,7 +89,7 @@ def published_against_measured(records):
                 f"{100 * (summary.mean - published):+.2f}" if both else "-",
                 ", ".join(str(record.epochs_run) for record in group),
                 ", ".join(dict.fromkeys(record.status for record in group)),
-                source_name(summary.source),
+                setting.words if changed else source_name(summary.source),
             )
         )
     return aligned(rows, right=(1, 2, 3, 4))
@@ -111,6 +129,8 @@ def record_text(record):
     lines += [f"{name}: {value}" for name, value in origin(record).items()]
     if record.test:
         rows = [("", "images", "loss", "accuracy %", "published %", "calibration error %")]
+        # The training accuracy of a report is that of augmented batches during training, ours is of clean images.
+        theirs = {split: published and getattr(published, f"{split}_accuracy") for split in ("val", "test")}
         for split in ("train", "val", "test"):
             result = getattr(record, split)
             rows.append(
@@ -119,7 +139,7 @@ def record_text(record):
                     f"{result.examples:,}",
                     "-" if result.loss is None else f"{result.loss:.4f}",
                     percent(result.accuracy),
-                    percent(published and getattr(published, f"{split}_accuracy")),
+                    percent(theirs.get(split)),
                     percent(result.calibration and result.calibration.error),
                 )
             )

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from test_records import make
 
-from kmodels import InputError, Published, cli
+from kmodels import Experiment, InputError, Published, cli
 from kmodels.descriptions import recipe
 from kmodels.records import read_records, write_record
 from kmodels.report import headline, markdown
@@ -26,21 +26,6 @@ FOLDER = {
     "counts": {"train": 4000},
     "notes": [],
 }
-
-
-def test_the_summary_names_the_best_on_each_set_of_images():
-    worse, better = (replace(make().experiment, name=f"report/{name}") for name in ("worse", "better"))
-    # Lucky on the test images, and not the best by those of validation.
-    lucky = replace(make(0, 0.4, experiment=worse), test=replace(make().test, accuracy=0.99))
-    records = [lucky, make(0, 0.5, experiment=better), make(1, 0.7, experiment=better)]
-    part = make(0, 0.9, experiment=worse, source={**make().source, "subset": 5000, "sha256": "cd" * 32})
-    table = markdown.summary([*records, part], "results/README.md").split("\n\n")[0]
-    sub, whole = sorted(table.splitlines()[2:], key=lambda line: line.endswith("| yes |"))
-    assert whole.startswith("| [report](results/README.md#report) | 2 | `better` | 60.00 ± 14.14 (n=2) | 60.00 |")
-    assert whole.endswith("| yes |")
-    assert "| 1 | `worse` | 90.00 (n=1) |" in sub
-    assert sub.endswith("| no |")
-    assert markdown.summary([]) == "No record yet."
 
 
 def test_the_rules_for_claims_are_a_list(tmp_path):
@@ -62,16 +47,44 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
     assert "No record yet." in markdown.results_page([], tmp_path)
 
 
+def test_a_published_number_stands_only_beside_runs_with_the_listed_settings(tmp_path):
+    one = make().experiment
+    two, small = (replace(one, name=f"report/{name}", patience=n) for name, n in (("two", 7), ("small", 8)))
+    changed = {"experiment": replace(two, epochs=3, learning_rate=0.1)}
+    records = [make(), make(**changed), make(source=FOLDER, **changed), make(experiment=replace(small, image_size=8))]
+    judged = judge_reports([Claim("One beats two.", (beats(one, two),))], [one, two, small], records)
+    page = markdown.results_page(records, tmp_path, judged)
+    first, second, third, fourth = [line for line in page.splitlines() if "(n=1) | " in line and "model4" in line]
+    assert " epochs | 50.00 (n=1) | 60.00 | " in first
+    assert "; not the listed settings: learning_rate=0.1, epochs=3 | 50.00 (n=1) | - | " in second
+    assert " epochs; not the listed settings | 50.00 (n=1) | - | " in third
+    # On other pixels, as the heading says.
+    assert " epochs | 50.00 (n=1) | 60.00 | " in fourth
+
+
+def test_text_of_users_is_only_text(tmp_path):
+    source = {**make().source, "name": "my <img src=x> *ph* | `a`"}
+    one = make().experiment
+    two = replace(Experiment(name="report/two", model="__main__:tiny"), published=one.published)
+    records = [make(seed, experiment=experiment, source=source) for experiment in (one, two) for seed in range(3)]
+    judged = judge_reports([Claim("One *beats* two.", (beats(one, two),))], [one, two], records)
+    page = markdown.results_page(records, tmp_path, judged)
+    # In the headings of the tables, in the verdict, and in two published numbers beside measured ones.
+    assert page.count(r"my \<img src=x\> \*ph\* ") == page.count("<img") == 4
+    assert r"| \`a\`" in page.replace(r"\|", "|")
+    assert r"| One \*beats\* two. |" in page
+    assert r"| `two` | \_\_main\_\_:tiny, " in page
+
+
 def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
     last = replace(make().experiment, name="report/last", keep="last")
-    for page in (markdown.summary([make()]), markdown.results_page([make()], tmp_path)):
-        assert "weights of the epoch with the lowest validation loss." in page
-    for page in (
-        markdown.summary([make(), make(experiment=last)]),
-        markdown.results_page([make(experiment=last)], tmp_path),
-    ):
-        assert "of the last epoch" in page
+    best = "weights of the epoch with the lowest validation loss"
+    assert f"{best}." in markdown.results_page([make()], tmp_path)
+    assert "weights of the last epoch." in markdown.results_page([make(experiment=last)], tmp_path)
     assert "keep last" in markdown.results_page([make(experiment=last)], tmp_path)
+    assert f"{best.removeprefix('weights ')} or of the last epoch" in markdown.results_page(
+        [make(), make(experiment=last)], tmp_path
+    )
 
 
 def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
@@ -84,8 +97,7 @@ def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
     assert page.count("`one` (n=1, 1 diverged)") == 1
     (row,) = [line for line in page.splitlines() if line.startswith("| `alone` | ")]
     assert "| diverged (1) |" in row
-    assert "50.00 (n=1, 1 diverged)" in markdown.summary(records)
-    assert "| diverged (1) |" in markdown.summary([alone])
+    assert row.endswith(f"| {alone.epochs_run} | {alone.parameters} |")
 
 
 def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path):
@@ -94,7 +106,6 @@ def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path
     write_record(again, tmp_path)
     records = list(read_records(tmp_path).values())
     assert [record.status for record in records] == ["interrupted", "completed"]
-    assert "50.00 (n=1)" in markdown.summary(records)
     assert "50.00 (n=1)" in markdown.results_page(records, tmp_path)
 
 
@@ -136,7 +147,7 @@ def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     text = readme.read_text()
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nend\n")
-    assert "| [report](results/README.md#report) |" in text
+    assert "All results are in [results/README.md](results/README.md)." in text
     assert "old" not in text
     # It has no place for the benchmarks.
     assert "fast" not in text

@@ -47,7 +47,6 @@ REPORT = ReportSource(
         Curves("Not yet", (TWO, THREE)),
     ),
     claims=(Claim("One beats <two>.", (beats(ONE, TWO),)), Claim("One beats three.", (beats(ONE, THREE),))),
-    digest="1",
 )
 
 
@@ -204,6 +203,26 @@ def test_seeds_that_are_all_equal_have_no_interval_for_one_more_run(tmp_path):
     assert "One more run" not in page
 
 
+def test_curves_are_those_of_one_run_of_each_seed_that_trained(tmp_path):
+    lost = {"train": None, "val": None, "test": None, "best_epoch": None}
+    runs = [
+        record(ONE, 0, 0.7),
+        record(ONE, 0, 0, status="interrupted", history={"loss": (0.5,), "cross_entropy": (0.5,)}, **lost),
+        record(ONE, 1, 0.7),
+        record(ONE, 2, 0, status="failed", history={}, **lost),
+        record(ONE, 3, 0, status="diverged", history={"loss": (None,), "learning_rate": (0.1,)}, **lost),
+    ]
+    # Other weights to start from: the repeat has a file of its own.
+    runs[1] = replace(runs[1], weights_sha256="cd" * 32)
+    write_site({write_record(one, tmp_path): one for one in runs}, [REPORT], tmp_path)
+    page = " ".join(Parsed(site_pages(tmp_path)["experiments/report/one.html"]).text.split())
+    assert "Means over 2 seeds" in page
+    assert page.count("Seed 0: interrupted") == 1
+    single = {write_record(one, tmp_path): one for one in runs[1:2] + runs[3:]}
+    write_site(single, [REPORT], tmp_path)
+    assert "Means over" not in site_pages(tmp_path)["experiments/report/one.html"].read_text()
+
+
 def test_curves_of_unequal_length_are_averaged_over_the_runs_that_got_there():
     mean, low, high = over_runs([(1.0, 2.0), (3.0, None, 5.0)])
     assert mean == (2, 2, 5)
@@ -225,9 +244,7 @@ def test_only_what_changed_is_written(results):
     out, records = results
     assert write_site(records, [REPORT], out)
     assert write_site(records, [REPORT], out) == []
-    (out / "site" / ".digests.json").unlink()
     assert write_site(records, [REPORT], out, check=True) == []
-    write_site(records, [REPORT], out)
     again = record(OTHER, 0, 0.9, tuple(f"class {i}" for i in range(25)))
     changed = {**records, write_record(again, out): again}
     stale = write_site(changed, [REPORT], out, check=True)

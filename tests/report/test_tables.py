@@ -1,10 +1,12 @@
 """Tables: published beside measured, a record, its classes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from test_records import make
 
 from kmodels import Published
+from kmodels.records import write_record
 from kmodels.report import tables
 
 
@@ -12,6 +14,30 @@ def test_a_part_of_the_published_data_is_not_the_published_data():
     part = {**make().source, "subset": 5000}
     row = tables.published_against_measured([make(source=part)]).splitlines()[2]
     assert row.split()[3:5] == ["(n=1)", "-"]
+
+
+def test_changed_settings_are_named_and_not_compared_with_the_published_number():
+    listed = make().experiment
+    changed = make(experiment=replace(listed, epochs=3, learning_rate=0.1))
+    row = tables.published_against_measured([changed], [listed]).splitlines()[2]
+    assert row.split()[:5] == ["one", "60.00", "50.00", "(n=1)", "-"]
+    assert row.endswith(", learning_rate=0.1, epochs=3")
+    assert "-10.00" in tables.published_against_measured([make()], [listed])
+
+
+def test_a_head_on_a_network_with_changed_settings_is_not_compared(tmp_path):
+    network = replace(make().experiment, name="report/network")
+    head = replace(network, name="report/head", head="tau_norm", init_from=network.name)
+    for trained, expected in ((network, "-10.00"), (replace(network, epochs=3), "epochs=3")):
+        parent = make(experiment=trained)
+        start = {"network": f"{Path(parent.stem).name}.keras", "taken": [], "drawn": []}
+        child = make(experiment=head, started_from=start)
+        write_record(parent, tmp_path)
+        for records, out in (([parent, child], None), ([child], tmp_path)):
+            row = tables.published_against_measured(records, [network, head], out).splitlines()[-1]
+            assert row.startswith("head ")
+            assert expected in row
+            assert ("-10.00" in row) == (trained == network)
 
 
 def test_published_and_measured_stand_side_by_side():
@@ -63,5 +89,10 @@ def test_a_record_as_text_shows_published_beside_measured():
     assert text.startswith("report/one, seed 0: completed\nmodel4, adam 0.001")
     row = next(line for line in text.splitlines() if line.startswith("test "))
     assert row.split() == ["test", "4", "0.7000", "50.00", "60.00", "-"]
+    published = Published(train_accuracy=0.9, val_accuracy=0.8, test_accuracy=0.6)
+    text = tables.record_text(make(experiment=replace(make().experiment, published=published)))
+    # The training accuracy that a report prints is another one than ours.
+    rows = [line.split() for line in text.splitlines() if line.startswith(("train ", "val ", "test "))]
+    assert [row[4] for row in rows] == ["-", "80.00", "60.00"]
     failed = tables.record_text(make(status="failed", error="MemoryError: no", train=None, val=None, test=None))
     assert failed.endswith("MemoryError: no")

@@ -10,6 +10,7 @@ from kmodels.report.site.commands import FOLDER, repeat_command
 from kmodels.report.site.figures import over_runs
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
 from kmodels.report.tables import shot_groups
+from kmodels.summaries import class_accuracies, runs_alike
 from kmodels.text import printable
 
 # Pictures whose numbers are charts here.
@@ -59,6 +60,7 @@ def group_values(page, group, listed, index):
     """
     first = (group.completed or group.records)[0]
     published = (listed or group.experiment).published
+    trained = _trained(group)
     found = {
         "id": f"runs-{index + 1}",
         "group": group,
@@ -68,7 +70,8 @@ def group_values(page, group, listed, index):
         "recipe": recipe(group.experiment),
         "kept": weights_tested([group.experiment]),
         "runs": _runs_table(page, group, index),
-        "curves": _curves(group),
+        "curves": _curves(trained),
+        "trained": len(trained),
         "command": repeat_command(group.records, listed),
         "warnings": list(dict.fromkeys(w for record in group.records for w in record.warnings)),
         "errors": [r for r in group.records if r.status != "completed"],
@@ -107,13 +110,23 @@ def _runs_table(page, group, index):
                 page.record(record),
             ]
         )
-    return Table("Runs, one for each seed", head, found, f"seeds-{index + 1}")
+    return Table("Runs", head, found, f"seeds-{index + 1}")
 
 
-def _curves(group):
-    """(caption, chart, legend) of the losses, the accuracies and, if it changes, the learning rate."""
-    history = group.records[0].history
-    loss = ("cross_entropy", "val_cross_entropy") if "cross_entropy" in history else ("loss", "val_loss")
+def _trained(group):
+    """The run of each seed whose curves are drawn: of those with a loss the one that counts, by seed."""
+    runs = [record for record in group.records if any(loss is not None for loss in record.history.get("loss", ()))]
+    return [record for of_seeds in runs_alike(runs) for record in of_seeds]
+
+
+def _curves(records):
+    """(caption, chart, legend) of the losses, the accuracies and, if it changes, the learning rate.
+
+    Args:
+        records: one of each seed.
+    """
+    separate = records and all("cross_entropy" in record.history for record in records)
+    loss = ("cross_entropy", "val_cross_entropy") if separate else ("loss", "val_loss")
     found = []
     for title, columns, factor, digits in (
         ("cross entropy", loss, 1, 3),
@@ -121,13 +134,13 @@ def _curves(group):
     ):
         series = []
         for colour, (name, column) in enumerate(zip(("training", "validation"), columns, strict=True)):
-            numbers = over_runs([record.history.get(column, ()) for record in group.records], factor)
-            dots = tuple({r.best_epoch for r in group.records if r.best_epoch}) if colour else ()
+            numbers = over_runs([record.history.get(column, ()) for record in records], factor)
+            dots = tuple({r.best_epoch for r in records if r.best_epoch}) if colour else ()
             series.append(charts.Line(name, *numbers, colour=colour, dots=dots))
         chart = charts.lines(series, title, digits=digits, percent=factor == 100)
         if chart:
             found.append((title, chart, charts.legend(series)))
-    rates, _, _ = over_runs([record.history.get("learning_rate", ()) for record in group.records])
+    rates, _, _ = over_runs([record.history.get("learning_rate", ()) for record in records])
     known = [rate for rate in rates if rate]
     if len(set(known)) > 1 and min(known) > 0:
         line = charts.Line("learning rate", tuple(rate or None for rate in rates), colour=2)
@@ -137,7 +150,8 @@ def _curves(group):
 
 def _classes(group, published, index):
     """The confusion matrix, accuracies of the classes and the calibration of completed runs."""
-    names, matrix, accuracies = group.completed[0].class_names, group.confusion_matrix(), group.class_accuracies()
+    names, matrix = group.completed[0].class_names, group.confusion_matrix()
+    accuracies = class_accuracies(group.summary)
     theirs = published and published.per_class_accuracy
     theirs = theirs if theirs and group.experiment.published and len(theirs) == len(names) else None
     totals = [sum(row) for row in matrix]

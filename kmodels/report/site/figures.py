@@ -9,6 +9,7 @@ from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, S
 from kmodels.report.pictures import titled_path
 from kmodels.report.site import charts
 from kmodels.report.tables import by_shots
+from kmodels.summaries import class_accuracies
 from kmodels.text import printable
 
 # Of a hundred classes these many are shown: those that differ most.
@@ -167,8 +168,8 @@ def _class_comparison(figure, material):
     summaries = measured_alike(figure.experiments, material)
     (one, first), (other, second) = summaries.items()
     names = first.records[0].class_names
-    accuracies = [_class_means(summary) for summary in (first, second)]
-    found = [(a, b, name) for name, a, b in zip(names, *accuracies, strict=True) if a is not None and b is not None]
+    pairs = zip(names, class_accuracies(first), class_accuracies(second), strict=True)
+    found = [(100 * a, 100 * b, name) for name, a, b in pairs if a is not None and b is not None]
     found.sort(key=lambda row: -abs(row[1] - row[0]))
     rows = [
         charts.Row(
@@ -189,11 +190,6 @@ def _class_comparison(figure, material):
     which = f", the {len(rows)} classes of {len(names)} that differ most" if len(rows) < len(names) else ""
     chart = charts.rows(rows, f"Test accuracy by class, %{which}", *ends(rows))
     return Shown(figure.title, (("", chart),), legend, _note(summaries))
-
-
-def _class_means(summary):
-    columns = zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)
-    return [None if None in column else 100 * statistics.fmean(column) for column in columns]
 
 
 def _long_tail(figure, material):

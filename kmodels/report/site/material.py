@@ -1,6 +1,5 @@
 """What the pages of the site are made of: records in groups, with what their report says of them."""
 
-import statistics
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from kmodels.descriptions import changed_settings
 from kmodels.records import Record
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.verdicts import setting_of
-from kmodels.summaries import Summary, by_network, summarise
+from kmodels.summaries import Summary, alike, by_network, summarise
 
 
 class Group(NamedTuple):
@@ -52,11 +51,6 @@ class Group(NamedTuple):
         matrices = [record.test.confusion_matrix for record in self.completed]
         return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
-    def class_accuracies(self):
-        """The mean test accuracy of each class over the completed seeds, fractions of 1; None without images."""
-        columns = zip(*(record.test.per_class_accuracy for record in self.completed), strict=True)
-        return [None if None in column else statistics.fmean(column) for column in columns]
-
 
 class ReportSource(NamedTuple):
     """A report as its file declares it.
@@ -65,7 +59,6 @@ class ReportSource(NamedTuple):
         name: of the report.
         text: the docstring of its file.
         experiments, figures, claims: in its order.
-        digest: of the file.
     """
 
     name: str
@@ -73,7 +66,6 @@ class ReportSource(NamedTuple):
     experiments: tuple = ()
     figures: tuple = ()
     claims: tuple = ()
-    digest: str = ""
 
     @property
     def question(self):
@@ -108,12 +100,10 @@ class Material:
     def groups(self):
         """{experiment: [Group]}, comparable ones first, then those with most completed seeds; in the reports' order."""
         networks = by_network(self.records)
-        alike, found = {}, {}
+        runs, found = {}, {}
         for record in self.records:
-            code = tuple(sorted((record.code_sha256 or {}).items()))
-            what = (record.experiment.name, record.experiment.fingerprint, record.source["sha256"])
-            alike.setdefault((*what, record.backend, record.precision, code), []).append(record)
-        for (name, *_), records in alike.items():
+            runs.setdefault(alike(record), []).append(record)
+        for (name, *_), records in runs.items():
             listed = self.listed.get(name)
             (summary,) = summarise(records, networks)
             setting = setting_of((summary.records or records)[0], self.listed, networks)

@@ -19,19 +19,38 @@ def index(material):
     """The values of the first page."""
     page = Page(material, "index.html")
     together = material.together
-    agreement = summarise_agreement(together.experiments, together.agreements)
-    claims = count(together.verdicts)
     experiments = [one for report in material.reports for one in report.experiments]
-    figures = []
-    for report in material.reports:
-        found = [
-            _agreement_row(page, one)
-            for one in together.agreements
-            if one.experiment.name.startswith(f"{report.name}/")
-        ]
-        if found:
-            figures.append(charts.rows(found, page.link(report.name, page_of_report(report.name)), *ends(found)))
-    table = []
+    return {
+        "page": page,
+        "agreement": summarise_agreement(together.experiments, together.agreements),
+        "claims": count(together.verdicts),
+        "provisional": count_provisional(together.verdicts),
+        "fewest": FEWEST_SEEDS,
+        "claims_are_judged": CLAIMS_ARE_JUDGED,
+        "figures": _agreement_figures(page),
+        "verdicts": page.verdicts(together.verdicts, with_report=True),
+        "reports": _reports_table(page),
+        "run": len(material.groups),
+        "listed": max(len(experiments), len(material.groups)),
+        "runs": len(material.records),
+        "weights": weights_tested([record.experiment for record in material.records]),
+    }
+
+
+def _agreement_figures(page):
+    """A chart for each report with published numbers that were measured."""
+    charted = []
+    for report in page.material.reports:
+        prefix = f"{report.name}/"
+        agreements = [one for one in page.material.together.agreements if one.experiment.name.startswith(prefix)]
+        if rows := [_agreement_row(page, one) for one in agreements]:
+            charted.append(charts.rows(rows, page.link(report.name, page_of_report(report.name)), *ends(rows)))
+    return charted
+
+
+def _reports_table(page):
+    """The Table with a row for each report."""
+    material, table = page.material, []
     for report in material.reports:
         groups = material.of_report(report.name)
         judged = material.judged.get(report.name)
@@ -60,21 +79,7 @@ def index(material):
         "open",
         "not run",
     )
-    return {
-        "page": page,
-        "agreement": agreement,
-        "claims": claims,
-        "provisional": count_provisional(together.verdicts),
-        "fewest": FEWEST_SEEDS,
-        "claims_are_judged": CLAIMS_ARE_JUDGED,
-        "figures": figures,
-        "verdicts": page.verdicts(together.verdicts, with_report=True),
-        "reports": Table("Reports", head, table, "reports", True),
-        "run": len(material.groups),
-        "listed": max(len(experiments), len(material.groups)),
-        "runs": len(material.records),
-        "weights": weights_tested([record.experiment for record in material.records]),
-    }
+    return Table("Reports", head, table, "reports", True)
 
 
 def _share(numbers):
