@@ -15,6 +15,8 @@ from kmodels.data import DATASETS, check_pattern
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import APPLICATIONS, MODELS
+from kmodels.notebook import WIDTH, changed_fields, experiment_html
+from kmodels.text import clip
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 SCHEDULES = ("plateau", "cosine", "linear")
@@ -278,13 +280,11 @@ class Experiment:
         self._check_together()
 
     def __repr__(self):
-        from kmodels.notebook import experiment_text
-
-        return experiment_text(self)
+        # The call that makes it, without what a report published and without defaults.
+        values = ", ".join(f"{name}={clip(repr(value), WIDTH)}" for name, value in changed_fields(self).items())
+        return f"Experiment({values})"
 
     def _repr_html_(self):
-        from kmodels.notebook import experiment_html
-
         return experiment_html(self)
 
     @classmethod

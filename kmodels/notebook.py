@@ -10,6 +10,7 @@ import functools
 import io
 import sys
 import time
+from dataclasses import fields
 
 from kmodels.text import clip, printable
 
@@ -115,16 +116,10 @@ def _more(rows, shown):
     return f"and {len(rows) - shown:,} more" if len(rows) > shown else ""
 
 
-def experiment_text(experiment):
-    """An Experiment as the call that makes it, without what a report published and without defaults."""
-    values = ", ".join(f"{name}={clip(repr(value), WIDTH)}" for name, value in _changed(experiment).items())
-    return f"Experiment({values})"
-
-
 def experiment_html(experiment):
     """An Experiment as HTML: its main settings, and those that are not at their defaults."""
     hidden = ("name", "description")
-    shown = {name: getattr(experiment, name) for name in MAIN} | _changed(experiment)
+    shown = {name: getattr(experiment, name) for name in MAIN} | changed_fields(experiment)
     rows = [(name, _value(value)) for name, value in shown.items() if name not in hidden and value != {}]
     published = experiment.published and experiment.published.test_accuracy
     if published is not None:
@@ -133,10 +128,8 @@ def experiment_html(experiment):
     return html(experiment.name, lines, [Table(rows)], notes=["all other settings have their defaults"])
 
 
-def _changed(experiment):
+def changed_fields(experiment):
     """{field: value} of what is not at its default; published numbers are a report's, not the experiment's."""
-    from dataclasses import fields
-
     items = {item.name: (getattr(experiment, item.name), item.default) for item in fields(experiment)}
     return {name: value for name, (value, default) in items.items() if name != "published" and value != default}
 
@@ -153,13 +146,6 @@ SPLITS = ("train", "val", "test")
 def images_text(images):
     """The shape and type of images: "8x8x3 uint8"."""
     return f"{'x'.join(map(str, images.shape[1:]))} {images.dtype.name}"
-
-
-def dataset_text(dataset):
-    """A Dataset in a line."""
-    counts = ", ".join(f"{name} {len(getattr(dataset, name)):,}" for name in SPLITS)
-    what = f"{len(dataset.class_names)} classes, {images_text(dataset.train.images)}"
-    return f"<Dataset {clip(printable(dataset.name), WIDTH)}: {what}; {counts} images>"
 
 
 def dataset_html(dataset):
@@ -204,11 +190,6 @@ def _picture(image):
     return {"data": base64.b64encode(file.getvalue()).decode(), "width": width, "rendering": rendering}
 
 
-def fitted_text(fitted):
-    """A Fitted in a line."""
-    return f"<Fitted {fitted.network.name}: {_course(fitted)}>"
-
-
 def fitted_html(fitted):
     """A Fitted as HTML: the first, the best and the last epoch."""
     epochs = _epochs(fitted)
@@ -218,44 +199,19 @@ def fitted_html(fitted):
     rows = [(str(epoch), *(f"{fitted.history[name][epoch - 1]:.4f}" for name in names)) for epoch in shown]
     tables = [Table(rows, ("epoch", *names), range(len(names) + 1))] if rows else []
     speed = "" if fitted.images_per_second is None else f"{fitted.images_per_second:,.0f} training images/s"
-    return html(f"{fitted.network.name}: {_course(fitted)}", filter(None, [speed]), tables)
+    return html(f"{fitted.network.name}: {course(fitted)}", filter(None, [speed]), tables)
 
 
 def _epochs(fitted):
     return min(map(len, fitted.history.values()), default=0)
 
 
-def _course(fitted):
+def course(fitted):
+    """How a training went, in words."""
     kept = f", weights of epoch {fitted.best_epoch}" if fitted.best_epoch else ""
     losses = fitted.history.get("val_loss", ())
     loss = f", val_loss {losses[fitted.best_epoch - 1]:.4f}" if kept and losses else ""
     return f"{_epochs(fitted)} epochs{kept}{loss}{', diverged' if fitted.diverged else ''}"
-
-
-def prediction_text(prediction):
-    """A Prediction in a line."""
-    file = f"{printable(prediction.file)}: " if prediction.file else ""
-    what = prediction.error or f"{prediction.name} {100 * prediction.confidence:.1f} %"
-    return f"<Prediction {file}{clip(printable(what), WIDTH)}>"
-
-
-def prediction_html(prediction):
-    """A Prediction as HTML: the likeliest classes."""
-    title = prediction.file or "prediction"
-    if prediction.error:
-        return html(title, [prediction.error])
-    rows = [(name, f"{100 * probability:.1f}") for name, probability in prediction.likeliest(5)]
-    return html(title, tables=[Table(rows, ("class", "probability %"), (1,))])
-
-
-def listing_of_predictions(predictions):
-    """What `Listing` shows of Predictions."""
-    rows = [
-        (str(one.file or "-"), one.error or one.name, "-" if one.error else f"{100 * one.confidence:.1f}")
-        for one in predictions
-    ]
-    title = f"{len(rows):,} prediction{'' if len(rows) == 1 else 's'}"
-    return title, rows, ("file", "class", "probability %"), (2,)
 
 
 # Progress.

@@ -168,14 +168,10 @@ class Fitted:
     _logits: Any
 
     def __repr__(self):
-        from kmodels.notebook import fitted_text
-
-        return fitted_text(self)
+        return f"<Fitted {self.network.name}: {notebook.course(self)}>"
 
     def _repr_html_(self):
-        from kmodels.notebook import fitted_html
-
-        return fitted_html(self)
+        return notebook.fitted_html(self)
 
     def evaluate(self, split):
         """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
