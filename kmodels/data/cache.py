@@ -195,13 +195,13 @@ def _open(folder):
     """The content of meta.json and {split: Split} of a prepared dataset.
 
     Raises:
-        InputError: if there is none, or it is damaged. Datasets prepared before there were digests are not checked.
+        InputError: if there is none, or it is damaged.
     """
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if not {"class_names", "source"} <= set(meta) <= {"class_names", "source", "digests"}:
+        if set(meta) != {"class_names", "source", "digests"}:
             raise ValueError("meta.json has other keys than it was written with")
-        for name, digest in meta.get("digests", {}).items():
+        for name, digest in meta["digests"].items():
             if (_meta_digest(meta) if name == "meta.json" else _digest(folder / name)) != digest:
                 raise ValueError(f"{name} has changed since it was written")
         splits = {split: _open_split(folder, split) for split in SPLITS}

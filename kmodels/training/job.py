@@ -303,10 +303,8 @@ class Job:
 
     def _left_by_attempts(self):
         """The files that attempts at this run may have left which did not complete it."""
-        # Earlier versions named the other files of a checkpoint without ".checkpoint".
-        former = self.path(".previous"), self.path(".new")
         records = (self.path(f"-{status}.json") for status in INCOMPLETE)
-        return *checkpoint_files(self.path(".checkpoint")), *former, *records
+        return *checkpoint_files(self.path(".checkpoint")), *records
 
 
 def _measured(training):
