@@ -227,7 +227,7 @@ def run_experiments(selected, arguments, table=tables.published_against_measured
     """
     _check(selected, arguments)
     from kmodels.tracking import how_to_look
-    from kmodels.training.callbacks import time_limit
+    from kmodels.training.interrupts import time_limit
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)

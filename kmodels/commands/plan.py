@@ -15,7 +15,7 @@ from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
 from kmodels.text import aligned, clip
-from kmodels.training.callbacks import time_limit
+from kmodels.training.interrupts import time_limit
 from kmodels.training.sweeps import duration, failures, sweep
 
 # Columns of a terminal for why a run is in the plan.

@@ -9,7 +9,7 @@ from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.records import RecordList
 from kmodels.tracking import check_tracking
-from kmodels.training.callbacks import Interrupts, interruptible
+from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, Outcome
 from kmodels.training.run import execute, finish, prepare
 

@@ -28,8 +28,9 @@ from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
-from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode, interruptible
+from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
+from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
