@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kmodels import notebook
+from kmodels import cell_output, notebook
 from kmodels.analysis.evaluation import evaluate_logits
 from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.augment import check_pixel_values
@@ -343,7 +343,7 @@ class Training:
         verbose, lines = s.verbose, nullcontext()
         if verbose is None:
             verbose = 1 if sys.stdout.isatty() else 2
-            if opened := notebook.epoch_output():
+            if opened := cell_output.epoch_output():
                 # What Keras prints for its bar would all be kept in the notebook.
                 verbose, lines = 0, opened
         with self.interrupts, lines as file:
