@@ -29,7 +29,7 @@ import keras
 import numpy as np
 
 from kmodels.data.order import epoch_order, images_shown
-from kmodels.training.losses import Trainer
+from kmodels.training.trainer import Trainer
 
 CHUNK_STEPS = 1000
 SHARE_OF_FREE_MEMORY = 0.25
