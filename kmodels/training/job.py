@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
+from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions, finite
 from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
@@ -21,7 +21,7 @@ from kmodels.models import trainable_parameters
 from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.predictions import KEPT, predictions_of, write_predictions
-from kmodels.records import Record, finite, read_record, record_stem, write_record
+from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.tracking import Tracker
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
