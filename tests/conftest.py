@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import os
 import shutil
 import signal
@@ -154,6 +155,21 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def kmodels_command(monkeypatch, capsys):
+    """Runs `kmodels` in this process; returns exit status, output and errors."""
+    from kmodels import cli
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture
