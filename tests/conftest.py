@@ -78,6 +78,23 @@ def mount(folder, options):
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+def python(code, **environment):
+    """Runs code in a fresh interpreter; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+def run_script(*arguments, experiments, **options):
+    """Runs the command of an experiment file in this process; returns its exit status."""
+    from kmodels import script
+
+    sys.argv = ["script.py", *map(str, arguments)]
+    with pytest.raises(SystemExit) as ended:
+        script.main(experiments, "About.", **options)
+    return ended.value.code
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["KMODELS_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
