@@ -142,6 +142,13 @@ def initialised_by_numpy():
     return initialised
 
 
+@pytest.fixture(scope="module")
+def networks_by_numpy(initialised_by_numpy):
+    """All networks of the module are built in such a context."""
+    with initialised_by_numpy():
+        yield
+
+
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory):
     """A folder of small images of three colours, twenty each; its name cannot be that of an experiment."""
