@@ -23,7 +23,8 @@ from kmodels.errors import require
 from kmodels.models.about import read_about
 from kmodels.models.logits import divides_by_255
 from kmodels.models.saving import load_network
-from kmodels.notebook import Listing, listing_of_predictions
+from kmodels.notebook import WIDTH, Listing, Table, html
+from kmodels.text import clip, printable
 
 # Images decoded at once and handed to the network's thread together; and how many such blocks wait for it.
 BLOCK, AHEAD = 16, 8
@@ -46,14 +47,16 @@ class Prediction:
     error: str | None = None
 
     def __repr__(self):
-        from kmodels.notebook import prediction_text
-
-        return prediction_text(self)
+        file = f"{printable(self.file)}: " if self.file else ""
+        what = self.error or f"{self.name} {100 * self.confidence:.1f} %"
+        return f"<Prediction {file}{clip(printable(what), WIDTH)}>"
 
     def _repr_html_(self):
-        from kmodels.notebook import prediction_html
-
-        return prediction_html(self)
+        title = self.file or "prediction"
+        if self.error:
+            return html(title, [self.error])
+        rows = [(name, f"{100 * probability:.1f}") for name, probability in self.likeliest(5)]
+        return html(title, tables=[Table(rows, ("class", "probability %"), (1,))])
 
     @property
     def name(self):
@@ -75,7 +78,12 @@ class PredictionList(Listing, list):
     """A list of Predictions that shows itself as a table."""
 
     def _listing(self):
-        return listing_of_predictions(self)
+        rows = [
+            (str(one.file or "-"), one.error or one.name, "-" if one.error else f"{100 * one.confidence:.1f}")
+            for one in self
+        ]
+        title = f"{len(rows):,} prediction{'' if len(rows) == 1 else 's'}"
+        return title, rows, ("file", "class", "probability %"), (2,)
 
 
 class Classifier:

@@ -15,9 +15,13 @@ from kmodels.data import DATASETS, check_pattern
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import APPLICATIONS, MODELS
+from kmodels.notebook import WIDTH, changed_fields, experiment_html
+from kmodels.text import clip
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
 SCHEDULES = ("plateau", "cosine", "linear")
+# Of schedule "plateau".
+PLATEAU_PATIENCE = 5
 DATA_LOADERS = ("arrays", "stream")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # What may be fitted on the features of a trained network: see kmodels/training/heads.py.
@@ -88,44 +92,40 @@ def option(default, text):
 
 
 # Field -> what its value must be, in words and as a test; None is left alone.
-_RANGES = (
-    ("image_size", "at least 8", lambda value: value >= 8),
-    ("subset", "at least 1", lambda value: value >= 1),
-    (
-        "class_fractions",
+RANGES = {
+    "image_size": ("at least 8", lambda value: value >= 8),
+    "subset": ("at least 1", lambda value: value >= 1),
+    "class_fractions": (
         "numbers from 0 to 1, one for each class, not all 0",
         lambda value: all(0 <= share <= 1 for share in value) and any(value),
     ),
-    (
-        "class_counts",
+    "class_counts": (
         "whole numbers of at least 0, one for each class, not all 0",
         lambda value: min(value, default=0) >= 0 and any(value),
     ),
-    ("long_tail", "a ratio of at least 1", lambda value: 1 <= value < math.inf),
-    (
-        "class_weight",
+    "long_tail": ("a ratio of at least 1", lambda value: 1 <= value < math.inf),
+    "class_weight": (
         "'balanced' or numbers above 0, one for each class",
         lambda value: (
             value == "balanced"
             or (isinstance(value, tuple) and value and all(0 < weight < math.inf for weight in value))
         ),
     ),
-    (
-        "shots",
+    "shots": (
         "two whole numbers, the larger first: of training images, above which a class has many and below which few",
         lambda value: len(value) == 2 and value[0] >= value[1] >= 0,
     ),
-    ("learning_rate", "a number above 0", lambda value: 0 < value < math.inf),
-    ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
-    ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
-    ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
-    ("batch_size", "at least 1", lambda value: value >= 1),
-    ("epochs", "at least 1", lambda value: value >= 1),
-    ("patience", "at least 1", lambda value: value >= 1),
-    ("plateau_patience", "at least 1", lambda value: value >= 1),
-    ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
-    ("warmup_epochs", "at least 0", lambda value: value >= 0),
-)
+    "learning_rate": ("a number above 0", lambda value: 0 < value < math.inf),
+    "momentum": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "weight_decay": ("at least 0", lambda value: 0 <= value < math.inf),
+    "label_smoothing": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "batch_size": ("at least 1", lambda value: value >= 1),
+    "epochs": ("at least 1", lambda value: value >= 1),
+    "patience": ("at least 1", lambda value: value >= 1),
+    "plateau_patience": ("at least 1", lambda value: value >= 1),
+    "plateau_factor": ("above 0 and below 1", lambda value: 0 < value < 1),
+    "warmup_epochs": ("at least 0", lambda value: value >= 0),
+}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -284,19 +284,17 @@ class Experiment:
         ):
             if getattr(self, kind) not in known:
                 raise unknown(kind, getattr(self, kind), known)
-        for name, rule, holds in _RANGES:
+        for name, (rule, holds) in RANGES.items():
             value = getattr(self, name)
             require(value is None or holds(value), f"{name} must be {rule}", value)
         self._check_together()
 
     def __repr__(self):
-        from kmodels.notebook import experiment_text
-
-        return experiment_text(self)
+        # The call that makes it, without what a report published and without defaults.
+        values = ", ".join(f"{name}={clip(repr(value), WIDTH)}" for name, value in changed_fields(self).items())
+        return f"Experiment({values})"
 
     def _repr_html_(self):
-        from kmodels.notebook import experiment_html
-
         return experiment_html(self)
 
     @classmethod
@@ -337,7 +335,7 @@ class Experiment:
             # Two ways to write the same: with one of them left, equal experiments are equal.
             object.__setattr__(self, "schedule", None)
             if self.plateau_patience is None:
-                object.__setattr__(self, "plateau_patience", 5)
+                object.__setattr__(self, "plateau_patience", PLATEAU_PATIENCE)
 
     def _check_together(self):
         """Refuses values that are possible by themselves and not with each other."""

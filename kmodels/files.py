@@ -92,9 +92,9 @@ def replacing(path):
     temporary = path.with_name(f"{ours}{os.getpid()}.{threading.get_ident()}{path.suffix}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {ELSEWHERE}") from error
     finally:
@@ -111,12 +111,16 @@ def _is_running(process):
     return True
 
 
-def _flush(path):
-    """Waits until a file, or the names in a folder, are on the disk."""
-    if os.name == "nt" and path.is_dir():
+def flush(path):
+    """Waits until a file is on the disk, or the names in a folder, where the system can flush those."""
+    if path.is_file():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # Windows opens no folder, and some network file systems flush none.
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -101,23 +101,14 @@ def find_learning_rate(
     )
     frozen = isinstance(network, keras.Model) and network.built and not network.trainable_variables
     require(not frozen, "the network must have layers that train; all of them are frozen", getattr(network, "name", ""))
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        # Of one with a schedule of its own, the rate could not be changed.
-        optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})
-        rate = None
-    else:
-        rate = lowest
     check_dataset(dataset)
     training = Training(
         network,
         dataset,
         batch_size=min(batch_size, len(dataset.train)),
-        optimizer=optimizer,
-        learning_rate=rate,
+        **_rising_rate(optimizer, lowest, highest, steps),
         momentum=momentum,
         weight_decay=weight_decay,
-        # A schedule, since on JAX a rate that is set between the steps of an epoch has no effect.
-        schedule=keras.optimizers.schedules.ExponentialDecay(lowest, max(steps - 1, 1), highest / lowest),
         augmentation=augmentation,
         sampler=sampler,
         label_smoothing=label_smoothing,
@@ -126,20 +117,7 @@ def find_learning_rate(
         # Many steps in one call would not give their losses apart, nor end early.
         on_device=False,
     )
-    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in network.variables]
-    noted = _Losses()
-    try:
-        with training.interrupts:
-            training.trainer.fit(
-                _Steps(training.train_batches(), steps),
-                callbacks=[noted],
-                # The batches decide the order.
-                shuffle=False,
-                verbose=int(sys.stdout.isatty()) if verbose is None else verbose,
-            )
-    finally:
-        for variable, value in zip(network.variables, before, strict=True):
-            variable.assign(value)
+    noted = _train_and_restore(training, steps, int(sys.stdout.isatty()) if verbose is None else verbose)
     losses = np.array(noted.losses)
     rates = np.geomspace(lowest, highest, steps)[: len(losses)]
     smoothed = _smooth(losses)
@@ -151,6 +129,37 @@ def find_learning_rate(
         suggestion=suggestion,
         reason=reason,
     )
+
+
+def _rising_rate(optimizer, lowest, highest, steps):
+    """The settings of a Training whose learning rate rises exponentially with every step."""
+    rate = lowest
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        # Of one with a schedule of its own, the rate could not be changed.
+        optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})
+        rate = None
+    # A schedule, since on JAX a rate that is set between the steps of an epoch has no effect.
+    schedule = keras.optimizers.schedules.ExponentialDecay(lowest, max(steps - 1, 1), highest / lowest)
+    return {"optimizer": optimizer, "learning_rate": rate, "schedule": schedule}
+
+
+def _train_and_restore(training, steps, verbose):
+    """Trains so many steps, and returns their _Losses; the network is then as before."""
+    variables, noted = training.network.variables, _Losses()
+    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    try:
+        with training.interrupts:
+            training.trainer.fit(
+                _Steps(training.train_batches(), steps),
+                callbacks=[noted],
+                # The batches decide the order.
+                shuffle=False,
+                verbose=verbose,
+            )
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+    return noted
 
 
 class _Losses(keras.callbacks.Callback):

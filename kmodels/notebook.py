@@ -1,15 +1,13 @@
-"""kmodels in a notebook: its objects as small tables, and progress that updates in place.
+"""The objects of kmodels in a notebook, as small tables.
 
 The methods `__repr__` and `_repr_html_` of classes call what is here. Colours are the notebook's own, so that
-the tables can be read on light and on dark pages. Nothing here needs IPython, unless there is a kernel.
+the tables can be read on light and on dark pages.
 """
 
 import base64
-import contextlib
 import functools
 import io
-import sys
-import time
+from dataclasses import fields
 
 from kmodels.text import clip, printable
 
@@ -115,16 +113,10 @@ def _more(rows, shown):
     return f"and {len(rows) - shown:,} more" if len(rows) > shown else ""
 
 
-def experiment_text(experiment):
-    """An Experiment as the call that makes it, without what a report published and without defaults."""
-    values = ", ".join(f"{name}={clip(repr(value), WIDTH)}" for name, value in _changed(experiment).items())
-    return f"Experiment({values})"
-
-
 def experiment_html(experiment):
     """An Experiment as HTML: its main settings, and those that are not at their defaults."""
     hidden = ("name", "description")
-    shown = {name: getattr(experiment, name) for name in MAIN} | _changed(experiment)
+    shown = {name: getattr(experiment, name) for name in MAIN} | changed_fields(experiment)
     rows = [(name, _value(value)) for name, value in shown.items() if name not in hidden and value != {}]
     published = experiment.published and experiment.published.test_accuracy
     if published is not None:
@@ -133,10 +125,8 @@ def experiment_html(experiment):
     return html(experiment.name, lines, [Table(rows)], notes=["all other settings have their defaults"])
 
 
-def _changed(experiment):
+def changed_fields(experiment):
     """{field: value} of what is not at its default; published numbers are a report's, not the experiment's."""
-    from dataclasses import fields
-
     items = {item.name: (getattr(experiment, item.name), item.default) for item in fields(experiment)}
     return {name: value for name, (value, default) in items.items() if name != "published" and value != default}
 
@@ -153,13 +143,6 @@ SPLITS = ("train", "val", "test")
 def images_text(images):
     """The shape and type of images: "8x8x3 uint8"."""
     return f"{'x'.join(map(str, images.shape[1:]))} {images.dtype.name}"
-
-
-def dataset_text(dataset):
-    """A Dataset in a line."""
-    counts = ", ".join(f"{name} {len(getattr(dataset, name)):,}" for name in SPLITS)
-    what = f"{len(dataset.class_names)} classes, {images_text(dataset.train.images)}"
-    return f"<Dataset {clip(printable(dataset.name), WIDTH)}: {what}; {counts} images>"
 
 
 def dataset_html(dataset):
@@ -204,11 +187,6 @@ def _picture(image):
     return {"data": base64.b64encode(file.getvalue()).decode(), "width": width, "rendering": rendering}
 
 
-def fitted_text(fitted):
-    """A Fitted in a line."""
-    return f"<Fitted {fitted.network.name}: {_course(fitted)}>"
-
-
 def fitted_html(fitted):
     """A Fitted as HTML: the first, the best and the last epoch."""
     epochs = _epochs(fitted)
@@ -218,124 +196,16 @@ def fitted_html(fitted):
     rows = [(str(epoch), *(f"{fitted.history[name][epoch - 1]:.4f}" for name in names)) for epoch in shown]
     tables = [Table(rows, ("epoch", *names), range(len(names) + 1))] if rows else []
     speed = "" if fitted.images_per_second is None else f"{fitted.images_per_second:,.0f} training images/s"
-    return html(f"{fitted.network.name}: {_course(fitted)}", filter(None, [speed]), tables)
+    return html(f"{fitted.network.name}: {course(fitted)}", filter(None, [speed]), tables)
 
 
 def _epochs(fitted):
     return min(map(len, fitted.history.values()), default=0)
 
 
-def _course(fitted):
+def course(fitted):
+    """How a training went, in words."""
     kept = f", weights of epoch {fitted.best_epoch}" if fitted.best_epoch else ""
     losses = fitted.history.get("val_loss", ())
     loss = f", val_loss {losses[fitted.best_epoch - 1]:.4f}" if kept and losses else ""
     return f"{_epochs(fitted)} epochs{kept}{loss}{', diverged' if fitted.diverged else ''}"
-
-
-def prediction_text(prediction):
-    """A Prediction in a line."""
-    file = f"{printable(prediction.file)}: " if prediction.file else ""
-    what = prediction.error or f"{prediction.name} {100 * prediction.confidence:.1f} %"
-    return f"<Prediction {file}{clip(printable(what), WIDTH)}>"
-
-
-def prediction_html(prediction):
-    """A Prediction as HTML: the likeliest classes."""
-    title = prediction.file or "prediction"
-    if prediction.error:
-        return html(title, [prediction.error])
-    rows = [(name, f"{100 * probability:.1f}") for name, probability in prediction.likeliest(5)]
-    return html(title, tables=[Table(rows, ("class", "probability %"), (1,))])
-
-
-def listing_of_predictions(predictions):
-    """What `Listing` shows of Predictions."""
-    rows = [
-        (str(one.file or "-"), one.error or one.name, "-" if one.error else f"{100 * one.confidence:.1f}")
-        for one in predictions
-    ]
-    title = f"{len(rows):,} prediction{'' if len(rows) == 1 else 's'}"
-    return title, rows, ("file", "class", "probability %"), (2,)
-
-
-# Progress.
-
-
-def in_kernel():
-    """Whether this is the process of a Jupyter kernel."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
-
-
-# Whether this is a worker of a kernel's, whose output is shown in the cell.
-in_worker_of_kernel = False
-
-
-def epoch_output():
-    """A context with the file to write a line for each epoch to; None outside notebooks, where Keras prints."""
-    if in_kernel():
-        return InPlace()
-    return _whole_lines() if in_worker_of_kernel else None
-
-
-@contextlib.contextmanager
-def _whole_lines():
-    try:
-        yield sys.stdout
-    finally:
-        # What comes next does not follow the step of an epoch that did not end.
-        sys.stdout.write("\r")
-
-
-class InPlace(io.TextIOBase):
-    """A file whose text is shown in the cell and updated in place: a carriage return overwrites its line.
-
-    It is one output, which is displayed again when it changes: without widgets, and so that a notebook that is executed
-    without a browser holds the last state only.
-
-    Args:
-        lines: how many of the last ones are shown.
-        interval: seconds between updates; what is written in between is shown with the next one or `close`.
-    """
-
-    encoding = "utf-8"
-
-    def __init__(self, lines=20, interval=0.1):
-        self._lines, self._most, self._interval = [""], lines, interval
-        self._shown, self._handle, self._time = "", None, 0.0
-
-    def write(self, text):
-        first, *more = text.split("\n")
-        self._lines[-1] = overwritten(self._lines[-1], first)
-        self._lines += [overwritten("", line) for line in more]
-        if time.monotonic() - self._time >= self._interval:
-            self._show()
-        return len(text)
-
-    def close(self):
-        if not self.closed:
-            self._show()
-        super().close()
-
-    def _show(self):
-        lines = [line.rstrip() for line in self._lines if line.strip()]
-        earlier = [f"({len(lines) - self._most} earlier lines)"] if len(lines) > self._most else []
-        text = "\n".join([*earlier, *lines[-self._most :]])
-        if text == self._shown:
-            return
-        self._shown, self._time = text, time.monotonic()
-        self._display(text)
-
-    def _display(self, text):
-        content = {"text/plain": text}
-        if self._handle:
-            self._handle.update(content, raw=True)
-        else:
-            from IPython.display import display
-
-            self._handle = display(content, raw=True, display_id=True)
-
-
-def overwritten(line, text):
-    """A line of a terminal after more text, in which a carriage return overwrites what is there."""
-    return text.rpartition("\r")[2] if "\r" in text else line + text

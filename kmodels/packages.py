@@ -17,7 +17,6 @@ DISTRIBUTIONS = {
     "onnx": '"kmodels[export]"',
     "onnxruntime": '"kmodels[export]"',
     "pydot": '"kmodels[vis]"',
-    "safetensors": "safetensors",
     "sklearn": "scikit-learn",
     "tensorboard": '"kmodels[track]"',
     # The CPU build: beside another backend TensorFlow only reads and prepares data.
@@ -40,6 +39,7 @@ OTHERS = (
     "matplotlib",
     "numpy",
     "requests",
+    "safetensors",
     "scipy",
     "tqdm",
     "tyro",

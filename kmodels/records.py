@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from kmodels.analysis.evaluation import Evaluation
-from kmodels.analysis.evaluation import finite as finite  # for kmodels.training
 from kmodels.analysis.metrics import Calibration
 from kmodels.data.cache import SPLITS
 from kmodels.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name

@@ -234,7 +234,7 @@ def run_experiments(selected, arguments, table):
     """
     _check(selected, arguments)
     from kmodels.tracking import how_to_look
-    from kmodels.training.callbacks import time_limit
+    from kmodels.training.interrupts import time_limit
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)

@@ -1,4 +1,4 @@
-"""Text that users chose, class names above all, kept on its line in terminals and figures; tables of text."""
+"""Text that users chose, class names above all, kept on its line in terminals and figures; tables; durations."""
 
 import re
 import unicodedata
@@ -93,3 +93,11 @@ def markdown_table(rows, right=()):
 
 def _cell(text):
     return printable(text) if isinstance(text, Markdown) else literal(printable(text))
+
+
+def duration(seconds):
+    """Seconds in a unit that people read: "44 s", "2 min", "1 h 5 min"."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

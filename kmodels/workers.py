@@ -20,7 +20,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from kmodels import components, notebook
+from kmodels import cell_output, components
 from kmodels.errors import InputError, describe_error, require, require_whole
 
 # A worker that is interrupted writes the record of its finished epochs. Python may lose an interrupt (in a callback of
@@ -47,7 +47,7 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unrea
     import keras
 
     from kmodels.backend import deterministic
-    from kmodels.training.callbacks import Interrupts
+    from kmodels.training.interrupts import Interrupts
     from kmodels.training.job import Outcome
 
     require_whole("devices", workers, 1)
@@ -68,7 +68,7 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unrea
             "deterministic": deterministic(),
             "functions": _functions_of_main(runs),
             "silent": verbose == 0,
-            "kernel": notebook.in_kernel(),
+            "kernel": cell_output.in_kernel(),
             "job": (out, data_dir, skip_unreadable),
             "again": again,
             "options": {"verbose": verbose, **options},
@@ -122,7 +122,7 @@ def _work(number, experiment, seed, common):
     os.environ["KERAS_BACKEND"] = common["backend"]
     sys.path += [folder for folder in common["path"] if folder not in sys.path]
     components.RECEIVED.update(common["functions"])
-    notebook.in_worker_of_kernel = common["kernel"]
+    cell_output.in_worker_of_kernel = common["kernel"]
     _IDLE.clear()
     try:
         with _prefixed_output(f"[{experiment.name} seed {seed}] ", common["silent"]):
@@ -216,7 +216,7 @@ class _Prefixed(io.TextIOBase):
 
     def write(self, text):
         first, *more = text.split("\n")
-        *lines, self._line = [notebook.overwritten(self._line, first), *more]
+        *lines, self._line = [cell_output.overwritten(self._line, first), *more]
         for line in filter(str.strip, lines):
             self._stream.write(f"{self._prefix}{line}\n")
             self._stream.flush()

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import os
 import shutil
 import signal
@@ -77,6 +78,23 @@ def mount(folder, options):
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+def python(code, **environment):
+    """Runs code in a fresh interpreter; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+def run_script(*arguments, experiments, **options):
+    """Runs the command of an experiment file in this process; returns its exit status."""
+    from kmodels import script
+
+    sys.argv = ["script.py", *map(str, arguments)]
+    with pytest.raises(SystemExit) as ended:
+        script.main(experiments, "About.", **options)
+    return ended.value.code
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["KMODELS_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
@@ -124,6 +142,13 @@ def initialised_by_numpy():
     return initialised
 
 
+@pytest.fixture(scope="module")
+def networks_by_numpy(initialised_by_numpy):
+    """All networks of the module are built in such a context."""
+    with initialised_by_numpy():
+        yield
+
+
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory):
     """A folder of small images of three colours, twenty each; its name cannot be that of an experiment."""
@@ -154,6 +179,21 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def kmodels_command(monkeypatch, capsys):
+    """Runs `kmodels` in this process; returns exit status, output and errors."""
+    from kmodels import cli
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

@@ -27,20 +27,6 @@ def recorded(tiny, tmp_path_factory):
     return out / run(replace(tiny, model="model1"), 0, out, verbose=0).stem
 
 
-@pytest.fixture
-def kmodels_command(monkeypatch, capsys):
-    """Runs the command in this process; returns exit status, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kmodels", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
-
-
 def test_help_names_every_command_without_importing_keras():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "kmodels", "--help"], capture_output=True, text=True

@@ -10,7 +10,7 @@ from scipy import stats
 from test_records import make
 
 import kmodels
-from kmodels import InputError, cli, compare
+from kmodels import InputError, compare
 from kmodels.analysis import evaluate_predictions, intervals
 from kmodels.predictions import Predictions, write_predictions
 from kmodels.records import write_record
@@ -55,17 +55,6 @@ def table(both, only_a, only_b, neither):
     """Which images each of two networks has right."""
     counts = (both, only_a, only_b, neither)
     return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kmodels", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_a_head_and_its_network_are_paired_by_seed():
@@ -349,14 +338,14 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         compare(one, tmp_path)
 
 
-def test_the_command_prints_it_or_one_line_of_error(tmp_path, command):
+def test_the_command_prints_it_or_one_line_of_error(tmp_path, kmodels_command):
     for record in [*seeds(BASE, 0.60, 0.65, 0.62), *seeds(OTHER, 0.63, 0.67, 0.66)]:
         write_record(record, tmp_path)
-    status, out, err = command(tmp_path / "report" / "one", tmp_path / "report" / "other")
+    status, out, err = kmodels_command("compare", tmp_path / "report" / "one", tmp_path / "report" / "other")
     assert (status, err) == (0, "")
     assert "62.33 ± 2.52 (n=3)" in out
     assert "+3.00 percentage points, 95 % interval -2.31 to +8.31" in out
-    status, out, err = command(tmp_path / "report" / "one", tmp_path / "nothing")
+    status, out, err = kmodels_command("compare", tmp_path / "report" / "one", tmp_path / "nothing")
     assert status == 2
     assert "nothing" in err
     assert len(err.splitlines()) == 1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import Classifier, Experiment, InputError, build_model, cli, run
+from kmodels import Classifier, Experiment, InputError, build_model, run
 from kmodels.analysis import predict_logits
 from kmodels.export import FORMATS, _files, export
 from kmodels.models.about import About
@@ -46,15 +46,12 @@ def images(tmp_path_factory):
     return folder
 
 
-def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, monkeypatch, capsys):
+def test_a_saved_model_runs_in_tensorflow(file, images, tmp_path, kmodels_command):
     tf = pytest.importorskip("tensorflow")
     out = tmp_path / "saved"
-    arguments = ["kmodels", "export", str(file), "--format", "saved_model", "--out", str(out), "--images", str(images)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 0
-    said = capsys.readouterr().out.splitlines()
+    status, printed, _ = kmodels_command("export", file, "--format", "saved_model", "--out", out, "--images", images)
+    assert status == 0
+    said = printed.splitlines()
     assert said[1] == f"compared with Keras on 12 images of {images}:"
     assert said[2].startswith("the same class for 100.00 % of them")
     assert said[3].endswith("+0.00 percentage points")
@@ -170,7 +167,7 @@ def test_a_litert_file_knows_its_classes_and_tells_what_quantising_costs(file, i
         assert Path(done.path).stat().st_size < file.stat().st_size
 
 
-def test_what_quantising_costs_is_measured_on_the_validation_images_of_the_run(colours, tmp_path, monkeypatch, capsys):
+def test_what_quantising_costs_is_measured_on_the_validation_images_of_the_run(colours, tmp_path, kmodels_command):
     pytest.importorskip("ai_edge_litert")
     images, out = tmp_path / "colours", tmp_path / "runs"
     shutil.copytree(colours, images)
@@ -187,12 +184,9 @@ def test_what_quantising_costs_is_measured_on_the_validation_images_of_the_run(c
     images.rename(tmp_path / "moved")
     with pytest.raises(InputError, match=r"int8 needs images .* the images of its run cannot be used.* give images"):
         export(out, "litert", tmp_path / "one.tflite", quantise="int8")
-    arguments = ["kmodels", "export", str(out), "--format", "litert", "--quantise", "float16"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    *_, compared, _, note = capsys.readouterr().out.splitlines()
-    assert (end.value.code, compared) == (0, "compared with Keras on 32 parts of two photographs:")
+    status, printed, _ = kmodels_command("export", out, "--format", "litert", "--quantise", "float16")
+    *_, compared, _, note = printed.splitlines()
+    assert (status, compared) == (0, "compared with Keras on 32 parts of two photographs:")
     assert note.startswith("accuracy not measured: the images of its run cannot be used: data_dir")
 
 

@@ -1,10 +1,12 @@
 """Atomic writing: the old content or the new, never half."""
 
+import errno
 import json
 import os
 import platform
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -35,6 +37,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_file_system_that_flushes_no_folder_will_do(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def of_files_only(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    assert write_atomically(tmp_path / "file.txt", "new").read_text() == "new"
 
 
 def test_without_a_home_folder_the_variable_that_chooses_the_cache_is_named(without_home, monkeypatch):

@@ -14,8 +14,8 @@ from PIL import Image
 from test_records import make
 
 import kmodels
+from kmodels.cell_output import InPlace
 from kmodels.classifier import Prediction, PredictionList
-from kmodels.notebook import InPlace
 from kmodels.records import RecordList, write_record
 
 EVIL = "<script>alert(1)</script>"

@@ -5,17 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from conftest import python
 
 import kmodels
 
 HEAVY = {"keras", "tensorflow", "torch", "sklearn", "matplotlib", "jax"}
-
-
-def python(code, **environment):
-    """Runs code in a fresh interpreter; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
 
 
 def test_import_and_an_experiment_import_nothing_heavy():

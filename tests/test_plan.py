@@ -2,16 +2,16 @@
 
 import os
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import pytest
+from conftest import run_script
 from test_records import make
 
-from kmodels import Published, catalogue, estimates, load_dataset, planner, read_records, run, script
+from kmodels import Published, catalogue, estimates, load_dataset, planner, read_records, run
 from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
@@ -61,13 +61,6 @@ def record(experiment, seed=0, accuracy=0.5, **changes):
     """A Record of an experiment on the synthetic images."""
     values = {"source": load_dataset("synthetic", 16).source, "image_shape": (16, 16, 3), "device": device_name()}
     return make(seed, accuracy, experiment=experiment, **{**values, **changes})
-
-
-def run_script(*arguments, experiments, **options):
-    sys.argv = ["script.py", *map(str, arguments)]
-    with pytest.raises(SystemExit) as ended:
-        script.main(experiments, "About.", **options)
-    return ended.value.code
 
 
 def test_claims_come_first_then_published_numbers_and_the_cheapest_of_each(tmp_path, seconds):

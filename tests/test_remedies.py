@@ -8,6 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from conftest import python
 from PIL import Image
 
 import kmodels
@@ -65,13 +66,6 @@ for package in ("kmodels", "kmodels.analysis", "kmodels.plots", "kmodels.report"
         except kmodels.InputError as error:
             print(f"{{package}}.{{name}}: {{error}}")
 """
-
-
-def python(code, **environment):
-    """Runs code in a fresh interpreter; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
 
 
 def test_without_optional_packages_everything_is_imported_and_a_network_trains(tmp_path):

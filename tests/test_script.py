@@ -1,5 +1,6 @@
 """Experiment files as commands."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import conftest
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -25,14 +27,7 @@ from kmodels.report.figures import Sweep
 
 # What a run leaves, for tests of what surrounds it.
 RAN = SimpleNamespace(status="completed", parameters=7)
-
-
-def run_script(*arguments, experiments=report4.EXPERIMENTS, **options):
-    """Runs the command of an experiment file in this process; returns its exit status."""
-    sys.argv = ["script.py", *arguments]
-    with pytest.raises(SystemExit) as ended:
-        script.main(experiments, "About.", **options)
-    return ended.value.code
+run_script = functools.partial(conftest.run_script, experiments=report4.EXPERIMENTS)
 
 
 def test_the_list_shows_every_row_of_the_report_with_its_published_number(capsys):

@@ -291,7 +291,8 @@ def choose_tau(kernel, val_features, val_labels, select="accuracy"):
     Source: Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, 2020, section 4.
     """
     kernel, val_features, val_labels = np.asarray(kernel), np.asarray(val_features), np.asarray(val_labels)
-    _check_select(select)
+    if select not in SELECT:
+        raise unknown("select", select, SELECT)
     require(
         val_features.ndim == 2 and val_features.shape[1:] == kernel.shape[:1] and len(val_features) > 0,
         "val_features must be (n, d) for a kernel (d, classes), n at least 1",
@@ -307,11 +308,6 @@ def choose_tau(kernel, val_features, val_labels, select="accuracy"):
         tau: _score(val_labels, (val_features @ tau_normalised(kernel, tau)).argmax(axis=1), select) for tau in TAUS
     }
     return max(scores, key=scores.get), scores
-
-
-def _check_select(select):
-    if select not in SELECT:
-        raise unknown("select", select, SELECT)
 
 
 def _score(labels, predictions, select):

@@ -14,9 +14,9 @@ from kmodels.planner import LONGEST, Planner
 from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
-from kmodels.text import aligned, clip
-from kmodels.training.callbacks import time_limit
-from kmodels.training.sweeps import duration, failures, sweep
+from kmodels.text import aligned, clip, duration
+from kmodels.training.interrupts import time_limit
+from kmodels.training.sweeps import failures, sweep
 
 # Columns of a terminal for why a run is in the plan.
 WHY = 60

@@ -19,7 +19,7 @@ import numpy as np
 from kmodels.data.dataset import Dataset, Split
 from kmodels.data.splits import SPLIT_SEED
 from kmodels.errors import InputError
-from kmodels.files import OTHER_CACHE, cache_folder, writable_cache
+from kmodels.files import OTHER_CACHE, cache_folder, flush, writable_cache
 
 SPLITS = ("train", "val", "test")
 PARTS = ("images", "labels", "index")
@@ -169,11 +169,11 @@ def _prepare(folder, prepare):
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
             # Else a crash of the machine may leave a folder with its final name and empty files.
             for path in (*partial.iterdir(), partial):
-                _flush(path)
+                flush(path)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
-            _flush(folder.parent)
+            flush(folder.parent)
         except OSError as error:
             raise InputError(
                 f"cannot prepare the dataset in {folder.parent}: {error.strerror or error}; {OTHER_CACHE}"
@@ -191,32 +191,17 @@ def _remove_leftovers(cache):
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _flush(path):
-    """Has the system write a file to the disk now, or a folder where it can."""
-    if path.is_file():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-        return
-    # Windows opens no folder, and some network file systems flush none.
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def _open(folder):
     """The content of meta.json and {split: Split} of a prepared dataset.
 
     Raises:
-        InputError: if there is none, or it is damaged. Datasets prepared before there were digests are not checked.
+        InputError: if there is none, or it is damaged.
     """
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if not {"class_names", "source"} <= set(meta) <= {"class_names", "source", "digests"}:
+        if set(meta) != {"class_names", "source", "digests"}:
             raise ValueError("meta.json has other keys than it was written with")
-        for name, digest in meta.get("digests", {}).items():
+        for name, digest in meta["digests"].items():
             if (_meta_digest(meta) if name == "meta.json" else _digest(folder / name)) != digest:
                 raise ValueError(f"{name} has changed since it was written")
         splits = {split: _open_split(folder, split) for split in SPLITS}

@@ -10,6 +10,8 @@ import numpy as np
 
 from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratified_sample
 from kmodels.errors import require
+from kmodels.notebook import SPLITS, WIDTH, dataset_html, images_text
+from kmodels.text import clip, printable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,8 +41,6 @@ class Split:
         return len(self.labels)
 
     def __repr__(self):
-        from kmodels.notebook import images_text
-
         return f"<Split: {len(self):,} images, {images_text(self.images)}>"
 
     def take(self, indices):
@@ -147,13 +147,11 @@ class Dataset:
         return cls(**dataset_fields("batches", **arrays, class_names=class_names, name=name))
 
     def __repr__(self):
-        from kmodels.notebook import dataset_text
-
-        return dataset_text(self)
+        counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in SPLITS)
+        what = f"{len(self.class_names)} classes, {images_text(self.train.images)}"
+        return f"<Dataset {clip(printable(self.name), WIDTH)}: {what}; {counts} images>"
 
     def _repr_html_(self):
-        from kmodels.notebook import dataset_html
-
         return dataset_html(self)
 
     @property

@@ -7,16 +7,10 @@ from kmodels.data.pillow_reading import suffix_of
 from kmodels.errors import shorten
 from kmodels.text import printable
 
-LEFT_OUT = "unreadable images, left out"
-
 
 def were_unreadable_left_out(source):
-    """Whether images that cannot be read were left out instead of being refused.
-
-    Args:
-        source: as of a Dataset or a Record; of an old one, only the notes tell.
-    """
-    return "unreadable" in source or any(note.startswith(f"{LEFT_OUT}: ") for note in source.get("notes", ()))
+    """Whether images that cannot be read were left out instead of being refused, by the source of a Dataset."""
+    return "unreadable" in source
 
 
 def describe(files, class_folders, plan, tally, image_size):
@@ -35,7 +29,7 @@ def describe(files, class_folders, plan, tally, image_size):
     notes = []
     if tally.unreadable:
         reasons = shorten(f"{name}: {reason}" for name, reason in tally.unreadable.items())
-        notes.append(f"{LEFT_OUT}: {len(tally.unreadable)} ({reasons})")
+        notes.append(f"unreadable images, left out: {len(tally.unreadable)} ({reasons})")
     notes += [f"converted from {mode} to RGB: {n}" for mode, n in sorted(tally.modes.items()) if mode != "RGB"]
     others = [name for folder in class_folders for name in set(files.walk(folder.path)) - set(folder.images)]
     if others:

@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-from kmodels.notebook import InPlace, in_kernel
+from kmodels.cell_output import InPlace, in_kernel
 
 
 def progress(what, total, unit=" images", initial=0):

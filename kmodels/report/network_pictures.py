@@ -19,8 +19,7 @@ from kmodels.analysis import (
     silhouette,
     tsne,
 )
-from kmodels.components import call_with, load_component
-from kmodels.data import Dataset, load_dataset
+from kmodels.data import Dataset
 from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.descriptions import percent
 from kmodels.errors import InputError, describe_error, require
@@ -28,6 +27,7 @@ from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.plots.style import label as shown
 from kmodels.report.pictures import picture_path, save, slug
+from kmodels.training.job import open_dataset
 
 TSNE_SAMPLES = 480
 # Of more classes, Grad-CAM shows the first.
@@ -247,31 +247,18 @@ def dataset_of(record, data_dir=None):
         InputError: if it cannot be loaded, or is another one than the record's.
     """
     experiment = record.experiment
-    skip_unreadable = were_unreadable_left_out(record.source)
-    if "dataset" in experiment.references:
-        dataset = _own_dataset(experiment, data_dir, skip_unreadable)
-    else:
-        options = data_dir, skip_unreadable, experiment.group_by
-        dataset = load_dataset(experiment.dataset, experiment.image_size, *options)
+    try:
+        dataset = open_dataset(experiment, data_dir, were_unreadable_left_out(record.source))
+    except Exception as error:
+        # A function of the user's own may fail in any way.
+        if isinstance(error, InputError) or "dataset" not in experiment.references:
+            raise
+        raise InputError(f"dataset {experiment.dataset!r} cannot be loaded: {describe_error(error)}") from error
     if dataset.source["sha256"] != record.source["sha256"]:
         raise InputError(
             "the images are not those that the record was measured on: their checksum is another one; give the folder "
             "or archive of those as --data-dir (data_dir)"
         )
-    return dataset
-
-
-def _own_dataset(experiment, data_dir, skip_unreadable):
-    function = load_component("dataset", experiment.dataset)
-    try:
-        arguments = {"image_size": experiment.image_size, "data_dir": data_dir}
-        arguments["skip_unreadable"] = skip_unreadable or None
-        dataset = call_with("dataset", experiment.dataset, function, **arguments)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"dataset {experiment.dataset!r} cannot be loaded: {describe_error(error)}") from error
-    require(isinstance(dataset, Dataset), f"{experiment.dataset} must return a kmodels.Dataset", type(dataset))
     return dataset
 
 

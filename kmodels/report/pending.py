@@ -1,8 +1,7 @@
 """PENDING.md: what is not measured yet, by what it needs, with the commands that measure it."""
 
 from kmodels.files import write_atomically
-from kmodels.text import Markdown, markdown_table
-from kmodels.training.sweeps import duration
+from kmodels.text import Markdown, duration, markdown_table
 
 PAGE = "PENDING.md"
 HEAD = """# Measurements that wait for a machine

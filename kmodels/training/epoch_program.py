@@ -28,8 +28,8 @@ import jax
 import keras
 import numpy as np
 
-from kmodels.data.order import epoch_order, images_shown
-from kmodels.training.losses import Trainer
+from kmodels.data.batches import ArrayBatches
+from kmodels.training.trainer import Trainer
 
 CHUNK_STEPS = 1000
 SHARE_OF_FREE_MEMORY = 0.25
@@ -46,40 +46,27 @@ def fits_on_device(dataset):
     return needed <= SHARE_OF_FREE_MEMORY * free
 
 
-class DeviceBatches(keras.utils.PyDataset):
-    """Chunks of steps over a split that is on the device, in a new order each epoch; instead of ArrayBatches.
+class DeviceBatches(ArrayBatches):
+    """Chunks of steps over a split that is on the device, in the order of ArrayBatches.
 
     Args:
-        split: a Split, copied to the device.
-        batch_size: images per step; the last step of an epoch may have fewer.
-        seed: of the order; None keeps the order of the split, and shows all of it.
-        sampler: see `epoch_order`.
+        split, batch_size, seed, sampler: as of ArrayBatches; the split is copied to the device.
         devices: the Devices among which each step is divided; None for one.
         chunk_steps: the largest number of steps in a chunk.
     """
 
     def __init__(self, split, batch_size, seed=None, sampler="shuffle", devices=None, chunk_steps=CHUNK_STEPS):
-        super().__init__()
+        super().__init__(split, batch_size, seed, sampler, devices)
         copy = devices.copied if devices else jax.device_put
         self.images, self.labels = copy(np.asarray(split.images)), copy(np.asarray(split.labels))
-        # The order is computed on the host.
-        self._host_labels = np.asarray(split.labels)
-        self.batch_size, self.seed, self.sampler, self.devices = batch_size, seed, sampler, devices
         self.chunk_steps = chunk_steps
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch):
-        """Shuffles for this epoch, counted from 0."""
-        self.order = epoch_order(self._host_labels, self.seed, epoch, self.sampler).astype(np.int32)
-        if self.seed is not None:
-            self.order = self.order[: images_shown(len(self.order), self.batch_size)]
 
     def __len__(self):
         return -(-len(self.order) // (self.batch_size * self.chunk_steps))
 
     def __getitem__(self, index):
         images_per_chunk = self.batch_size * self.chunk_steps
-        indices = self.order[index * images_per_chunk : (index + 1) * images_per_chunk]
+        indices = self.order[index * images_per_chunk : (index + 1) * images_per_chunk].astype(np.int32)
         whole = len(indices) // self.batch_size * self.batch_size
         chunk = {"images": self.images, "steps": indices[:whole].reshape(-1, self.batch_size)}
         if whole < len(indices):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions
+from kmodels.analysis.evaluation import evaluate_logits, evaluate_predictions, finite
 from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
@@ -21,7 +21,7 @@ from kmodels.models import trainable_parameters
 from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.predictions import KEPT, predictions_of, write_predictions
-from kmodels.records import Record, finite, read_record, record_stem, write_record
+from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.tracking import Tracker
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
@@ -303,10 +303,8 @@ class Job:
 
     def _left_by_attempts(self):
         """The files that attempts at this run may have left which did not complete it."""
-        # Earlier versions named the other files of a checkpoint without ".checkpoint".
-        former = self.path(".previous"), self.path(".new")
         records = (self.path(f"-{status}.json") for status in INCOMPLETE)
-        return *checkpoint_files(self.path(".checkpoint")), *former, *records
+        return *checkpoint_files(self.path(".checkpoint")), *records
 
 
 def _measured(training):

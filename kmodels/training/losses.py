@@ -84,12 +84,3 @@ def class_weights(given, labels, num_classes):
     sizes = np.bincount(labels, minlength=num_classes)
     weights = len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
     return np.where(sizes > 0, weights, 0).astype(np.float32)
-
-
-class Trainer(keras.Model):
-    """A Keras model that tells its loss whether a step trains."""
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        # Python state of one trace of a step.
-        self.loss.training = training
-        return super().compute_loss(x, y, y_pred, sample_weight, training)

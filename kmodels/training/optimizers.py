@@ -13,6 +13,7 @@ from keras import ops
 from keras.optimizers import schedules
 
 from kmodels.errors import InputError, require, unknown
+from kmodels.experiment import SCHEDULES
 
 DEFAULT_RATE = 1e-3
 
@@ -90,7 +91,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
     elif schedule == "linear":
         schedule = schedules.PolynomialDecay(rate, steps, end_learning_rate=0.0)
     elif isinstance(schedule, str):
-        raise unknown("schedule", schedule, ("plateau", "cosine", "linear"), "or a Keras schedule")
+        raise unknown("schedule", schedule, SCHEDULES, "or a Keras schedule")
     elif schedule is not None:
         rule = "schedule must be a name or a keras.optimizers.schedules.LearningRateSchedule"
         require(isinstance(schedule, schedules.LearningRateSchedule), rule, schedule)

@@ -12,7 +12,7 @@ from kmodels.models.saving import load_network
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
-from kmodels.training.callbacks import Interrupts, interruptible
+from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, open_augmentation
 from kmodels.training.precision import computing_in
 from kmodels.training.settings import listed

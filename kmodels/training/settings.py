@@ -1,7 +1,6 @@
 """The settings of `train`: which of them are refused, and in which a checkpoint must agree with a training."""
 
 import functools
-import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping
@@ -13,17 +12,12 @@ import numpy as np
 from kmodels.data import Dataset
 from kmodels.data.order import SAMPLERS
 from kmodels.errors import require, require_whole, shorten, unknown
+from kmodels.experiment import DATA_LOADERS, KEEPS, MONITORS, PLATEAU_PATIENCE, RANGES
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.optimizers import TORCH
 
-# Setting -> what it must be, in words and as a test.
-RANGES = (
-    ("learning_rate", "a number above 0 or a Keras schedule", lambda value: 0 < value < math.inf),
-    ("momentum", "at least 0 and below 1", lambda value: 0 <= value < 1),
-    ("weight_decay", "at least 0", lambda value: 0 <= value < math.inf),
-    ("label_smoothing", "at least 0 and below 1", lambda value: 0 <= value < 1),
-    ("plateau_factor", "above 0 and below 1", lambda value: 0 < value < 1),
-)
+# The settings that are numbers, and need not be whole.
+NUMBERS = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "plateau_factor")
 OPTIONAL = ("patience", "plateau_patience", "learning_rate", "weight_decay")
 # Keras numbers names in the order of creation; seeds follow that of the training.
 CHANGING = ("name", "seed")
@@ -34,15 +28,15 @@ def check_settings(s, dataset):
     check_dataset(dataset)
     _check_numbers(s)
     for name, known in (
-        ("keep", ("best", "last")),
-        ("monitor", ("val_loss", "val_accuracy")),
+        ("keep", KEEPS),
+        ("monitor", MONITORS),
         ("sampler", SAMPLERS),
-        ("data_loader", ("arrays", "stream")),
+        ("data_loader", DATA_LOADERS),
     ):
         if getattr(s, name) not in known:
             raise unknown(name, getattr(s, name), known)
     if s.schedule == "plateau" and s.plateau_patience is None:
-        s.plateau_patience = 5
+        s.plateau_patience = PLATEAU_PATIENCE
     if s.checkpoint is not None:
         _check_checkpoint(s.checkpoint)
     require(s.checkpoint or not s.resume, "resume needs a checkpoint to resume from", s.checkpoint)
@@ -77,11 +71,13 @@ def _check_numbers(s):
             require_whole(name, getattr(s, name), least)
     rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
     require(_is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
-    for name, rule, holds in RANGES:
-        value = getattr(s, name)
+    for name in NUMBERS:
+        value, (rule, holds) = getattr(s, name), RANGES[name]
         # A schedule is a function of the step.
         if (value is None and name in OPTIONAL) or (name == "learning_rate" and callable(value)):
             continue
+        if name == "learning_rate":
+            rule += " or a Keras schedule"
         require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
         setattr(s, name, float(value))
     without = [name for name in TORCH if name not in ("sgd", "rmsprop")]

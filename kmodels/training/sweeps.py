@@ -8,8 +8,9 @@ import keras
 from kmodels.backend import deterministic
 from kmodels.errors import describe_error, require
 from kmodels.records import RecordList
+from kmodels.text import duration
 from kmodels.tracking import check_tracking
-from kmodels.training.callbacks import Interrupts, interruptible
+from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, Outcome
 from kmodels.training.run import execute, finish, prepare
 
@@ -237,11 +238,3 @@ class _Progress:
     def _say(self, line):
         if not self._silent:
             print(line, flush=True)
-
-
-def duration(seconds):
-    """Seconds in a unit that people read: "44 s", "2 min", "1 h 5 min"."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kmodels import notebook
+from kmodels import cell_output, notebook
 from kmodels.analysis.evaluation import evaluate_logits
 from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.augment import check_pixel_values
@@ -28,8 +28,9 @@ from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
 from kmodels.models.logits import check_images, logits_network
 from kmodels.training import checkpoint as checkpoints
-from kmodels.training.callbacks import Clock, EpochLines, Interrupts, KeepWeights, StopOnNaN, best_mode, interruptible
+from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
+from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
@@ -169,14 +170,10 @@ class Fitted:
     _logits: Any
 
     def __repr__(self):
-        from kmodels.notebook import fitted_text
-
-        return fitted_text(self)
+        return f"<Fitted {self.network.name}: {notebook.course(self)}>"
 
     def _repr_html_(self):
-        from kmodels.notebook import fitted_html
-
-        return fitted_html(self)
+        return notebook.fitted_html(self)
 
     def evaluate(self, split):
         """The Evaluation of every image of a split: loss, accuracy, accuracy per class, confusion matrix, calibration.
@@ -347,7 +344,7 @@ class Training:
         verbose, lines = s.verbose, nullcontext()
         if verbose is None:
             verbose = 1 if sys.stdout.isatty() else 2
-            if opened := notebook.epoch_output():
+            if opened := cell_output.epoch_output():
                 # What Keras prints for its bar would all be kept in the notebook.
                 verbose, lines = 0, opened
         with self.interrupts, lines as file:

@@ -5,7 +5,16 @@ import keras
 from kmodels.augment import build_augmentation
 from kmodels.augment.mixing import mixing_layer
 from kmodels.models.faster_layers import use_fast_layers
-from kmodels.training.losses import CrossEntropy, Trainer
+from kmodels.training.losses import CrossEntropy
+
+
+class Trainer(keras.Model):
+    """A Keras model that tells its loss whether a step trains."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # Python state of one trace of a step.
+        self.loss.training = training
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
 def build_trainer(

@@ -305,24 +305,11 @@ def test_a_failed_step_makes_the_likely_cause_as_grave():
     assert {problem.level for problem in find_problems(machine)} == {STOPS}
 
 
-@pytest.fixture
-def doctor(monkeypatch, capsys):
-    """Runs the command in this process; returns exit status and output."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kmodels", "doctor", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, capsys.readouterr().out
-
-    return call
-
-
 @pytest.mark.parametrize(("machine", "status"), [(CPU, 0), (JAX_CPU, 0), (on(CPU, disk_free=0), 1)])
-def test_exit_status_tells_whether_training_will_work(doctor, monkeypatch, machine, status):
+def test_exit_status_tells_whether_training_will_work(kmodels_command, monkeypatch, machine, status):
     monkeypatch.setattr(machines, "describe", lambda: machine)
-    assert doctor()[0] == status
-    status_of_json, out = doctor("--json")
+    assert kmodels_command("doctor")[0] == status
+    status_of_json, out, _ = kmodels_command("doctor", "--json")
     assert status_of_json == status
     told = json.loads(out)
     assert told["training_works"] == (status == 0)

@@ -2,11 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,7 +15,6 @@ from test_records import make
 from kmodels import InputError, catalogue, cli, kernel, read_records
 from kmodels.commands import kernel_notebook
 from kmodels.commands.kaggle import KaggleCommand, wheel
-from kmodels.training.callbacks import time_limit
 
 CLIENT = """
 import json, sys, types
@@ -220,40 +216,6 @@ def test_several_gpus_do_a_run_each_and_a_single_run_is_divided(tiny, backend, m
     assert kernel._devices([tiny, child], (0, 1)) in ({}, divided)
     monkeypatch.setattr("kmodels.workers.visible_gpus", lambda: [])
     assert kernel._devices([tiny], (0, 1)) == {}
-
-
-def test_a_time_limit_ends_training_with_a_checkpoint(tiny, tmp_path, capsys):
-    from kmodels.training.sweeps import sweep
-
-    long = replace(tiny, epochs=100_000, patience=None)
-    start = time.perf_counter()
-    with time_limit(3 / 3600):
-        list(sweep([long], (0,), tmp_path, verbose=0))
-    assert 2 < time.perf_counter() - start < 60
-    said = capsys.readouterr().out
-    assert "hours are over" in said
-    assert "continues from epoch" in said
-    assert list(tmp_path.rglob("*.checkpoint"))
-    with pytest.raises(KeyboardInterrupt), time_limit(1):
-        raise KeyboardInterrupt
-    with time_limit(None):
-        pass
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and not thread.daemon]
-    for hours in (0, float("nan"), float("inf"), 1e10):
-        with pytest.raises(InputError, match="above 0"), time_limit(hours):
-            pass
-
-
-def test_a_time_limit_holds_in_the_background_of_a_script():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        start = time.perf_counter()
-        with time_limit(0.05 / 3600):
-            time.sleep(30)
-        assert time.perf_counter() - start < 20
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_the_experiments_of_all_reports_have_names_of_their_own():

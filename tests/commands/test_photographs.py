@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import build_model, cli, run
+from kmodels import build_model, run
 from kmodels.models.about import About
 from kmodels.models.saving import load_network, save_network
 
@@ -38,29 +38,18 @@ def colours(tmp_path_factory):
     return save_network(network, folder / "network.keras", about), folder / "images"
 
 
-def kmodels(monkeypatch, capsys, *arguments, stdin=""):
-    """Exit status, standard output and standard error of the command."""
-    monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
-    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code, *capsys.readouterr()
-
-
-def test_a_folder_a_pattern_and_a_list_are_classified(colours, monkeypatch, capsys):
+def test_a_folder_a_pattern_and_a_list_are_classified(colours, kmodels_command):
     network, images = colours
-    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, images, "--format", "csv")
+    status, out, _ = kmodels_command("predict", network, images, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert status == 0
     assert [row["class"] for row in rows] == [name for name in NAMES for _ in range(4)]
-    status, out, _ = kmodels(
-        monkeypatch, capsys, "predict", network, f"{images}/*/1.png", "--top", "2", "--format", "json"
-    )
+    status, out, _ = kmodels_command("predict", network, f"{images}/*/1.png", "--top", "2", "--format", "json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["classes"][0]["class"] for line in lines] == list(NAMES)
     assert all(len(line["classes"]) == 2 for line in lines)
     listed = f"{images / 'red' / '0.png'}\n\n{images / 'blue' / '0.png'}\n"
-    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, "-", stdin=listed)
+    status, out, _ = kmodels_command("predict", network, "-", stdin=listed)
     assert [line.split()[2] for line in out.splitlines()] == ["red", "blue"]
 
 
@@ -78,13 +67,13 @@ def test_a_list_may_have_the_line_ends_of_windows_and_any_names(colours, tmp_pat
     assert [one["classes"][0]["class"] for one in found] == ["red", "blue", "green"]
 
 
-def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(colours, monkeypatch, capsys, tmp_path):
+def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(colours, kmodels_command, tmp_path):
     network, images = colours
     bad, good, reason = tmp_path / "bad.png", images / "red" / "0.png", "not an image format that Pillow knows"
     bad.write_bytes(b"nothing")
 
     def predicted(*options):
-        status, out, err = kmodels(monkeypatch, capsys, "predict", network, bad, good, *options)
+        status, out, err = kmodels_command("predict", network, bad, good, *options)
         assert status == 1
         assert err.splitlines()[-1] == f"cannot read {bad}: {reason}"
         return out
@@ -99,7 +88,7 @@ def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(co
     assert len(predicted().splitlines()) == 1
 
 
-def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monkeypatch, capsys, tmp_path):
+def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, kmodels_command, tmp_path):
     network, images = colours
     # Not in the order of the outputs, and one class is missing; two of the images are in the wrong folder.
     for name, sources in {"red": ["red/0", "red/1", "green/0"], "green": ["green/1", "blue/1"]}.items():
@@ -107,14 +96,14 @@ def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, monk
             path = tmp_path / name / f"{source.replace('/', '_')}.png"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes((images / f"{source}.png").read_bytes())
-    status, out, _ = kmodels(monkeypatch, capsys, "evaluate", network, tmp_path)
+    status, out, _ = kmodels_command("evaluate", network, tmp_path)
     lines = [line.split() for line in out.splitlines()]
     assert status == 0
     assert lines[2] == ["green", "2", "50.00", "blue", "(1)"]
     assert lines[3] == ["red", "3", "66.67", "green", "(1)"]
     assert lines[4] == ["all", "5", "60.00"]
     (tmp_path / "red" / "bad.png").write_bytes(b"nothing")
-    status, out, err = kmodels(monkeypatch, capsys, "evaluate", network, tmp_path, "--format", "json")
+    status, out, err = kmodels_command("evaluate", network, tmp_path, "--format", "json")
     found = json.loads(out)
     assert (status, err.splitlines()[-1].split(":")[0]) == (1, f"cannot read {tmp_path / 'red' / 'bad.png'}")
     assert found.pop("interval") == pytest.approx([0.2307, 0.8824], abs=1e-4)
@@ -138,31 +127,31 @@ def diverged(colours, folder, scale):
     return save_network(network, folder / "network.keras", About(class_names=NAMES, image_shape=(8, 8, 3)))
 
 
-def test_outputs_that_are_not_finite_are_no_class(colours, monkeypatch, capsys, tmp_path):
+def test_outputs_that_are_not_finite_are_no_class(colours, kmodels_command, tmp_path):
     # Infinite for green images alone.
     network, images = diverged(colours, tmp_path, 3e38), colours[1]
     greens = [images / "green" / f"{number}.png" for number in range(4)]
-    status, out, err = kmodels(monkeypatch, capsys, "predict", network, images, "--format", "json")
+    status, out, err = kmodels_command("predict", network, images, "--format", "json")
     rows = [json.loads(line) for line in out.splitlines()]
     reason = "the network's outputs are not finite numbers"
     assert [row for row in rows if "error" in row] == [{"file": str(file), "error": reason} for file in greens]
     assert (status, err.splitlines()[-1]) == (1, f"cannot classify {greens[-1]}: {reason}")
-    status, out, err = kmodels(monkeypatch, capsys, "evaluate", network, images)
+    status, out, err = kmodels_command("evaluate", network, images)
     assert status == 0
     assert f"warning: {reason} for 4 of 12 images; these count as wrong" in err
     lines = [line.split() for line in out.splitlines()]
     assert ["green", "4", "0.00", "no", "class", "(4)"] in lines
     assert ["all", "12", "66.67"] in lines
-    _, out, _ = kmodels(monkeypatch, capsys, "evaluate", network, images, "--format", "json")
+    _, out, _ = kmodels_command("evaluate", network, images, "--format", "json")
     found = json.loads(out)
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["per_class_accuracy"] == {"blue": 1.0, "green": 0.0, "red": 1.0}
 
 
-def test_a_network_without_any_finite_output_is_refused(colours, monkeypatch, capsys, tmp_path):
+def test_a_network_without_any_finite_output_is_refused(colours, kmodels_command, tmp_path):
     network, images = diverged(colours, tmp_path, float("nan")), colours[1]
     for command in ("predict", "evaluate"):
-        status, _, err = kmodels(monkeypatch, capsys, command, network, images)
+        status, _, err = kmodels_command(command, network, images)
         assert status == 2
         assert "error: the network's outputs are not finite numbers for any image" in err
 
@@ -179,18 +168,18 @@ def test_a_network_without_any_finite_output_is_refused(colours, monkeypatch, ca
         (("evaluate", "NETWORK", "ABOVE"), "named as classes of the network: blue, green, red"),
     ],
 )
-def test_mistakes_get_a_sentence(arguments, message, colours, monkeypatch, capsys):
+def test_mistakes_get_a_sentence(arguments, message, colours, kmodels_command):
     network, images = colours
     places = {"NETWORK": network, "IMAGES": images, "ABOVE": images.parent}
-    status, _, err = kmodels(monkeypatch, capsys, *(places.get(argument, argument) for argument in arguments))
+    status, _, err = kmodels_command(*(places.get(argument, argument) for argument in arguments))
     assert status == 2
     assert message in err
 
 
-def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path):
+def test_grad_cam_of_what_was_classified(colours, kmodels_command, tmp_path):
     _, images = colours
     network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
-    status, out, _ = kmodels(monkeypatch, capsys, "predict", network, images / "red", "--grad-cam", tmp_path / "maps")
+    status, out, _ = kmodels_command("predict", network, images / "red", "--grad-cam", tmp_path / "maps")
     assert status == 0
     assert all("class " in line for line in out.splitlines())
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
@@ -199,25 +188,25 @@ def test_grad_cam_of_what_was_classified(colours, monkeypatch, capsys, tmp_path)
     ]
 
 
-def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, monkeypatch, capsys, tmp_path):
+def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, kmodels_command, monkeypatch, tmp_path):
     _, images = colours
     network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
     drawn = []
     monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: drawn.append(figure) or path)
-    status, _, err = kmodels(monkeypatch, capsys, "gradcam", network, images)
+    status, _, err = kmodels_command("gradcam", network, images)
     assert (status, err) == (0, "")
     titles = [title for axes in drawn[0].axes if (title := axes.get_title(loc="left"))]
     assert len(titles) == 12
 
 
-def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, monkeypatch, capsys):
+def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, kmodels_command):
     network, images = colours
-    status, out, err = kmodels(monkeypatch, capsys, "predict", network, images, "--grad-cam", network)
+    status, out, err = kmodels_command("predict", network, images, "--grad-cam", network)
     assert (status, out) == (2, "")
     assert f"is a file; choose another folder with --grad-cam. Received: '{network}'" in err
 
 
-def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch, capsys, tmp_path):
+def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, kmodels_command, tmp_path):
     images, out = colours[1], tmp_path / "runs"
     network = out / f"{run(tiny, out=out, verbose=0).stem}.keras"
     labelled = tmp_path / "labelled" / "class 3"
@@ -228,10 +217,10 @@ def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch
         ("mistakes", out),
         ("gradcam", out),
     ):
-        status, _, err = kmodels(monkeypatch, capsys, *arguments)
+        status, _, err = kmodels_command(*arguments)
         assert status == 0, err
         assert f"using {network}: validation accuracy" in err, arguments
-    status, _, err = kmodels(monkeypatch, capsys, "predict", images, images / "red")
+    status, _, err = kmodels_command("predict", images, images / "red")
     assert status == 2
     assert err.startswith("error: a folder given for a network must have runs in it")
 
@@ -250,8 +239,8 @@ def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, monkeypatch
         ("features", ("RECORD",)),
     ],
 )
-def test_help_names_what_is_given_and_not_types(command, arguments, monkeypatch, capsys):
-    status, out, _ = kmodels(monkeypatch, capsys, command, "--help")
+def test_help_names_what_is_given_and_not_types(command, arguments, kmodels_command):
+    status, out, _ = kmodels_command(command, "--help")
     assert status == 0
     for argument in arguments:
         assert any(line.strip("│ ").startswith(f"{argument} ") for line in out.splitlines())

@@ -1,29 +1,21 @@
 """`kmodels train FOLDER`, from images to a network in use."""
 
 import shlex
-import sys
 
 import pytest
 
-from kmodels import Classifier, InputError, cli, read_records
+from kmodels import Classifier, InputError, read_records
 from kmodels.commands import train as train_command
 from kmodels.commands.rate import RateCommand
 from kmodels.commands.train import choose
 
 
-def kmodels(monkeypatch, *arguments):
-    """The exit status of the command."""
-    monkeypatch.setattr(sys, "argv", ["kmodels", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code
-
-
-def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys, tmp_path):
+def test_a_folder_becomes_a_classifier_with_a_page(colours, kmodels_command, tmp_path):
     # The folder's name must be quoted in a shell.
     out, flags = tmp_path / "my runs", ("--model", "mlp", "--image-size", "16", "--batch-size", "12", "--epochs", "12")
-    assert kmodels(monkeypatch, "train", colours, "--out", out, *flags) == 0
-    lines = capsys.readouterr().out.splitlines()
+    status, printed, _ = kmodels_command("train", colours, "--out", out, *flags)
+    lines = printed.splitlines()
+    assert status == 0
     (record,) = read_records(out).values()
     assert record.experiment.name.startswith("my_colours_")
     assert record.test.accuracy > 0.9
@@ -35,34 +27,36 @@ def test_a_folder_becomes_a_classifier_with_a_page(colours, monkeypatch, capsys,
     assert (out / record.experiment.name.split("/")[0] / "index.html").is_file()
 
 
-def test_of_few_images_batches_are_smaller_unless_their_size_is_given(colours, monkeypatch, capsys, tmp_path):
+def test_of_few_images_batches_are_smaller_unless_their_size_is_given(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--epochs", "1", "--class-counts", "3", "2", "4", "--out", tmp_path)
-    assert kmodels(monkeypatch, "train", colours, *flags) == 0
+    assert kmodels_command("train", colours, *flags)[0] == 0
     (record,) = read_records(tmp_path).values()
     assert record.experiment.batch_size == record.source["counts"]["train"] == 9
-    assert kmodels(monkeypatch, "train", colours, *flags, "--batch-size", "10") != 0
-    assert "batch_size must be at most 9" in capsys.readouterr().err
+    status, _, err = kmodels_command("train", colours, *flags, "--batch-size", "10")
+    assert status != 0
+    assert "batch_size must be at most 9" in err
 
 
-def test_several_values_of_a_setting_are_compared_in_a_table(colours, monkeypatch, capsys, tmp_path):
+def test_several_values_of_a_setting_are_compared_in_a_table(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2")
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, *flags, "--learning-rate", "0.01", "1e-6") == 0
+    status, out, _ = kmodels_command("train", colours, "--out", tmp_path, *flags, "--learning-rate", "0.01", "1e-6")
+    assert status == 0
     rates = {record.experiment.learning_rate for record in read_records(tmp_path).values()}
     assert rates == {0.01, 1e-6}
-    table = [
-        line.split() for line in capsys.readouterr().out.splitlines() if "learning_rate_" in line and "(n=1)" in line
-    ]
+    table = [line.split() for line in out.splitlines() if "learning_rate_" in line and "(n=1)" in line]
     assert [row[0].split("-learning_rate_")[1] for row in table] == ["0.01", "1e-06"]
 
 
-def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colours, monkeypatch, capsys, tmp_path):
+def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--epochs", "2", "--out", tmp_path)
     command = ("train", colours, *flags, "--learning-rate", "0.01", "1e-6")
-    assert kmodels(monkeypatch, *command, "--page", "none") == 0
-    assert "the page" not in capsys.readouterr().out
+    status, out, _ = kmodels_command(*command, "--page", "none")
+    assert status == 0
+    assert "the page" not in out
     assert not list(tmp_path.rglob("*.html"))
-    assert kmodels(monkeypatch, *command) == 0
-    best, writing, written, *_ = capsys.readouterr().out.split("best on the validation images: ")[1].splitlines()
+    status, out, _ = kmodels_command(*command)
+    assert status == 0
+    best, writing, written, *_ = out.split("best on the validation images: ")[1].splitlines()
     assert writing == "writing the page, with pictures of this network"
     (page,) = tmp_path.rglob("index.html")
     assert written == f"pictures and settings: {page.resolve().as_uri()}"
@@ -70,35 +64,37 @@ def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colou
     assert best.startswith(f"{picture.parent.relative_to(tmp_path)}, ")
     assert len(list(tmp_path.rglob("*_confusion.webp"))) == 2
     assert "kmodels gradcam RECORD" in page.read_text()
-    assert kmodels(monkeypatch, *command, "--page", "all") == 0
+    assert kmodels_command(*command, "--page", "all")[0] == 0
     assert len(list(tmp_path.rglob("*_ten.webp"))) == 2
     assert "kmodels gradcam RECORD" not in page.read_text()
 
 
-def test_what_is_wrong_is_said_before_anything_is_trained(colours, monkeypatch, capsys, tmp_path):
-    assert kmodels(monkeypatch, "train", tmp_path / "nothing", "--out", tmp_path) == 2
-    out, err = capsys.readouterr()
-    assert "the folder of photographs must exist" in err
-    assert not out
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--model", "mlpp") == 2
-    assert "did you mean mlp" in capsys.readouterr().err
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--learning-rate", "-1") == 2
-    assert "learning_rate must be a number above 0" in capsys.readouterr().err
+def test_what_is_wrong_is_said_before_anything_is_trained(colours, kmodels_command, tmp_path):
+    for arguments, message in (
+        ((tmp_path / "nothing",), "the folder of photographs must exist"),
+        ((colours, "--model", "mlpp"), "did you mean mlp"),
+        ((colours, "--learning-rate", "-1"), "learning_rate must be a number above 0"),
+    ):
+        status, out, err = kmodels_command("train", *arguments, "--out", tmp_path)
+        assert (status, out) == (2, "")
+        assert message in err
 
 
-def test_what_is_chosen_is_said_with_the_reason(colours, monkeypatch, capsys, tmp_path):
+def test_what_is_chosen_is_said_with_the_reason(colours, kmodels_command, monkeypatch, tmp_path):
     monkeypatch.setattr(train_command, "run_experiments", lambda experiments, *_: (0, []))
     monkeypatch.setattr(train_command, "device_name", lambda: "cpu (2 cores)")
     monkeypatch.setattr(train_command, "PRETRAINED", ("no_such_package",))
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
-    lines = capsys.readouterr().out.splitlines()
+    status, out, _ = kmodels_command("train", colours, "--out", tmp_path)
+    lines = out.splitlines()
+    assert status == 0
     assert "no ImageNet weights are installed" in lines[0]
     assert "training mobilenet from scratch" in lines[0]
     assert "on a CPU, so for at most 30 epochs" in lines[1]
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     monkeypatch.setattr(train_command, "device_name", lambda: "NVIDIA H200")
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path) == 0
-    assert capsys.readouterr().out.startswith("efficientnet_lite0 starts from the ImageNet weights")
+    status, out, _ = kmodels_command("train", colours, "--out", tmp_path)
+    assert status == 0
+    assert out.startswith("efficientnet_lite0 starts from the ImageNet weights")
 
 
 def test_pretrained_weights_are_taken_where_they_are():
@@ -134,12 +130,12 @@ def test_a_network_of_keras_applications_starts_from_its_weights_where_they_can_
         train_command.missing_weights({"model": ["applications:MobileNt"]})
 
 
-def test_each_of_several_networks_starts_as_it_would_alone(colours, monkeypatch, capsys, tmp_path):
+def test_each_of_several_networks_starts_as_it_would_alone(colours, kmodels_command, monkeypatch, tmp_path):
     chosen = []
     monkeypatch.setattr(train_command, "run_experiments", lambda experiments, *_: chosen.extend(experiments) or (0, []))
     monkeypatch.setattr(train_command, "PRETRAINED", ())
     flags = ("--model", "efficientnet_lite0", "conv_net", "--epochs", "2", "4", "--image-size", "32")
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, *flags) == 0
+    assert kmodels_command("train", colours, "--out", tmp_path, *flags)[0] == 0
     probe, *others = [experiment.name.split("/")[1] for experiment in chosen]
     assert probe == "efficientnet_lite0-probe"
     assert others == [
@@ -204,11 +200,12 @@ def test_what_is_given_on_the_learning_rate_goes_with_what_is_chosen(given, pret
     assert "patience" in given or all(experiment.patience is None for experiment in chosen if experiment.schedule)
 
 
-def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, monkeypatch, capsys, tmp_path):
+def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, kmodels_command, tmp_path):
     picture = tmp_path / "rate.png"
     flags = ("--model", "two_layer_net", "--image-size", "8", "--batch-size", "12", "--model-options", "hidden=8,")
-    assert kmodels(monkeypatch, "rate", colours, *flags, "--out", picture, "--seed", "1") == 0
-    lines = capsys.readouterr().out.splitlines()
+    status, out, _ = kmodels_command("rate", colours, *flags, "--out", picture, "--seed", "1")
+    lines = out.splitlines()
+    assert status == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["rate.png"]
     command = shlex.split(lines[-1])
@@ -218,27 +215,28 @@ def test_a_learning_rate_is_suggested_with_the_command_that_uses_it(colours, mon
     assert 1e-5 < float(rate) < 1
     assert f"{float(rate):.2g}" == rate
     # It is a command that runs, and the one that was asked about.
-    assert kmodels(monkeypatch, *command[1:], "--out", tmp_path, "--epochs", "1") == 0
+    assert kmodels_command(*command[1:], "--out", tmp_path, "--epochs", "1")[0] == 0
     (record,) = read_records(tmp_path).values()
     experiment = record.experiment
     assert (experiment.model, experiment.batch_size, experiment.learning_rate) == ("two_layer_net", 12, float(rate))
     assert (experiment.model_options, record.seed) == ({"hidden": (8,)}, 1)
 
 
-def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colours, monkeypatch, capsys, tmp_path):
+def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--class-counts", "3", "2", "4", "--out", tmp_path / "rate.png")
     # Whether steps so few lead to a suggestion is another question.
-    assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "20") in (0, 1)
+    assert kmodels_command("rate", colours, *flags, "--steps", "20")[0] in (0, 1)
     assert (tmp_path / "rate.png").is_file()
-    capsys.readouterr()
-    assert kmodels(monkeypatch, "rate", colours, *flags, "--batch-size", "10") == 2
-    assert "batch_size must be at most 9" in capsys.readouterr().err
+    status, _, err = kmodels_command("rate", colours, *flags, "--batch-size", "10")
+    assert status == 2
+    assert "batch_size must be at most 9" in err
 
 
-def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, capsys, tmp_path):
+def test_where_no_rate_can_be_suggested_the_status_is_1(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--out", tmp_path / "rate.png")
-    assert kmodels(monkeypatch, "rate", colours, *flags, "--steps", "5") == 1
-    assert "no suggestion: 5 steps are too few" in capsys.readouterr().out
+    status, out, _ = kmodels_command("rate", colours, *flags, "--steps", "5")
+    assert status == 1
+    assert "no suggestion: 5 steps are too few" in out
     assert (tmp_path / "rate.png").is_file()
     for more, message in (
         (("--batch-size", "12", "24"), "batch_size must have one value"),
@@ -246,8 +244,9 @@ def test_where_no_rate_can_be_suggested_the_status_is_1(colours, monkeypatch, ca
         (("--out", "rate.pdf"), "must end in .png"),
         (("--lowest", "0"), "lowest must be above 0"),
     ):
-        assert kmodels(monkeypatch, "rate", colours, *flags, *more) == 2
-        assert message in capsys.readouterr().err
+        status, _, err = kmodels_command("rate", colours, *flags, *more)
+        assert status == 2
+        assert message in err
 
 
 def test_the_rate_of_the_second_stage_is_found_without_the_first(colours, monkeypatch):
@@ -260,10 +259,10 @@ def test_the_rate_of_the_second_stage_is_found_without_the_first(colours, monkey
     assert experiment.frozen_batch_norm
 
 
-def test_photographs_start_from_imagenet_weights(colours, monkeypatch, backend, tmp_path):
+def test_photographs_start_from_imagenet_weights(colours, kmodels_command, backend, tmp_path):
     if backend != "tensorflow" or not train_command.can_start_pretrained():
         pytest.skip("compiling takes longer elsewhere, and needs the weights")
-    assert kmodels(monkeypatch, "train", colours, "--out", tmp_path, "--image-size", "32", "--epochs", "1") == 0
+    assert kmodels_command("train", colours, "--out", tmp_path, "--image-size", "32", "--epochs", "1")[0] == 0
     probe, tuned = sorted(read_records(tmp_path).values(), key=lambda record: record.experiment.name, reverse=True)
     assert probe.experiment.head == "logistic"
     assert "logits" in tuned.started_from["taken"]

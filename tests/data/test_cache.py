@@ -1,6 +1,5 @@
 """The cache: a dataset is prepared once, completely or not at all."""
 
-import json
 import os
 import signal
 import subprocess
@@ -127,16 +126,6 @@ def test_a_damaged_dataset_is_prepared_again_and_that_is_said(damage, why, capsy
     assert dataset.source == source
     assert dataset.train.images.min() == 5
     zeros("damaged", 1000)
-    assert capsys.readouterr().out == ""
-
-
-def test_a_dataset_prepared_before_there_were_digests_is_opened(capsys):
-    source = zeros("old").source
-    path = folder_of("old") / "meta.json"
-    meta = json.loads(path.read_text())
-    del meta["digests"]
-    path.write_text(json.dumps(meta))
-    assert zeros("old").source == source
     assert capsys.readouterr().out == ""
 
 

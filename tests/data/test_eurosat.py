@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import InputError, cli, load_dataset
+from kmodels import InputError, load_dataset
 from kmodels.data import eurosat
 from kmodels.data.eurosat import CLASSES
 
@@ -72,12 +72,9 @@ def test_zip_and_folder_give_the_same_dataset(zipped, folder):
         assert load_dataset("eurosat", data_dir=data_dir).source == expected
 
 
-def test_an_archive_that_is_handed_over_stands_for_the_download(zipped, monkeypatch, tmp_path):
+def test_an_archive_that_is_handed_over_stands_for_the_download(zipped, kmodels_command, tmp_path):
     mine = zipped.rename(tmp_path / "EuroSAT (1).zip")
-    monkeypatch.setattr(sys, "argv", ["kmodels", "data", "prepare", "eurosat", "--archive", str(mine)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
+    assert kmodels_command("data", "prepare", "eurosat", "--archive", mine)[0] == 0
     assert load_dataset("eurosat").source["original"] is True
     assert (tmp_path / "cache" / "archives" / "EuroSAT.zip").resolve() == mine
 

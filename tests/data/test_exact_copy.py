@@ -1,13 +1,12 @@
 """Exact copies of CIFAR as image files: compared with the published pixels, refused where they differ."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kmodels import Experiment, InputError, cli, load_dataset, read_record, run
+from kmodels import Experiment, InputError, load_dataset, read_record, run
 from kmodels.data import exact_copy
 from kmodels.data.exact_copy import Published
 from kmodels.data.pixel_digests import class_digests, dataset_digests, image_digests, whole_digest
@@ -141,7 +140,7 @@ def test_other_images_than_those_of_the_set_are_refused_before_any_is_read(folde
 
 
 def test_a_copy_without_the_images_that_are_not_known_is_exact_and_says_what_is_missing(
-    folder, table, tmp_path, capsys, monkeypatch
+    folder, table, tmp_path, capsys, kmodels_command
 ):
     lose_one(folder, table)
     experiment = Experiment(name="tests/exact", dataset="cifar10", model="mlp", epochs=1, batch_size=16)
@@ -154,11 +153,8 @@ def test_a_copy_without_the_images_that_are_not_known_is_exact_and_says_what_is_
     assert any("missing of the 28 published images: 1 (test/dog 1)" in note for note in record.source["notes"])
     assert "(the published data; missing images: 1)" in results_page([record], tmp_path / "out")
     capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["kmodels", "data", "verify", "cifar10", "--data-dir", str(folder)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
+    status, printed, _ = kmodels_command("data", "verify", "cifar10", "--data-dir", folder)
+    assert status == 0
     assert "exact pixels, 27 of 28; missing: test/dog 1" in printed
     assert f"pixels_sha256 {record.source['pixels_sha256']}" in printed
 

@@ -19,12 +19,7 @@ ALL = applications.architectures()
 SMALL, MINIMALISTIC = {"alpha": 0.25}, {"minimalistic": True}
 slow = pytest.mark.slow
 SIZE = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _initialised_by_numpy(initialised_by_numpy):
-    with initialised_by_numpy():
-        yield
+pytestmark = pytest.mark.usefixtures("networks_by_numpy")
 
 
 def build(name, classes=3, size=SIZE, **options):

@@ -7,11 +7,7 @@ from kmodels import InputError, build_model
 from kmodels.models import efficientnet
 from kmodels.models.saving import save_network
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _initialised_by_numpy(initialised_by_numpy):
-    with initialised_by_numpy():
-        yield
+pytestmark = pytest.mark.usefixtures("networks_by_numpy")
 
 
 def test_weights_of_a_file_go_everywhere_but_into_the_classifier(tmp_path):

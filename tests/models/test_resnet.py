@@ -15,13 +15,8 @@ from kmodels.report.page import write_page
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
+pytestmark = pytest.mark.usefixtures("networks_by_numpy")
 SHAPE = (32, 32, 3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _initialised_by_numpy(initialised_by_numpy):
-    with initialised_by_numpy():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,12 @@
 """What happens between epochs."""
 
-import gc
-import os
-import signal
-import weakref
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kmodels.training import callbacks
-from kmodels.training.callbacks import Clock, Interrupts, KeepWeights, StopOnNaN
+from kmodels.training.callbacks import Clock, KeepWeights, StopOnNaN
 
 
 @pytest.mark.parametrize("logs", [{"loss": float("nan"), "val_loss": 1.0}, {"loss": 1.0, "val_loss": float("inf")}])
@@ -48,96 +44,6 @@ def test_the_clock_keeps_compilation_training_and_validation_apart(monkeypatch, 
     clock.on_epoch_end(1, logs)  # 30
     assert clock.compile_seconds == 5
     assert clock.train_seconds == 2 + 3
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
-    before = signal.getsignal(signal.SIGINT)
-    interrupts = Interrupts()
-
-    def train():
-        with interrupts:
-            interrupts.on_epoch_begin(0)
-            # As in a callback of the garbage collector.
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
-                interrupts.on_epoch_begin(1)
-
-    # Where there is no next epoch, it comes when training ends.
-    with pytest.raises(KeyboardInterrupt):
-        train()
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
-    def interrupt(phase, info):
-        if phase == "start":
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def train():
-        with Interrupts() as interrupts:
-            gc.callbacks.append(interrupt)
-            try:
-                # An exception here would be dropped, with a traceback on standard error.
-                gc.collect()
-            finally:
-                gc.callbacks.remove(interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                interrupts.on_epoch_begin(1)
-
-    with pytest.raises(KeyboardInterrupt):
-        train()
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_sent_twice_does_not_end_the_writing_of_the_record(monkeypatch):
-    recorded = []
-
-    def train(seconds):
-        with Interrupts():
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except KeyboardInterrupt:
-                monkeypatch.setattr(callbacks, "SAME_INTERRUPT", seconds)
-                os.kill(os.getpid(), signal.SIGINT)
-                recorded.append(seconds)
-                raise
-
-    for seconds in (60, 0):
-        with pytest.raises(KeyboardInterrupt):
-            train(seconds)
-        monkeypatch.undo()
-    # One that comes later is another one.
-    assert recorded == [60]
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_leaves_no_frame_of_the_training_behind():
-    @callbacks.interruptible
-    def train():
-        network = np.zeros(1)
-        kept.append(weakref.ref(network))
-        raise KeyboardInterrupt("resume=True continues")
-
-    kept = []
-    with pytest.raises(KeyboardInterrupt, match="resume=True") as caught:
-        train()
-    assert kept[0]() is None
-    assert caught.value.__context__ is None
-
-
-def test_an_interrupt_handler_of_the_users_own_stays():
-    def own(*arguments):
-        pass
-
-    before = signal.signal(signal.SIGINT, own)
-    try:
-        with Interrupts():
-            assert signal.getsignal(signal.SIGINT) is own
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Runs that start from the network of another run."""
 
-import sys
+import functools
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import run_script
 
-from kmodels import InputError, catalogue, run, script
+from kmodels import InputError, catalogue, run
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.training.parents import parent_network
 from kmodels.training.sweeps import sweep
@@ -115,12 +116,7 @@ def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, 
     assert catalogue.parents_first(family) == [parent, child, grandchild]
     assert catalogue.parents_first([grandchild, parent]) == [grandchild, parent]
 
-    def command(*arguments):
-        sys.argv = ["script.py", *arguments, "--out", str(tmp_path)]
-        with pytest.raises(SystemExit) as ended:
-            script.main(family, "About.")
-        return ended.value.code
-
+    command = functools.partial(run_script, "--out", tmp_path, experiments=family)
     assert command("child") == 2
     assert f"kmodels run tests/parent --seeds 0 --out {tmp_path}" in capsys.readouterr().err
     assert command("child", "parent", "--split", "runs") == 2

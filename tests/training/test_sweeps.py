@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, run, run_seeds
+from kmodels.text import duration
 from kmodels.training import sweeps
 from kmodels.training.job import Outcome
 from kmodels.training.sweeps import failures, sweep
@@ -91,7 +92,7 @@ def test_data_that_cannot_be_opened_are_tried_once(tiny, tmp_path, monkeypatch):
     ("seconds", "text"), [(0.2, "1 s"), (44, "44 s"), (90, "2 min"), (3600, "1 h 0 min"), (9000, "2 h 30 min")]
 )
 def test_the_time_left_is_in_a_unit_that_fits(seconds, text):
-    assert sweeps.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_one_failure_is_its_message_alone(tiny):

@@ -322,11 +322,11 @@ def stale_jaxlib(machine):
 def no_gpu(machine):
     if machine.backend == "tensorflow" or machine.gpu_seen or not machine.on_cpu:
         return None
-    twice = "twice as fast as JAX" if machine.backend == "jax" else "at least as fast as torch"
+    speed = "about twice as fast as JAX" if machine.backend == "jax" else "at least as fast as torch"
     install = "" if version_of(machine, "tensorflow") else "pip install tensorflow-cpu && "
     return Problem(
         HINT,
-        f"No GPU was found. On a CPU, TensorFlow trains small networks about {twice}.".replace("about at", "at"),
+        f"No GPU was found. On a CPU, TensorFlow trains small networks {speed}.",
         f"{install}export KERAS_BACKEND=tensorflow",
     )
 

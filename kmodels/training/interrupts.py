@@ -1,0 +1,160 @@
+"""Signals and time limits: training ends as by an exception, so that what is finished is recorded."""
+
+import contextlib
+import functools
+import gc
+import signal
+import threading
+import time
+
+import keras
+
+from kmodels.errors import require_hours
+
+# Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
+# it on to its workers, and the second one would end the writing of the record that the first one began.
+SAME_INTERRUPT = 1.0
+
+
+class Interrupts(keras.callbacks.Callback):
+    """As a context around work, makes sure that Ctrl-C and SIGTERM end it as exceptions, and so can be recorded.
+
+    Ctrl-C is a KeyboardInterrupt. SIGTERM, which Slurm, Kaggle and `docker stop` send, is a SystemExit with status 143;
+    a second one ends the process at once. Contexts may lie in one another.
+
+    Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
+    four was lost that way in short runs. A signal that comes then is remembered, and raised when the next epoch begins.
+
+    Args:
+        first: called when a signal comes, before the exception is raised.
+    """
+
+    # Does nothing between batches.
+    async_safe = True
+    # Of all contexts that are open: the outermost one handles the signals.
+    _depth, _received, _time, _before, _first = 0, None, 0.0, {}, None
+
+    def __init__(self, first=None):
+        super().__init__()
+        self.first = first
+
+    def __enter__(self):
+        shared = Interrupts
+        if not shared._depth:
+            shared._received, shared._before, shared._first = None, {}, self.first
+            if threading.current_thread() is threading.main_thread():
+                # Another program's handler, or none (a worker in the background), stays as it is.
+                usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+                shared._before = {number: own for number, own in usual.items() if signal.getsignal(number) is own}
+            for number in shared._before:
+                signal.signal(number, shared._receive)
+        shared._depth += 1
+        return self
+
+    def __exit__(self, *raised):
+        shared = Interrupts
+        shared._depth -= 1
+        if shared._depth:
+            return
+        for number, handler in shared._before.items():
+            signal.signal(number, handler)
+        if raised[0] is None:
+            shared._raise()
+
+    @staticmethod
+    def _receive(number, frame):
+        again = number == Interrupts._received and time.monotonic() - Interrupts._time < SAME_INTERRUPT
+        if number == signal.SIGINT and again:
+            return
+        if number == signal.SIGTERM and Interrupts._received == number:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        Interrupts._received, Interrupts._time = number, time.monotonic()
+        if Interrupts._first:
+            Interrupts._first()
+        if not _collects_garbage(frame):
+            Interrupts._raise()
+
+    @staticmethod
+    def _raise():
+        if Interrupts._received is not None:
+            raise SystemExit(128 + signal.SIGTERM) if Interrupts._received == signal.SIGTERM else KeyboardInterrupt
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._raise()
+
+
+def interruptible(function):
+    """Decorates a function that trains: an interrupt leaves it with a sentence, and leaves nothing behind.
+
+    A notebook keeps the last exception, and with it whatever its traceback refers to: the network, the optimizer and
+    the images on the device, and the threads of Keras' callbacks.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt as error:
+            stopped = error
+        stopped.args = stopped.args or (
+            "interrupted; the same call with resume=True (--resume) continues from the checkpoint, if there is one",
+        )
+        # Not within the handler, which would make it refer to itself with its whole traceback.
+        stopped.__context__ = None
+        stopped = stopped.with_traceback(None)
+        # Networks and optimizers refer to each other.
+        gc.collect()
+        raise stopped
+
+    return call
+
+
+def _collects_garbage(frame):
+    """Whether a frame is of a function that Python calls while it collects garbage, or called by one."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None and frame.f_code not in callbacks:
+        frame = frame.f_back
+    return frame is not None
+
+
+@contextlib.contextmanager
+def time_limit(hours):
+    """A context that ends after so many hours, as by Ctrl-C: what runs in it is recorded and can be resumed.
+
+    Args:
+        hours: above 0; None: never.
+
+    Raises:
+        InputError: for a number that no timer can wait for.
+    """
+    require_hours("max_hours", hours)
+    over = threading.Event()
+
+    def end():
+        over.set()
+        if hasattr(signal, "pthread_kill"):
+            # Wakes it also where it waits for other processes.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0 if hours is None else 3600 * hours, end)
+    timer.daemon = True
+    # A shell starts what a script puts into the background with this signal ignored.
+    in_main = threading.current_thread() is threading.main_thread()
+    ignored = hours is not None and in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hours is not None:
+        timer.start()
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not over.is_set():
+            raise
+        print(f"{hours:g} hours are over: {str(interrupt) or 'no run was under way'}", flush=True)
+    finally:
+        timer.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

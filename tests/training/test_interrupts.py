@@ -1,0 +1,138 @@
+"""Ctrl-C, SIGTERM and time limits."""
+
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kmodels import InputError
+from kmodels.training.interrupts import Interrupts, interruptible, time_limit
+from kmodels.training.sweeps import sweep
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
+    before = signal.getsignal(signal.SIGINT)
+    interrupts = Interrupts()
+
+    def train():
+        with interrupts:
+            interrupts.on_epoch_begin(0)
+            # As in a callback of the garbage collector.
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.on_epoch_begin(1)
+
+    # Where there is no next epoch, it comes when training ends.
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
+    def interrupt(phase, info):
+        if phase == "start":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def train():
+        with Interrupts() as interrupts:
+            gc.callbacks.append(interrupt)
+            try:
+                # An exception here would be dropped, with a traceback on standard error.
+                gc.collect()
+            finally:
+                gc.callbacks.remove(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.on_epoch_begin(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_sent_twice_does_not_end_the_writing_of_the_record(monkeypatch):
+    recorded = []
+
+    def train(seconds):
+        with Interrupts():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                monkeypatch.setattr("kmodels.training.interrupts.SAME_INTERRUPT", seconds)
+                os.kill(os.getpid(), signal.SIGINT)
+                recorded.append(seconds)
+                raise
+
+    for seconds in (60, 0):
+        with pytest.raises(KeyboardInterrupt):
+            train(seconds)
+        monkeypatch.undo()
+    # One that comes later is another one.
+    assert recorded == [60]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_leaves_no_frame_of_the_training_behind():
+    @interruptible
+    def train():
+        network = np.zeros(1)
+        kept.append(weakref.ref(network))
+        raise KeyboardInterrupt("resume=True continues")
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt, match="resume=True") as caught:
+        train()
+    assert kept[0]() is None
+    assert caught.value.__context__ is None
+
+
+def test_an_interrupt_handler_of_the_users_own_stays():
+    def own(*arguments):
+        pass
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with Interrupts():
+            assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_time_limit_ends_training_with_a_checkpoint(tiny, tmp_path, capsys):
+    long = replace(tiny, epochs=100_000, patience=None)
+    start = time.perf_counter()
+    with time_limit(3 / 3600):
+        list(sweep([long], (0,), tmp_path, verbose=0))
+    assert 2 < time.perf_counter() - start < 60
+    said = capsys.readouterr().out
+    assert "hours are over" in said
+    assert "continues from epoch" in said
+    assert list(tmp_path.rglob("*.checkpoint"))
+    with pytest.raises(KeyboardInterrupt), time_limit(1):
+        raise KeyboardInterrupt
+    with time_limit(None):
+        pass
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and not thread.daemon]
+    for hours in (0, float("nan"), float("inf"), 1e10):
+        with pytest.raises(InputError, match="above 0"), time_limit(hours):
+            pass
+
+
+def test_a_time_limit_holds_in_the_background_of_a_script():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start = time.perf_counter()
+        with time_limit(0.05 / 3600):
+            time.sleep(30)
+        assert time.perf_counter() - start < 20
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
