@@ -44,7 +44,7 @@ def select(experiments, names):
     chosen = []
     for name in names:
         report = [item for item in experiments if item.name.startswith(f"{name}/")]
-        exact = [item for item in experiments if name in (item.name, item.name.split("/")[-1])]
+        exact = [item for item in experiments if name in (item.name, item.short_name)]
         if not report and not exact:
             parts = zip(*(item.name.split("/", 1) for item in experiments), strict=True)
             raise unknown("experiment", name, dict.fromkeys(name for names in parts for name in names))

@@ -436,6 +436,16 @@ class Experiment:
         }
 
     @property
+    def report(self):
+        """The first part of the name: m1 of cifar10_small_cnns is cifar10_small_cnns/m1."""
+        return self.name.partition("/")[0]
+
+    @property
+    def short_name(self):
+        """The name without the report."""
+        return self.name.partition("/")[2] or self.name
+
+    @property
     def fingerprint(self):
         """Eight hex digits of what decides the outcome; name, description and published numbers do not.
 

@@ -46,8 +46,8 @@ def run_kernel(names, seeds=(0,), *, max_hours=None, out=None, smoke=False):
     seeds = [seeds] if isinstance(seeds, numbers.Integral) else list(seeds)
     require_seeds("seeds", seeds)
     out = Path(out) if out else (WORKING if WORKING.is_dir() else Path()) / "results"
-    if taken := take_over(out):
-        print(f"{taken} files of earlier results were found among the attached data and copied into {out}")
+    if copied := copy_earlier_results(out):
+        print(f"{copied} files of earlier results were found among the attached data and copied into {out}")
     experiments = parents_first(select([one for report in reports() for one in report.EXPERIMENTS], names))
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, time_limit(max_hours):
@@ -63,9 +63,9 @@ def run_kernel(names, seeds=(0,), *, max_hours=None, out=None, smoke=False):
     return [outcome.record for outcome in outcomes]
 
 
-def take_over(out):
+def copy_earlier_results(out):
     """Copies results of earlier kernels from the attached data into `out`, where they are not yet; returns how many."""
-    taken = 0
+    copied = 0
     for depth in range(1, DEPTH):
         for results in sorted(input_folder().glob("/".join([*["*"] * depth, "results"]))):
             for path in sorted(results.rglob("*")):
@@ -73,8 +73,8 @@ def take_over(out):
                 if path.is_file() and not target.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, target)
-                    taken += 1
-    return taken
+                    copied += 1
+    return copied
 
 
 def _devices(experiments, seeds):

@@ -73,8 +73,8 @@ class Plan:
     waiting: dict
 
 
-class Making:
-    """One plan in the making: nothing changes meanwhile, so that what was found once is not looked for again."""
+class PlanBuilder:
+    """Makes one plan. Nothing changes meanwhile, so that what was found once is not looked for again."""
 
     def __init__(self, planner, without):
         self._planner, self._without, self._taken = planner, without, {}

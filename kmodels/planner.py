@@ -16,7 +16,7 @@ from kmodels.descriptions import changed_settings, on_published_data
 from kmodels.errors import InputError
 from kmodels.estimates import Data, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING
-from kmodels.plan import Making
+from kmodels.plan import PlanBuilder
 from kmodels.records import read_records
 from kmodels.summaries import by_network, parent_of
 from kmodels.training.job import open_dataset, reduced
@@ -73,7 +73,7 @@ class Planner:
         Args:
             without: {(name of an experiment, seed)} that are not to be tried, because they were and failed.
         """
-        return Making(self, set(without)).plan()
+        return PlanBuilder(self, set(without)).plan()
 
     def add(self, record):
         """Takes the record of a run into account that has ended, and those that other processes wrote meanwhile."""

@@ -317,14 +317,14 @@ def _write_verdicts(selected, experiments, out, claims):
     """Writes verdicts on all claims of the reports of the selected experiments; returns {report: Report} of these."""
     from kmodels.report.claim_tables import write_claims
 
-    reports = {experiment.name.split("/")[0] for experiment in selected}
+    reports = {experiment.report for experiment in selected}
     judged = write_claims(claims, experiments, read_records(out).values(), out, only=reports)
     return {name: report for name, report in judged.items() if name in reports}
 
 
 def _draw(selected, arguments, figures, claims):
     print("\nfigures and page:")
-    reports = list(dict.fromkeys(experiment.name.split("/")[0] for experiment in selected))
+    reports = list(dict.fromkeys(experiment.report for experiment in selected))
     for report in reports:
         experiments = [experiment for experiment in selected if experiment.name.startswith(f"{report}/")]
         try:

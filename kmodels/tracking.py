@@ -249,7 +249,7 @@ class MLflow(Tracker):
         # Of several processes, one makes the tables.
         with FileLock(folder / "mlflow.lock"):
             self._client = client = MlflowClient(uri or _own_store(job.out))
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or job.experiment.name.split("/")[0]
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or job.experiment.report
             known = client.get_experiment_by_name(name)
             artifacts = None if uri else (folder / "mlflow").as_uri()
             experiment = known.experiment_id if known else client.create_experiment(name, artifacts)

@@ -1,4 +1,4 @@
-"""What was measured, as text for a terminal and as tables for the README: medians, and ratios within a round."""
+"""What was measured, as text for a terminal and as Markdown tables: medians, and ratios within a round."""
 
 import itertools
 import json
@@ -144,7 +144,7 @@ def read_benchmarks(folder):
 
 
 def markdown(benchmarks):
-    """Two tables for the README: throughput, and what fits in a sentence.
+    """Two tables for results/bench/README.md: throughput, and what fits in a sentence.
 
     Args:
         benchmarks: from `read_benchmarks`; of several measurements of the same, the last counts.

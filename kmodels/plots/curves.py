@@ -31,7 +31,7 @@ def training_curves(records, labels=None):
     if isinstance(records, Record):
         records = [records]
     records = list(records.values() if isinstance(records, Mapping) else records)
-    labels = [record.experiment.name.split("/")[-1] for record in records] if labels is None else labels
+    labels = [record.experiment.short_name for record in records] if labels is None else labels
     trained = [(record, text) for record, text in zip(records, labels, strict=True) if record.epochs_run]
     require(trained, "curves need a record with a finished epoch", len(records))
     records, labels = zip(*trained, strict=True)

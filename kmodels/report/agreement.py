@@ -144,7 +144,7 @@ def _distinct(experiments):
     found = {}
     for one in experiments:
         if _published(one) is not None:
-            found.setdefault((one.name.split("/")[0], one.fingerprint, _published(one)), one)
+            found.setdefault((one.report, one.fingerprint, _published(one)), one)
     return list(found.values())
 
 

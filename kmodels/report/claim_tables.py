@@ -211,7 +211,7 @@ def agreement_rows(found):
     """Agreements in words, a tuple for each in the order of AGREEMENT_HEAD."""
     return [
         (
-            one.experiment.name.split("/", 1)[-1],
+            one.experiment.short_name,
             percent(one.published),
             _mean(one),
             "-" if one.difference is None else f"{100 * one.difference:+.2f}",
@@ -356,7 +356,7 @@ def _seeds(finding):
 
 
 def _what(bound):
-    names = [one.name.split("/", 1)[-1] for one in bound.sides]
+    names = [one.short_name for one in bound.sides]
     measured = "" if bound.measure is TEST_ACCURACY else f", {bound.measure.says}"
     return " minus ".join(names) + measured
 

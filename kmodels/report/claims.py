@@ -251,4 +251,4 @@ class Claim(NamedTuple):
     @property
     def report(self):
         """The name of the report."""
-        return self.bounds[0].of.name.split("/")[0]
+        return self.bounds[0].of.report

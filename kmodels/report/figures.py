@@ -84,7 +84,7 @@ class ClassComparison:
             first.test.per_class_accuracy,
             second.test.per_class_accuracy,
             first.class_names,
-            [_short(record.experiment) for record in (first, second)],
+            [record.experiment.short_name for record in (first, second)],
         )
 
 
@@ -98,7 +98,7 @@ class LongTail:
     def draw(self, material):
         # A head and its network share the data; the network may have been trained with other settings than listed.
         records = _comparable(self.experiments, material, "test", OF_DATA)
-        return plots.long_tail_accuracy({_short(record.experiment): by_shots(record) for record in records})
+        return plots.long_tail_accuracy({record.experiment.short_name: by_shots(record) for record in records})
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,3 @@ def _conditions(record, listed, alike=None):
     ]
     counts = source["counts"].get("val"), source["counts"].get("test")
     return record.backend, source["kind"], source["name"], *counts, *changed
-
-
-def _short(experiment):
-    return experiment.name.split("/")[-1]

@@ -60,7 +60,7 @@ def picture(agreements):
     low, high = 10 * max(0, min(9, min(ends) // 10)), 10 * min(10, max(ends) // 10 + 1)
     groups = {}
     for one in measured:
-        groups.setdefault(one.experiment.name.split("/")[0], []).append(one)
+        groups.setdefault(one.experiment.report, []).append(one)
     height = 2 * EDGE + HEAD + sum(HEAD + ROW * len(group) for group in groups.values())
 
     def x(accuracy):
@@ -101,7 +101,7 @@ def _axis(low, high, x, height):
 
 def _row(one, span, x, y):
     middle = y + ROW / 2 - 4
-    parts = [f'<text x="{EDGE + 10}" y="{y + 11}">{escape(one.experiment.name.split("/", 1)[-1])}</text>']
+    parts = [f'<text x="{EDGE + 10}" y="{y + 11}">{escape(one.experiment.short_name)}</text>']
     if span:
         parts.append(
             f'<line class="measured" stroke-width="3" stroke-opacity=".5" x1="{x(span[0])}" x2="{x(span[1])}" '

@@ -104,7 +104,7 @@ def _by_report(records):
     """{report: [Summary]} of what was completed or diverged, without the quickstart."""
     found = {}
     for one in summarise([record for record in records if record.status in ("completed", "diverged")]):
-        report = one.experiment.name.split("/")[0]
+        report = one.experiment.report
         if report != "quickstart":
             found.setdefault(report, []).append(one)
     return found
@@ -128,10 +128,6 @@ def _by_images(summaries):
     return found
 
 
-def _short(summary):
-    return summary.experiment.name.split("/", 1)[-1]
-
-
 def _experiments_table(summaries, settings):
     rows = [("experiment", "settings", "test %", "published %", "epochs", "parameters")]
     for one, setting in zip(summaries, settings, strict=True):
@@ -142,7 +138,7 @@ def _experiments_table(summaries, settings):
             published, note = None, f"; not the listed settings{changes.replace(', ', ': ', 1)}"
         rows.append(
             (
-                Markdown(f"`{_short(one)}`"),
+                Markdown(f"`{one.experiment.short_name}`"),
                 f"{recipe(one.experiment)}{note}",
                 mean_and_spread(one),
                 percent(published and published.test_accuracy),
@@ -163,7 +159,7 @@ def _groups_table(summaries):
         means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
         means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
         many, few = one.experiment.shots
-        name = Markdown(f"`{_short(one)}` ({seeds(one)})")
+        name = Markdown(f"`{one.experiment.short_name}` ({seeds(one)})")
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
     return markdown_table(rows, right=(1, 2, 3, 4, 5, 6))
 
@@ -180,7 +176,7 @@ def _pictures(record, out):
     if not found:
         return ""
     shown = "\n\n".join(f"{PICTURES[name]}\n\n![{name.replace('_', ' ')}]({path})" for name, path in found.items())
-    name = record.experiment.name.split("/", 1)[-1]
+    name = record.experiment.short_name
     return f"<details><summary>Pictures of <code>{name}</code>, seed {record.seed}</summary>\n\n{shown}\n\n</details>"
 
 

@@ -42,7 +42,7 @@ def write_page(records, out, path, figures=None, report=None):
     Returns:
         The path.
     """
-    name = records[0].experiment.name.split("/")[0]
+    name = records[0].experiment.report
     listed = {one.name: one for one in report.experiments} if report else {}
     source = ReportSource(name, experiments=tuple(listed.values()))
     material = Material({Path(out) / f"{r.stem}.json": r for r in records}, [source], out, without=())

@@ -89,9 +89,9 @@ def _section(planner, runs, cost, flags):
     rows = [("command", "needs", "runs", "which", "expected cost")]
     reports = {}
     for experiment, seed in runs:
-        reports.setdefault(experiment.name.split("/")[0], []).append((experiment, seed))
+        reports.setdefault(experiment.report, []).append((experiment, seed))
     # In the order of the experiments, whatever the order of the plan.
-    for report in dict.fromkeys(one.name.split("/")[0] for one in planner.wanted):
+    for report in dict.fromkeys(one.report for one in planner.wanted):
         if group := reports.get(report):
             command = f"`python -m experiments {report} --plan --hours 8 --data-dir DIR{flags}`"
             runs = Markdown(which(group))
@@ -107,7 +107,7 @@ def which(runs):
     """
     seeds = {}
     for experiment, seed in runs:
-        seeds.setdefault(experiment.name.split("/", 1)[1], set()).add(seed)
+        seeds.setdefault(experiment.short_name, set()).add(seed)
     names = {}
     for name in sorted(seeds):
         names.setdefault(tuple(sorted(seeds[name])), []).append(f"`{name}`")

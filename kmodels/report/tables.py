@@ -37,7 +37,7 @@ def experiment_list(experiments):
         published = item.published
         rows.append(
             (
-                item.name.split("/")[-1],
+                item.short_name,
                 f"{item.model}, {item.head}" if item.head else item.model,
                 item.augmentation,
                 *(4 * ["-"] if item.is_fitted else _training_settings(item)),
@@ -83,7 +83,7 @@ def published_against_measured(records, experiments=(), out=None):
         both = published is not None and summary.mean is not None and not changed
         rows.append(
             (
-                summary.experiment.name.split("/")[-1],
+                summary.experiment.short_name,
                 percent(published),
                 mean_and_spread(summary),
                 f"{100 * (summary.mean - published):+.2f}" if both else "-",

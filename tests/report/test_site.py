@@ -340,6 +340,7 @@ NEEDED = {
         "name": "my photos",
         "sha256": "ab" * 32,
         "counts": {"train": 4},
+        "unreadable": 1,
         "notes": ["unreadable images, left out: 1 (a/junk.png: not an image format that Pillow knows)"],
     },
 }

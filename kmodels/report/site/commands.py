@@ -26,8 +26,8 @@ def repeat_command(records, listed):
     deterministic = any(record.deterministic for record in records)
     if listed is None:
         return _python(first, seeds, deterministic)
-    report, name = first.experiment.name.split("/", 1)
-    words = ["python", f"experiments/{report}.py", name, "--seeds", *map(str, seeds)]
+    experiment = first.experiment
+    words = ["python", f"experiments/{experiment.report}.py", experiment.short_name, "--seeds", *map(str, seeds)]
     words += _flags(_settings(first), listed)
     for option, value in _options(first).items():
         words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
@@ -35,10 +35,9 @@ def repeat_command(records, listed):
     return f"KERAS_BACKEND={shlex.quote(first.backend)} {shlex.join(words)}"
 
 
-def run_command(experiment, seeds=(0, 1, 2)):
-    """The command that runs an experiment as its report lists it."""
-    report, name = experiment.name.split("/", 1)
-    return shlex.join(["python", f"experiments/{report}.py", name, "--seeds", *map(str, seeds)])
+def run_command(experiment):
+    """The command that runs three seeds of an experiment as its report lists it."""
+    return f"python experiments/{experiment.report}.py {experiment.short_name} --seeds 0 1 2"
 
 
 def _settings(record):

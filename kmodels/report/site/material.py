@@ -86,9 +86,9 @@ class Material:
     def __init__(self, records, reports, out, without=("quickstart",)):
         self.out = Path(out)
         self.paths = {id(record): path for path, record in records.items()}
-        self.records = [r for r in records.values() if r.experiment.name.split("/")[0] not in without]
+        self.records = [r for r in records.values() if r.experiment.report not in without]
         listed = [report for report in reports if report.name not in without]
-        others = dict.fromkeys(record.experiment.name.split("/")[0] for record in self.records)
+        others = dict.fromkeys(record.experiment.report for record in self.records)
         self.reports = [*listed, *(ReportSource(name) for name in others if name not in {one.name for one in listed})]
 
     @cached_property

@@ -150,7 +150,7 @@ def report(material, source):
             ("experiment", "what it is", "published %", "command"),
             [
                 [
-                    one.name.split("/", 1)[-1],
+                    one.short_name,
                     one.description,
                     percent_cell(one.published and one.published.test_accuracy),
                     code(run_command(one)),
