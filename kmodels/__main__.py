@@ -7,9 +7,9 @@ import sys
 
 def main():
     """Runs the command; where a library that it needs cannot be imported, says so, and doctor still works."""
-    for_doctor, said = sys.argv[1:2] == ["doctor"], io.StringIO()
+    for_doctor, discarded = sys.argv[1:2] == ["doctor"], io.StringIO()
     try:
-        with contextlib.redirect_stderr(said if for_doctor else sys.stderr):
+        with contextlib.redirect_stderr(discarded if for_doctor else sys.stderr):
             from kmodels.cli import main as command
     except (Exception, SystemExit) as error:
         if for_doctor:

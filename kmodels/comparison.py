@@ -201,10 +201,10 @@ def _over_seeds(a, b):
 
 def _on_images(a, b, paths):
     records = [summary.records[0] for summary in (a, b)]
-    said = [_test_predictions(record, paths[id(record)]) for record in records]
+    predictions = [_test_predictions(record, paths[id(record)]) for record in records]
     notes = ["This is about two networks on images like these, not about their settings."]
-    if all(said) and _same_images(*said, _same_data(a, b)):
-        pairs = intervals.count_pairs(*(one.predicted == one.labels for one in said))
+    if all(predictions) and _same_images(*predictions, _same_data(a, b)):
+        pairs = intervals.count_pairs(*(one.predicted == one.labels for one in predictions))
         low, high = intervals.paired_interval(pairs)
         method, needed = "Newcombe's, paired by image", intervals.images_needed(pairs)
         p_value = intervals.mcnemar(pairs)
@@ -213,7 +213,7 @@ def _on_images(a, b, paths):
         method, needed = "Newcombe's, of two sets of images", intervals.unpaired_images_needed(a.mean, b.mean)
         pairs = p_value = None
         if _same_data(a, b):
-            missing = [letter for letter, one in zip("ab", said, strict=True) if one is None]
+            missing = [letter for letter, one in zip("ab", predictions, strict=True) if one is None]
             notes.append(
                 f"The images are the same, and image by image the interval would be narrower. There are no "
                 f"predictions beside the record of {' and '.join(missing)}: --again (again=True) runs it again."

@@ -223,7 +223,7 @@ def read_record(path):
         raise InputError(f"cannot read the record {path}: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {_said(schema)}")
+        raise InputError(f"{path} is not a record of schema {SCHEMA}. Received schema: {_on_one_line(schema)}")
     try:
         values = {item.name: as_tuples(content[item.name]) for item in fields(Record) if item.name in content}
         values["experiment"] = Experiment.from_record(values["experiment"])
@@ -234,11 +234,11 @@ def read_record(path):
         check_types(record)
         check_ranges(record)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-        raise InputError(f"{path} is not a whole record: {_said(describe_error(error))}") from error
+        raise InputError(f"{path} is not a whole record: {_on_one_line(describe_error(error))}") from error
     return record
 
 
-def _said(value):
+def _on_one_line(value):
     """What a file holds, or what is wrong with it, on one line of a message."""
     return clip(printable(value), 300)
 

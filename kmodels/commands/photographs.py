@@ -301,7 +301,7 @@ def _csv(names, top):
 def _json(names, top):
     def write(prediction):
         classes = [{"class": name, "probability": round(share, 6)} for name, share in prediction.likeliest(top)]
-        said = {"error": prediction.error} if prediction.error else {"classes": classes}
-        print(json.dumps({"file": str(prediction.file), **said}))
+        outcome = {"error": prediction.error} if prediction.error else {"classes": classes}
+        print(json.dumps({"file": str(prediction.file), **outcome}))
 
     return write

@@ -86,7 +86,10 @@ TRAPPED = {
     ),
     "crash": (
         on(
-            CPU, probe=Probe(error="its process was ended by SIGILL", doing="computing a training step", said="bad CPU")
+            CPU,
+            probe=Probe(
+                error="its process was ended by SIGILL", doing="computing a training step", last_line="bad CPU"
+            ),
         ),
         STOPS,
         "SIGILL. The last that was written: bad CPU",
@@ -123,7 +126,7 @@ TRAPPED = {
         r'"jax\[cuda12\]==0.10.2"',
     ),
     "plugin does not start": (
-        on(GPU, probe=replace(ON_CPU, said="Unable to load cuSPARSE")),
+        on(GPU, probe=replace(ON_CPU, last_line="Unable to load cuSPARSE")),
         RISK,
         "jax computes on the CPU. It wrote: Unable to load cuSPARSE",
         "jax.devices",

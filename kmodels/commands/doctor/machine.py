@@ -61,7 +61,7 @@ class Probe:
         error: why there was no training step; "" if there was.
         package: whose code raised the error, "" if unknown.
         doing: what it was doing when it ended, "" if it came to its end.
-        said: the last line that libraries wrote.
+        last_line: the last line that libraries wrote.
         broken: {module: why} of required modules that cannot be imported.
         drawing: whether networks can be drawn.
         torch_cuda: the CUDA version that torch was built for, "" for none, None if torch is not in use.
@@ -77,7 +77,7 @@ class Probe:
     error: str = ""
     package: str = ""
     doing: str = ""
-    said: str = ""
+    last_line: str = ""
     broken: dict[str, str] = field(default_factory=dict)
     drawing: bool | None = None
     torch_cuda: str | None = None
@@ -327,7 +327,7 @@ def _memory_free():
 def _probe(modules, seconds=SECONDS):
     """Starts probe.py and waits for it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path, said = Path(folder) / "facts", Path(folder) / "said"
+        path, log = Path(folder) / "facts", Path(folder) / "log"
         # Packages are to be those of this process.
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from kmodels.commands.doctor import probe; sys.exit(probe.run())"
@@ -337,7 +337,7 @@ def _probe(modules, seconds=SECONDS):
         environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}
         try:
             # To a file: a process that it leaves behind would keep a pipe open.
-            with said.open("wb") as output:
+            with log.open("wb") as output:
                 status = subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=seconds, env=environment
                 ).returncode
@@ -353,8 +353,8 @@ def _probe(modules, seconds=SECONDS):
             except ValueError:
                 # Killed in the middle of a line.
                 continue
-        lines = said.read_text(errors="replace").split("\n")
-    facts["said"] = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        lines = log.read_text(errors="replace").split("\n")
+    facts["last_line"] = next((line.strip() for line in reversed(lines) if line.strip()), "")
     if facts.get("doing", "loading kmodels") and "error" not in facts:
         facts["error"] = ended or "it ended without a word"
         facts.setdefault("doing", "loading kmodels")

@@ -74,8 +74,8 @@ def no_training_step(machine):
     probe = machine.probe
     if probe is None or not probe.error:
         return None
-    said = f" The last that was written: {_sentence(probe.said)}" if probe.said and probe.doing else ""
-    found = f"A trial training failed while {probe.doing}: {_sentence(probe.error)}{said}"
+    last = f" The last that was written: {_sentence(probe.last_line)}" if probe.last_line and probe.doing else ""
+    found = f"A trial training failed while {probe.doing}: {_sentence(probe.error)}{last}"
     if re.search("memory|RESOURCE_EXHAUSTED|SIGKILL", probe.error):
         return Problem(STOPS, found, "", "end other programs that use the memory; nvidia-smi lists those of a GPU")
     platforms = machine.environment.get("JAX_PLATFORMS")
@@ -195,10 +195,10 @@ def gpu_not_used(machine):
     explained = (hidden_gpu, build_without_gpu, plugin_version, cuda_and_gpu)
     if not machine.gpu_seen or not machine.on_cpu or any(trap(machine) for trap in explained):
         return None
-    said = f" It wrote: {_sentence(machine.probe.said)}" if machine.probe.said else ""
+    last = f" It wrote: {_sentence(machine.probe.last_line)}" if machine.probe.last_line else ""
     return Problem(
         RISK,
-        f"Found {_gpu(machine)}, but {machine.backend} computes on the CPU.{said}",
+        f"Found {_gpu(machine)}, but {machine.backend} computes on the CPU.{last}",
         "",
         f'to see why: python -c "{TRY[machine.backend]}"',
     )

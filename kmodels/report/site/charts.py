@@ -108,7 +108,7 @@ def lines(series, title, unit="", digits=3, percent=False, logarithmic=False):
         "series": [{"name": line.name, "values": _at(line.values, epochs, digits)} for line in series],
     }
     parts.append(tag("line", class_="cursor", x1=-9, x2=-9, y1=TOP, y2=HEIGHT - BOTTOM))
-    label = f"{title}. {_said(series, unit, digits)} Arrow keys move along the epochs."
+    label = f"{title}. {_in_words(series, unit, digits)} Arrow keys move along the epochs."
     return _chart("lines", label, parts, data_lines=json.dumps(data, separators=(",", ":")))
 
 
@@ -144,7 +144,7 @@ def style_of(index):
     return {"colour": index % COLOURS, "dashed": index >= COLOURS}
 
 
-def _said(series, unit, digits):
+def _in_words(series, unit, digits):
     found = []
     for line in series[:6]:
         numbers = [value for value in line.values if value is not None]
@@ -296,8 +296,8 @@ def rows(found, title, low=0.0, high=100.0):
     for row in found:
         marks = [_mark(mark, place, low, high) for mark in row.marks if mark.value is not None]
         name = breakable(shown(row.name, 44))
-        said = {"role": "img", "tabindex": 0, "aria_label": row.tip, "data_tip": row.tip}
-        drawn = tag("svg", *rules, *marks, class_="row", width="100%", height=22, **said)
+        attributes = {"role": "img", "tabindex": 0, "aria_label": row.tip, "data_tip": row.tip}
+        drawn = tag("svg", *rules, *marks, class_="row", width="100%", height=22, **attributes)
         cells = [
             tag("th", tag("a", name, href=row.href) if row.href else name, scope="row"),
             tag("td", drawn, class_="scale"),
