@@ -1,5 +1,6 @@
 """What every source returns: three splits of images and labels, and where they came from."""
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -71,7 +72,8 @@ class Dataset:
         test: the Split to report on.
         class_names: in the order of the labels.
         source: where the pixels came from, as plain JSON values: kind, name, counts, split, sha256 and notes; and
-            `original`, whether they are those of the published dataset rather than a copy or part of it.
+            `original`, whether they are those of the published dataset rather than a copy or part of it. The sha256 is
+            equal for equal data: a part of a dataset has another than the whole.
         stream: for datasets from tfds, a function that opens the source's own train split as a tf.data.Dataset of
             (image, label) in the order that `train.index` counts in; else None.
 
@@ -183,8 +185,7 @@ class Dataset:
         train_examples = math.floor(examples * len(self.train) / total)
         train = self.train.take(stratified_sample(self.train.labels, train_examples))
         val = self.val.take(stratified_sample(self.val.labels, examples - train_examples))
-        counts = {**self.source["counts"], "train": len(train), "val": len(val)}
-        return replace(self, train=train, val=val, source={**self.source, "counts": counts, "subset": examples})
+        return self._reduced(train, val, subset=examples)
 
     def with_class_fractions(self, fractions, seed):
         """Keeps a share of each class's training images; val and test are unchanged.
@@ -233,6 +234,16 @@ class Dataset:
         )
 
     def _with_train(self, indices):
-        train = self.train.take(indices)
-        counts = {**self.source["counts"], "train": len(train)}
-        return replace(self, train=train, source={**self.source, "counts": counts})
+        return self._reduced(self.train.take(indices), self.val)
+
+    def _reduced(self, train, val, **source):
+        """A dataset with a part of train and val, whose source has other counts and another sha256."""
+        counts = {**self.source["counts"], "train": len(train), "val": len(val)}
+        source = {**self.source, **source, "counts": counts}
+        if (len(train), len(val)) != (len(self.train), len(self.val)):
+            digest = hashlib.sha256(source["sha256"].encode())
+            for split in (train, val):
+                # Of equal bytes on every system.
+                digest.update(len(split).to_bytes(8, "little") + split.index.astype("<i8").tobytes())
+            source["sha256"] = digest.hexdigest()
+        return replace(self, train=train, val=val, source=source)

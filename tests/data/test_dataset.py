@@ -82,3 +82,21 @@ def test_counts_and_long_tails_thin_the_training_images_alone():
         dataset.with_class_counts((1, 2), seed=0)
     with pytest.raises(InputError, match="not all 0"):
         dataset.with_class_counts(10 * (0,), seed=0)
+
+
+def test_other_parts_of_a_dataset_have_other_checksums_and_equal_parts_equal_ones():
+    dataset = load_dataset("digits")
+    parts = [
+        dataset,
+        dataset.subset(200),
+        dataset.subset(201),
+        dataset.subset(200).with_class_counts(10 * [5], seed=0),
+        dataset.with_class_counts(10 * [5], seed=0),
+        dataset.with_class_counts(10 * [5], seed=1),
+        dataset.with_class_counts(10 * [6], seed=0),
+        dataset.with_long_tail(2, seed=0),
+    ]
+    assert len({part.source["sha256"] for part in parts}) == len(parts)
+    assert dataset.with_class_counts(10 * [5], seed=0).source == parts[4].source
+    # What leaves out nothing is the whole.
+    assert dataset.with_class_fractions(10 * [1], seed=0).source["sha256"] == dataset.source["sha256"]

@@ -347,6 +347,13 @@ def test_a_checkpoint_of_an_earlier_version_with_fewer_settings_resumes(dataset,
     assert len(train(tiny(), dataset, epochs=2, resume=True, **settings).history["loss"]) == 2
 
 
+def test_a_training_with_another_part_of_a_dataset_does_not_resume(dataset, tmp_path):
+    settings = {"epochs": 1, "batch_size": 16, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset.with_class_counts((9, 9, 9), seed=0), **settings)
+    with pytest.raises(InputError, match="other settings: data="):
+        train(tiny(), dataset.with_class_counts((9, 9, 9), seed=1), **settings, resume=True)
+
+
 def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
     monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
