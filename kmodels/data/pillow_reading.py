@@ -110,12 +110,15 @@ def suffix_of(name):
 
 @contextlib.contextmanager
 def pillow_warnings():
-    """A context in which Pillow's warnings are not shown; yields a list that has them, in words, at its end."""
+    """A context in which Pillow's warnings are not shown; yields a list that has them, in words, at its end.
+
+    Python filters warnings for the whole process: enter it once, around threads that read images, never within them.
+    """
     texts = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", module=r"PIL\.")
-        # The size of an image is checked where this is raised.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # Such an image is refused, which says more.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield texts
     texts += dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
 
@@ -178,6 +181,10 @@ def _read(files, name, image_size, stack):
     stack.enter_context(_files_memory.take(size))
     data = files.read(name)
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        pixels = image.width * image.height
+        # None: the user allows any number.
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+            raise UnreadableError(_too_many(pixels))
         _check_bits(image, data)
         kind, mode, (width, height) = image.format, image.mode, image.size
         if image_size and width * height > LARGE:
@@ -187,6 +194,8 @@ def _read(files, name, image_size, stack):
         # Its objects refer to each other: without this, its pixels stay in memory until Python looks for such cycles.
         stack.callback(image.close)
         image.load()
+        # Pillow warns that it leaves out the transparency of a palette; the colours are the same.
+        image.info.pop("transparency", None)
         # Cameras store the orientation beside the pixels instead of rotating them. Four of the eight swap the edges.
         on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         ImageOps.exif_transpose(image, in_place=True)
@@ -218,11 +227,14 @@ def _stored_mode(image):
     return image.mode if image.mode not in MODES else f"{image.mode} of 16 bits"
 
 
+def _too_many(pixels):
+    return f"it has {pixels:,} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are decoded; make it smaller"
+
+
 def _reason(error):
     """Why Pillow could not read an image, in words."""
-    if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
-        pixels = int(re.search(r"\d+", str(error))[0])
-        return f"it has {pixels:,} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are decoded; make it smaller"
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return _too_many(int(re.search(r"\d+", str(error))[0]))
     if isinstance(error, UnidentifiedImageError):
         return "not an image format that Pillow knows"
     if isinstance(error, OSError):

@@ -1,13 +1,16 @@
 """One image as a user gives it becomes the pixels that its file has."""
 
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kmodels import InputError
-from kmodels.data import load_dataset
+from kmodels.data import given_image, load_dataset
 from kmodels.data.file_sources import Folder
 from kmodels.data.given_image import pixels_of
 from kmodels.data.pillow_reading import UnreadableError, open_rgb
@@ -82,3 +85,37 @@ def test_more_than_eight_bits_and_damaged_files_are_unreadable():
 def test_a_path_with_a_nul_is_refused():
     with pytest.raises(InputError, match="NUL"):
         pixels_of("a\0b.png", (8, 8, 3))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_images_read_at_the_same_time_are_checked_and_leave_warnings_as_they_were(monkeypatch):
+    first_reads, second_reads, first_ends = Event(), Event(), Event()
+
+    def read(files, name):
+        if first_reads.is_set():
+            second_reads.set()
+            first_ends.wait(9)
+        else:
+            first_reads.set()
+            second_reads.wait(9)
+        return files._content
+
+    monkeypatch.setattr(given_image._InMemory, "read", read)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    filters, show = list(warnings.filters), warnings.showwarning
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(pixels_of, png(9, 9), (8, 8, 3))
+        first_reads.wait(9)
+        second = pool.submit(pixels_of, png(15, 10), (8, 8, 3))
+        first.result()
+        first_ends.set()
+        with pytest.raises(UnreadableError, match="150 pixels, and at most 100 are decoded"):
+            second.result()
+    assert warnings.filters == filters
+    assert warnings.showwarning is show
+
+
+def png(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
