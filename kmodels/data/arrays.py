@@ -11,6 +11,11 @@ from kmodels.errors import InputError, require, shorten
 INFINITE = -1
 # Images checked at once, so that a memory-mapped array need not fit in memory.
 BLOCK = 1024
+# Values may be beyond those of the training images by so many times their range. Standardised images have extremes of
+# their own; pixels 0..255 are further beyond those of any usual scaling.
+BEYOND = 10
+# Floats that are no pixels, with a largest value below this, are not on the scale of pixels 0..255.
+LARGE_PIXEL = 64
 # A larger label is taken for a mistake, such as an id, unless there are class names.
 MOST_CLASSES = 100_000
 
@@ -44,6 +49,9 @@ def dataset_fields(kind, train, val, test, class_names, name):
             raise InputError(f"{split} has {len(images[split])} images but {len(labels[split])} labels")
     _require_equal("shape", {split: array.shape[1:] for split, array in images.items()})
     _require_equal("dtype", {split: str(array.dtype) for split, array in images.items()})
+    trained = range_unless_pixels(images["train"])
+    for split, array in images.items():
+        require_same_values(f"{split} images", array, trained)
     class_names, labels = _with_class_names(labels, class_names)
 
     splits = {split: Split(images[split], labels[split], np.arange(len(labels[split]))) for split in pairs}
@@ -240,6 +248,28 @@ def range_unless_pixels(images):
     low, high = map(float, value_range(images))
     # All 0 is black.
     return None if low >= 0 and (1 < high <= 255 or high == 0) else (low, high)
+
+
+def require_same_values(what, images, trained):
+    """Raises InputError for images on another scale than the training images, as 0..255 beside 0..1.
+
+    Args:
+        what: they are, for the message.
+        images: an array of finite numbers.
+        trained: `range_unless_pixels` of the training images.
+    """
+    if not images.size or (trained is None and range_unless_pixels(images) is None):
+        return
+    (low, high), (least, most) = value_range(images), trained or (0, 255)
+    beyond = BEYOND * (most - least)
+    fits = least - beyond <= low and high <= most + beyond and (trained is not None or high >= LARGE_PIXEL)
+    rule = f"{what} must be scaled as the training images, which are {values_in_words(trained)}"
+    require(fits, rule, f"{images.dtype} from {low:g} to {high:g}")
+
+
+def values_in_words(found):
+    """What images consist of, in words, given their `range_unless_pixels`."""
+    return "floats from {:g} to {:g}".format(*found) if found else "pixels 0..255"
 
 
 def _labels(split, values):

@@ -447,6 +447,22 @@ def test_a_pair_is_evaluated_in_every_form_that_a_dataset_takes():
             fitted.evaluate(pair)
 
 
+def test_images_on_another_scale_than_those_of_training_are_not_evaluated(dataset):
+    images, labels = images_and_labels(60)
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    scaled = Dataset.from_arrays(train=(images / 255, labels))
+    fitted = train(network, scaled, epochs=1, batch_size=12, verbose=0)
+    assert fitted.evaluate((images / 255, labels)).examples == 60
+    for split in (dataset.test, (images, labels)):
+        with pytest.raises(InputError, match=r"evaluated images .* floats from 0 to 0.9\d*. Received: 'uint8 from 0"):
+            fitted.evaluate(split)
+    fitted = train(tiny(), dataset, epochs=1, batch_size=12, verbose=0)
+    assert fitted.evaluate((images.astype("float32"), labels)) == fitted.evaluate((images, labels))
+    with pytest.raises(InputError, match=r"evaluated images .* pixels 0\.\.255. Received: 'float32 from 0"):
+        fitted.evaluate((images / 255, labels))
+
+
 def test_policies_of_pixel_values_refuse_floats_that_are_none():
     images, labels = images_and_labels(60)
     scaled = Dataset.from_arrays(train=(images / 255, labels))
