@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kmodels.data import Dataset
-from kmodels.data.order import SAMPLERS
+from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.optimizers import TORCH
@@ -41,6 +41,7 @@ def check_settings(s, dataset):
     ):
         if getattr(s, name) not in known:
             raise unknown(name, getattr(s, name), known)
+    require_sampler(s.sampler, s.data_loader)
     if s.schedule == "plateau" and s.plateau_patience is None:
         s.plateau_patience = 5
     if s.checkpoint is not None:

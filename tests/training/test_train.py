@@ -412,6 +412,7 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
         ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
         ({"checkpoint": ""}, "there is a folder of that name"),
+        ({"data_loader": "stream", "sampler": "oversample"}, "shows each image once; sampler must be shuffle"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
     ],
 )
