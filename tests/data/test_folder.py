@@ -186,6 +186,18 @@ def test_what_is_left_out_is_counted(split_folder):
     assert note == "files without an image extension, left out: 2 (.txt)"
 
 
+def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
+    for folder in ("cat", "__other__", ".rejected", "cat/.small", "__MACOSX", ".empty"):
+        (tmp_path / folder).mkdir()
+        for i in range(0 if folder == ".empty" else 6):
+            Image.new("RGB", (8, 8), (i, len(folder), 0)).save(tmp_path / folder / f"{i}.png")
+    for file in (tmp_path / "__MACOSX").iterdir():
+        file.rename(file.with_name(f"._{file.name}"))
+    dataset = load_dataset("folder", data_dir=tmp_path)
+    assert dataset.class_names == ("__other__", "cat")
+    assert dataset.source["notes"] == ["hidden folders with images, left out: 2 (.rejected, cat/.small)"]
+
+
 def test_split_names_are_found_in_capitals_and_other_folders_are_named(split_folder):
     (split_folder / "test").rename(split_folder / "Test")
     (split_folder / "__MACOSX").mkdir()
@@ -280,7 +292,8 @@ def test_images_in_folders_inside_class_folders_are_read_and_counted(split_folde
     first = load_dataset("folder", data_dir=split_folder)
     assert first.source["counts"]["train"] == 17
     assert first.source["notes"] == [
-        "images in folders inside class folders, read as of that class: 1 (train/cat/more/2020)"
+        "hidden folders with images, left out: 1 (train/cat/.hidden)",
+        "images in folders inside class folders, read as of that class: 1 (train/cat/more/2020)",
     ]
     save(split_folder / "train" / "cat" / "more" / "2020" / "x.png", value=202)
     assert load_dataset("folder", data_dir=split_folder).source["sha256"] != first.source["sha256"]
