@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
-from kmodels.data.file_sources import Folder, innermost
+from kmodels.data.file_sources import FINGERPRINT_FILES, Folder, innermost
 from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
 from kmodels.data.splits import SPLIT_SEED, grouped_split
@@ -67,7 +67,7 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out + _hidden(files, folders) + grouping)]
+        notes = [*map(printable, left_out + _hidden(files, folders) + grouping), *_sampled(folders)]
         notes += describe(files, folders, plan, tally, image_size)
         for note in notes:
             print(f"{title}: {note}")
@@ -127,6 +127,16 @@ def _hidden(files, folders):
         with contextlib.suppress(InputError):
             found += [path for path in paths if class_folder(files, path).images]
     return [f"hidden folders with images, left out: {len(found)} ({shorten(found)})"] if found else []
+
+
+def _sampled(folders):
+    """The note on files whose changes may go unnoticed, if there are any."""
+    if sum(len(folder.images) for folder in folders) <= FINGERPRINT_FILES:
+        return []
+    return [
+        f"of more than {FINGERPRINT_FILES:,} files not all are checked for changes: after overwriting one, touch its "
+        "class folder"
+    ]
 
 
 def _of_classes(files, splits, others):

@@ -1,5 +1,6 @@
 """Image folders: both layouts, and every mistake in them."""
 
+import io
 import os
 import struct
 import time
@@ -258,6 +259,34 @@ def test_all_unreadable_images_are_named_at_once_and_may_be_left_out(split_folde
     assert np.array_equal(pixels, np.delete(whole.test.images[:, 0, 0, 0], 4))
     assert np.array_equal(labels, np.delete(whole.test.labels, 4))
     assert np.array_equal(dataset.test.index, np.delete(whole.test.index, 4))
+
+
+def test_a_broken_link_is_an_image_that_cannot_be_read(split_folder):
+    link = split_folder / "train" / "cat" / "link.png"
+    link.symlink_to(split_folder / "later.png")
+    with pytest.raises(InputError, match=r"cannot read the image .*link\.png: No such file"):
+        load_dataset("folder", data_dir=split_folder)
+    broken = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert broken.source["unreadable"] == 1
+    save(split_folder / "later.png")
+    assert load_dataset("folder", data_dir=split_folder, skip_unreadable=True).source["unreadable"] == 0
+
+
+def test_an_overwritten_file_of_many_is_seen_and_of_very_many_a_note_tells(split_folder, monkeypatch):
+    for i in range(5200):
+        os.link(split_folder / "train" / "cat" / "1.png", split_folder / "train" / "cat" / f"more{i}.png")
+    first = load_dataset("folder", data_dir=split_folder)
+    changed = split_folder / "train" / "dog" / "3.png"
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(content, "PNG")
+    changed.write_bytes(content.getvalue())
+    second = load_dataset("folder", data_dir=split_folder)
+    assert second.source["sha256"] != first.source["sha256"]
+    assert not any("checked for changes" in note for note in second.source["notes"])
+    monkeypatch.setattr("kmodels.data.folder.FINGERPRINT_FILES", 5000)
+    changed.touch()
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert any("5,000 files not all are checked" in note for note in notes)
 
 
 def test_without_unreadable_images_nothing_is_left_out_and_other_datasets_do_not_skip(split_folder):
