@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import NamedTuple
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 # Formats of Pillow that are not photographs: icons, textures, films, documents, scientific data. Opening an EPS file
 # would also start a program, Ghostscript.
@@ -24,6 +24,20 @@ PLUGINS = {"pillow_avif": None, "pillow_heif": "register_heif_opener", "pillow_j
 
 # Colour modes of Pillow with at most 8 bits a channel. Converting others to RGB would clip them silently.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+# Raw modes of three channels in 16 bits together.
+PACKED = ("BGR;16", "RGB;16")
+
+# {orientation in the EXIF data: how to turn the pixels upright}.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # A larger file is no photograph: it would have more pixels than Pillow decodes.
 MAX_FILE_BYTES = 2**28
@@ -161,7 +175,8 @@ def upright_rgb(image):
     """
     try:
         _check_bits(image, b"")
-        return ImageOps.exif_transpose(image).convert("RGB")
+        image.load()
+        return _upright(image, _orientation(image)).convert("RGB")
     except (UnreadableError, MemoryError):
         raise
     except Exception as error:
@@ -197,10 +212,29 @@ def _read(files, name, image_size, stack):
         # Pillow warns that it leaves out the transparency of a palette; the colours are the same.
         image.info.pop("transparency", None)
         # Cameras store the orientation beside the pixels instead of rotating them. Four of the eight swap the edges.
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        ImageOps.exif_transpose(image, in_place=True)
-        size = (height, width) if on_its_side else (width, height)
-        return Opened(image if mode == "RGB" else image.convert("RGB"), kind, mode, size)
+        orientation = _orientation(image)
+        upright = _upright(image, orientation)
+        if upright is not image:
+            # Both would take more memory than was asked for.
+            image.close()
+        size = (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+        return Opened(upright if mode == "RGB" else upright.convert("RGB"), kind, mode, size)
+
+
+def _orientation(image):
+    """How a loaded image was stored, 1 to 8, by its EXIF data; 1, upright, where these are damaged."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
+    except Exception:
+        # Errors of every type, as for the pixels; but these are whole.
+        return 1
+
+
+def _upright(image, orientation):
+    """The image turned upright. Pillow's own function writes the EXIF data too, and fails where these are damaged."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def _is_cut(image, data):
@@ -215,7 +249,8 @@ def _is_cut(image, data):
         return any(bits > 8 for box in boxes for bits in data[box.end() : box.end() + box[1][0]])
     # An image that was made in memory has none.
     for codec, _, _, arguments in getattr(image, "tile", ()):
-        if ";16" in str(arguments) or "16" in codec:
+        raw_modes = arguments if isinstance(arguments, tuple) else (arguments,)
+        if "16" in codec or any(";16" in str(mode) and mode not in PACKED for mode in raw_modes):
             return True
         # The largest value of a channel.
         if codec.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] > 255:
