@@ -56,12 +56,17 @@ class UnreadableError(Exception):
 
 
 class Opened(NamedTuple):
-    """An image in memory: RGB, upright; the format and the colour mode of its file, and its own (width, height)."""
+    """An image in memory: RGB, upright; the format and the colour mode of its file, and its own (width, height).
+
+    `transparent` is whether a pixel of it is, at least partly, and `several` whether its file has further images.
+    """
 
     image: Image.Image
     format: str
     mode: str
     size: tuple[int, int]
+    transparent: bool
+    several: bool
 
 
 class _Memory:
@@ -208,7 +213,9 @@ def _read(files, name, image_size, stack):
         stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
         # Its objects refer to each other: without this, its pixels stay in memory until Python looks for such cycles.
         stack.callback(image.close)
+        several = _has_several(image)
         image.load()
+        transparent = _is_transparent(image)
         # Pillow warns that it leaves out the transparency of a palette; the colours are the same.
         image.info.pop("transparency", None)
         # Cameras store the orientation beside the pixels instead of rotating them. Four of the eight swap the edges.
@@ -218,7 +225,22 @@ def _read(files, name, image_size, stack):
             # Both would take more memory than was asked for.
             image.close()
         size = (height, width) if orientation in (5, 6, 7, 8) else (width, height)
-        return Opened(upright if mode == "RGB" else upright.convert("RGB"), kind, mode, size)
+        rgb = upright if mode == "RGB" else upright.convert("RGB")
+        return Opened(rgb, kind, mode, size, transparent, several)
+
+
+def _has_several(image):
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:
+        # Pillow looks for the second image, which may be damaged in any way; it is not read.
+        return True
+
+
+def _is_transparent(image):
+    if image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
 
 
 def _orientation(image):
