@@ -1,5 +1,7 @@
 """Check and convert the user's own arrays and batches, for `Dataset.from_arrays` and `Dataset.from_batches`."""
 
+import numbers
+
 import numpy as np
 
 from kmodels.data.cache import SPLITS, checksum
@@ -278,9 +280,12 @@ def _labels(split, values):
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind in "SUTO" and labels.ndim == 1:
-        names = [name.decode() if isinstance(name, bytes) else name for name in labels.tolist()]
-        require(all(isinstance(name, str) for name in names), f"{split} labels must be ints or strings", names[:3])
-        return np.array(names)
+        names = [_text(split, name) for name in labels.tolist()]
+        if not all(isinstance(name, numbers.Integral) for name in names):
+            require(all(isinstance(name, str) for name in names), f"{split} labels must be ints or strings", names[:3])
+            return np.array(names)
+        # As pandas has integers of a column of objects.
+        labels = np.array(names)
     if labels.ndim == 2:
         numeric = labels.dtype.kind in "iufb"
         one_hot = numeric and ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
@@ -290,6 +295,14 @@ def _labels(split, values):
     require(labels.dtype.kind in "iu", f"{split} labels must be integers, one-hot or strings", str(labels.dtype))
     require(labels.min(initial=0) >= 0, f"{split} labels must be 0 to classes-1", labels.min(initial=0))
     return labels
+
+
+def _text(split, name):
+    """A label, of bytes as text."""
+    try:
+        return name.decode() if isinstance(name, bytes) else name
+    except UnicodeDecodeError as error:
+        raise InputError(f"{split} labels that are bytes must be UTF-8; use strings. Received: {name!r}") from error
 
 
 def _with_class_names(labels, class_names):

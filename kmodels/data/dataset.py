@@ -2,15 +2,16 @@
 
 import hashlib
 import math
+import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratified_sample
-from kmodels.errors import require
+from kmodels.errors import require, require_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -173,8 +174,9 @@ class Dataset:
             examples: how many of the train and val images to keep.
 
         Raises:
-            InputError: if there are not so many, or too few for an image of each class.
+            InputError: if it is no integer, there are not so many, or too few for an image of each class.
         """
+        require_whole("subset", examples, 1)
         total = len(self.train) + len(self.val)
         least = math.ceil(len(self.class_names) * total / min(len(self.train), len(self.val)))
         require(
@@ -197,7 +199,8 @@ class Dataset:
         Raises:
             InputError: for another number of fractions than classes, or values outside 0 to 1.
         """
-        self._one_for_each_class("class_fractions", fractions)
+        fractions = self._one_for_each_class("class_fractions", fractions)
+        require_whole("seed", seed, 0)
         return self._with_train(keep_fractions(self.train.labels, fractions, seed))
 
     def with_class_counts(self, counts, seed):
@@ -210,8 +213,11 @@ class Dataset:
         Raises:
             InputError: for another number of counts than classes, or a count below 0.
         """
-        self._one_for_each_class("class_counts", counts)
-        require(min(counts) >= 0 < max(counts), "class_counts must be whole numbers from 0 up, not all 0", counts)
+        counts = self._one_for_each_class("class_counts", counts)
+        whole = all(isinstance(count, numbers.Integral) for count in counts)
+        rule = "class_counts must be whole numbers from 0 up, not all 0"
+        require(whole and min(counts) >= 0 < max(counts), rule, counts)
+        require_whole("seed", seed, 0)
         return self._with_train(keep_counts(self.train.labels, counts, seed))
 
     def with_long_tail(self, ratio, seed):
@@ -224,14 +230,16 @@ class Dataset:
         Raises:
             InputError: if the ratio is below 1, or so large that a class would be empty.
         """
+        require_whole("seed", seed, 0)
         return self._with_train(keep_counts(self.train.labels, long_tail(self.train.labels, ratio), seed))
 
     def _one_for_each_class(self, name, values):
-        require(
-            len(values) == len(self.class_names),
-            f"{name} must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}",
-            values,
-        )
+        """The values as a tuple."""
+        several = isinstance(values, Iterable) and not isinstance(values, str | Mapping)
+        given = tuple(values) if several else ()
+        rule = f"{name} must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}"
+        require(len(given) == len(self.class_names), rule, values)
+        return given
 
     def _with_train(self, indices):
         return self._reduced(self.train.take(indices), self.val)

@@ -144,6 +144,7 @@ def test_a_memory_mapped_array_stays_one(tmp_path):
         (np.eye(3, dtype=bool)[np.arange(20) % 3], ("class 0", "class 1", "class 2")),
         (np.array(["ape", "bee", "cat"])[np.arange(20) % 3], ("ape", "bee", "cat")),
         ([["ape", "bee", "cat"][i % 3] for i in range(20)], ("ape", "bee", "cat")),
+        ((np.arange(20) % 3).astype(object), ("class 0", "class 1", "class 2")),
         (np.array([b"ape", b"bee", b"cat"], object)[np.arange(20) % 3][:, None], ("ape", "bee", "cat")),
     ],
 )
@@ -203,6 +204,8 @@ Y = np.arange(20) % 2
         ({"train": (images(20), Y - 1)}, r"labels must be 0"),
         ({"train": (images(20), np.ones((20, 3)))}, r"one-hot"),
         ({"train": (images(20), [None] * 20)}, r"ints or strings"),
+        ({"train": (images(20), np.array([0, "b"] * 10, object))}, r"ints or strings"),
+        ({"train": (images(20), [b"caf\xe9", b"tea"] * 10)}, r"must be UTF-8; use strings"),
         ({"train": (images(20), Y * 10**9)}, r"give class_names"),
         ({"train": (images(20), Y * 0)}, r"two classes"),
         ({"train": pair(20), "class_names": ["a"]}, r"must have 2 names"),
