@@ -12,7 +12,7 @@ from typing import Any, get_args
 from kmodels.augment import POLICIES
 from kmodels.components import check_name, is_reference
 from kmodels.data import DATASETS, check_pattern
-from kmodels.data.order import SAMPLERS
+from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import InputError, require, unknown
 from kmodels.models import APPLICATIONS, MODELS
 from kmodels.notebook import WIDTH, changed_fields, experiment_html
@@ -365,11 +365,7 @@ class Experiment:
                 "others (from a memory-mapped cache, so that no set is too large for it)",
                 self.dataset,
             )
-            require(
-                self.sampler == "shuffle",
-                "data_loader 'stream' shows each image once; sampler must be shuffle",
-                self.sampler,
-            )
+            require_sampler(self.sampler, self.data_loader)
         require(
             self.schedule is None or self.plateau_patience is None,
             "only one of schedule and plateau_patience can be given",

@@ -1,5 +1,7 @@
 """Check and convert the user's own arrays and batches, for `Dataset.from_arrays` and `Dataset.from_batches`."""
 
+import numbers
+
 import numpy as np
 
 from kmodels.data.cache import SPLITS, checksum
@@ -11,6 +13,11 @@ from kmodels.errors import InputError, require, shorten
 INFINITE = -1
 # Images checked at once, so that a memory-mapped array need not fit in memory.
 BLOCK = 1024
+# Values may be beyond those of the training images by so many times their range. Standardised images have extremes of
+# their own; pixels 0..255 are further beyond those of any usual scaling.
+BEYOND = 10
+# Floats that are no pixels, with a largest value below this, are not on the scale of pixels 0..255.
+LARGE_PIXEL = 64
 # A larger label is taken for a mistake, such as an id, unless there are class names.
 MOST_CLASSES = 100_000
 
@@ -44,6 +51,9 @@ def dataset_fields(kind, train, val, test, class_names, name):
             raise InputError(f"{split} has {len(images[split])} images but {len(labels[split])} labels")
     _require_equal("shape", {split: array.shape[1:] for split, array in images.items()})
     _require_equal("dtype", {split: str(array.dtype) for split, array in images.items()})
+    trained = range_unless_pixels(images["train"])
+    for split, array in images.items():
+        require_same_values(f"{split} images", array, trained)
     class_names, labels = _with_class_names(labels, class_names)
 
     splits = {split: Split(images[split], labels[split], np.arange(len(labels[split]))) for split in pairs}
@@ -242,15 +252,40 @@ def range_unless_pixels(images):
     return None if low >= 0 and (1 < high <= 255 or high == 0) else (low, high)
 
 
+def require_same_values(what, images, trained):
+    """Raises InputError for images on another scale than the training images, as 0..255 beside 0..1.
+
+    Args:
+        what: they are, for the message.
+        images: an array of finite numbers.
+        trained: `range_unless_pixels` of the training images.
+    """
+    if not images.size or (trained is None and range_unless_pixels(images) is None):
+        return
+    (low, high), (least, most) = value_range(images), trained or (0, 255)
+    beyond = BEYOND * (most - least)
+    fits = least - beyond <= low and high <= most + beyond and (trained is not None or high >= LARGE_PIXEL)
+    rule = f"{what} must be scaled as the training images, which are {values_in_words(trained)}"
+    require(fits, rule, f"{images.dtype} from {low:g} to {high:g}")
+
+
+def values_in_words(found):
+    """What images consist of, in words, given their `range_unless_pixels`."""
+    return "floats from {:g} to {:g}".format(*found) if found else "pixels 0..255"
+
+
 def _labels(split, values):
     """Strings (n,), ints (n,) or one-hot ints (n, classes)."""
     labels = to_array(f"{split} labels", values)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind in "SUTO" and labels.ndim == 1:
-        names = [name.decode() if isinstance(name, bytes) else name for name in labels.tolist()]
-        require(all(isinstance(name, str) for name in names), f"{split} labels must be ints or strings", names[:3])
-        return np.array(names)
+        names = [_text(split, name) for name in labels.tolist()]
+        if not all(isinstance(name, numbers.Integral) for name in names):
+            require(all(isinstance(name, str) for name in names), f"{split} labels must be ints or strings", names[:3])
+            return np.array(names)
+        # As pandas has integers of a column of objects.
+        labels = np.array(names)
     if labels.ndim == 2:
         numeric = labels.dtype.kind in "iufb"
         one_hot = numeric and ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
@@ -260,6 +295,14 @@ def _labels(split, values):
     require(labels.dtype.kind in "iu", f"{split} labels must be integers, one-hot or strings", str(labels.dtype))
     require(labels.min(initial=0) >= 0, f"{split} labels must be 0 to classes-1", labels.min(initial=0))
     return labels
+
+
+def _text(split, name):
+    """A label, of bytes as text."""
+    try:
+        return name.decode() if isinstance(name, bytes) else name
+    except UnicodeDecodeError as error:
+        raise InputError(f"{split} labels that are bytes must be UTF-8; use strings. Received: {name!r}") from error
 
 
 def _with_class_names(labels, class_names):

@@ -1,15 +1,17 @@
 """What every source returns: three splits of images and labels, and where they came from."""
 
+import hashlib
 import math
+import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from kmodels.data.splits import keep_counts, keep_fractions, long_tail, stratified_sample
-from kmodels.errors import require
+from kmodels.errors import require, require_whole
 from kmodels.notebook import SPLITS, WIDTH, dataset_html, images_text
 from kmodels.text import clip, printable
 
@@ -71,7 +73,8 @@ class Dataset:
         test: the Split to report on.
         class_names: in the order of the labels.
         source: where the pixels came from, as plain JSON values: kind, name, counts, split, sha256 and notes; and
-            `original`, whether they are those of the published dataset rather than a copy or part of it.
+            `original`, whether they are those of the published dataset rather than a copy or part of it. The sha256 is
+            equal for equal data: a part of a dataset has another than the whole.
         stream: for datasets from tfds, a function that opens the source's own train split as a tf.data.Dataset of
             (image, label) in the order that `train.index` counts in; else None.
 
@@ -169,8 +172,9 @@ class Dataset:
             examples: how many of the train and val images to keep.
 
         Raises:
-            InputError: if there are not so many, or too few for an image of each class.
+            InputError: if it is no integer, there are not so many, or too few for an image of each class.
         """
+        require_whole("subset", examples, 1)
         total = len(self.train) + len(self.val)
         least = math.ceil(len(self.class_names) * total / min(len(self.train), len(self.val)))
         require(
@@ -181,8 +185,7 @@ class Dataset:
         train_examples = math.floor(examples * len(self.train) / total)
         train = self.train.take(stratified_sample(self.train.labels, train_examples))
         val = self.val.take(stratified_sample(self.val.labels, examples - train_examples))
-        counts = {**self.source["counts"], "train": len(train), "val": len(val)}
-        return replace(self, train=train, val=val, source={**self.source, "counts": counts, "subset": examples})
+        return self._reduced(train, val, subset=examples)
 
     def with_class_fractions(self, fractions, seed):
         """Keeps a share of each class's training images; val and test are unchanged.
@@ -194,7 +197,8 @@ class Dataset:
         Raises:
             InputError: for another number of fractions than classes, or values outside 0 to 1.
         """
-        self._one_for_each_class("class_fractions", fractions)
+        fractions = self._one_for_each_class("class_fractions", fractions)
+        require_whole("seed", seed, 0)
         return self._with_train(keep_fractions(self.train.labels, fractions, seed))
 
     def with_class_counts(self, counts, seed):
@@ -207,8 +211,11 @@ class Dataset:
         Raises:
             InputError: for another number of counts than classes, or a count below 0.
         """
-        self._one_for_each_class("class_counts", counts)
-        require(min(counts) >= 0 < max(counts), "class_counts must be whole numbers from 0 up, not all 0", counts)
+        counts = self._one_for_each_class("class_counts", counts)
+        whole = all(isinstance(count, numbers.Integral) for count in counts)
+        rule = "class_counts must be whole numbers from 0 up, not all 0"
+        require(whole and min(counts) >= 0 < max(counts), rule, counts)
+        require_whole("seed", seed, 0)
         return self._with_train(keep_counts(self.train.labels, counts, seed))
 
     def with_long_tail(self, ratio, seed):
@@ -221,16 +228,28 @@ class Dataset:
         Raises:
             InputError: if the ratio is below 1, or so large that a class would be empty.
         """
+        require_whole("seed", seed, 0)
         return self._with_train(keep_counts(self.train.labels, long_tail(self.train.labels, ratio), seed))
 
     def _one_for_each_class(self, name, values):
-        require(
-            len(values) == len(self.class_names),
-            f"{name} must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}",
-            values,
-        )
+        """The values as a tuple."""
+        several = isinstance(values, Iterable) and not isinstance(values, str | Mapping)
+        given = tuple(values) if several else ()
+        rule = f"{name} must be {len(self.class_names)} numbers, one for each of {', '.join(self.class_names)}"
+        require(len(given) == len(self.class_names), rule, values)
+        return given
 
     def _with_train(self, indices):
-        train = self.train.take(indices)
-        counts = {**self.source["counts"], "train": len(train)}
-        return replace(self, train=train, source={**self.source, "counts": counts})
+        return self._reduced(self.train.take(indices), self.val)
+
+    def _reduced(self, train, val, **source):
+        """A dataset with a part of train and val, whose source has other counts and another sha256."""
+        counts = {**self.source["counts"], "train": len(train), "val": len(val)}
+        source = {**self.source, **source, "counts": counts}
+        if (len(train), len(val)) != (len(self.train), len(self.val)):
+            digest = hashlib.sha256(source["sha256"].encode())
+            for split in (train, val):
+                # Of equal bytes on every system.
+                digest.update(len(split).to_bytes(8, "little") + split.index.astype("<i8").tobytes())
+            source["sha256"] = digest.hexdigest()
+        return replace(self, train=train, val=val, source=source)

@@ -19,8 +19,12 @@ from zipfile import BadZipFile, ZipFile
 
 from kmodels.errors import InputError, require
 
-# Files of a folder whose size and modification time enter its fingerprint. More would make opening a large set slow.
-FINGERPRINT_FILES = 5000
+# Files of a folder whose size and modification time enter its fingerprint: on a local disk they take half a second.
+# More would make opening a large set slow.
+FINGERPRINT_FILES = 100_000
+
+# Folders that macOS and Python write.
+WRITTEN_BY_SYSTEMS = ("__MACOSX", "__pycache__")
 
 # Folders within folders. In a zip file, a path of 30,000 of them would fill the memory with their names.
 MAX_DEPTH = 100
@@ -39,8 +43,7 @@ def _raise(error):
 
 
 def _visible(folder_name):
-    # Names that begin with "." or "__" are written by the system (.DS_Store, __MACOSX).
-    return not folder_name.startswith((".", "__"))
+    return not folder_name.startswith(".") and folder_name not in WRITTEN_BY_SYSTEMS
 
 
 class Folder:
@@ -65,10 +68,10 @@ class Folder:
         return os.listdir(self.where(folder))
 
     @_readable()
-    def folders(self, folder):
-        """Sorted names of the visible folders in the folder."""
+    def folders(self, folder, hidden=False):
+        """Sorted names of the visible folders in the folder; or of the hidden ones."""
         with os.scandir(self.where(folder)) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and _visible(entry.name))
+            return sorted(entry.name for entry in entries if entry.is_dir() and _visible(entry.name) != hidden)
 
     @_readable()
     def walk(self, folder):
@@ -127,8 +130,13 @@ class Folder:
             digest.update(os.fsencode("\0".join([folder, *names])))
             inner = sorted({posixpath.dirname(name) for name in names} - {""})
             for path in [folder, *(f"{folder}/{name}" for name in [*inner, *names[::step]])]:
-                status = os.stat(f"{self.path}/{path}")
-                digest.update(b"\0%d %d" % (status.st_size, status.st_mtime_ns))
+                try:
+                    status = os.stat(f"{self.path}/{path}")
+                except OSError:
+                    # A broken link, for instance: decoding refuses it, or leaves it out.
+                    digest.update(b"\0missing")
+                else:
+                    digest.update(b"\0%d %d" % (status.st_size, status.st_mtime_ns))
         return digest.hexdigest()
 
     def close(self):

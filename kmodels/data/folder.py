@@ -6,13 +6,14 @@ Either `<split>/<class>/<file>` with the splits train and test, and optionally v
 names have the same part stay in one split.
 """
 
+import contextlib
 import posixpath
 import re
 from collections import Counter
 from pathlib import Path
 
 from kmodels.data.cache import SPLITS, prepared
-from kmodels.data.file_sources import Folder, innermost
+from kmodels.data.file_sources import FINGERPRINT_FILES, Folder, innermost
 from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
 from kmodels.data.splits import SPLIT_SEED, grouped_split
@@ -66,7 +67,8 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out + grouping), *describe(files, folders, plan, tally, image_size)]
+        notes = [*map(printable, left_out + _hidden(files, folders) + grouping), *_sampled(folders)]
+        notes += describe(files, folders, plan, tally, image_size)
         for note in notes:
             print(f"{title}: {note}")
         return class_names, {
@@ -114,6 +116,27 @@ def _list(files):
             raise InputError(f"{files.path}: train and {split} have different classes: {', '.join(differing)}")
     _require_images(files, found)
     return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
+
+
+def _hidden(files, folders):
+    """The note on hidden folders with images, beside the class folders or in them, if there are any."""
+    found = []
+    for top in sorted({path for folder in folders for path in (posixpath.dirname(folder.path), folder.path)}):
+        paths = [posixpath.join(top, name) for name in files.folders(top, hidden=True)]
+        # What cannot be read there is no loss.
+        with contextlib.suppress(InputError):
+            found += [path for path in paths if class_folder(files, path).images]
+    return [f"hidden folders with images, left out: {len(found)} ({shorten(found)})"] if found else []
+
+
+def _sampled(folders):
+    """The note on files whose changes may go unnoticed, if there are any."""
+    if sum(len(folder.images) for folder in folders) <= FINGERPRINT_FILES:
+        return []
+    return [
+        f"of more than {FINGERPRINT_FILES:,} files not all are checked for changes: after overwriting one, touch its "
+        "class folder"
+    ]
 
 
 def _of_classes(files, splits, others):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from kmodels.data.arrays import to_array, value_range
 from kmodels.data.file_sources import Folder
-from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings, upright_rgb
+from kmodels.data.pillow_reading import UnreadableError, open_rgb, upright_rgb
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 
@@ -64,7 +64,7 @@ def pixels_of(image, image_shape):
     else:
         require("\0" not in os.fspath(image), "a path has no NUL character in it", os.fspath(image))
         files, name = Folder(Path(image).parent), Path(image).name
-    with pillow_warnings(), open_rgb(files, name, image_shape[:2]) as opened:
+    with open_rgb(files, name, image_shape[:2]) as opened:
         return _fitted(opened.image, image_shape)
 
 

@@ -45,13 +45,15 @@ class Entry(NamedTuple):
 class Tally:
     """Counts of the formats, colour modes and sizes (width, height) of files, and digests of their pixels, in order.
 
-    `unreadable` is {name: reason} of the files that cannot be read; their digest is None. `warnings` are those of
-    Pillow.
+    `transparent` is how many have transparent pixels, `several` how many have further frames or pages. `unreadable` is
+    {name: reason} of the files that cannot be read; their digest is None. `warnings` are those of Pillow.
     """
 
     formats: Counter = field(default_factory=Counter)
     modes: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
+    transparent: int = 0
+    several: int = 0
     digests: list[bytes | None] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -61,6 +63,8 @@ class Tally:
         self.formats += other.formats
         self.modes += other.modes
         self.sizes += other.sizes
+        self.transparent += other.transparent
+        self.several += other.several
         self.digests += other.digests
         self.unreadable |= other.unreadable
 
@@ -241,20 +245,22 @@ def _decode_block(files, images, pixels, size, image_size, start):
     tally = Tally()
     for i, entry in enumerate(images[start : start + BLOCK], start=start):
         try:
-            kind, mode, stored_size, digest = _decode_image(files, entry.name, pixels, i, size, image_size)
+            opened, digest = _decode_image(files, entry.name, pixels, i, size, image_size)
         except UnreadableError as error:
             tally.unreadable[entry.name] = str(error)
             tally.digests.append(None)
         else:
-            tally.formats[kind] += 1
-            tally.modes[mode] += 1
-            tally.sizes[stored_size] += 1
+            tally.formats[opened.format] += 1
+            tally.modes[opened.mode] += 1
+            tally.sizes[opened.size] += 1
+            tally.transparent += opened.transparent
+            tally.several += opened.several
             tally.digests.append(digest)
     return tally
 
 
 def _decode_image(files, name, pixels, i, size, image_size):
-    """Decodes one image into `pixels[i]`; returns its format, mode and size, and the digest of its pixels.
+    """Decodes one image into `pixels[i]`; returns its Opened without the image, and the digest of its pixels.
 
     A function of its own: nothing of the image stays in memory until the thread has decoded the next.
     """
@@ -266,7 +272,7 @@ def _decode_image(files, name, pixels, i, size, image_size):
             pixels[i] = resize_and_crop(opened.image, image_size)
         else:
             pixels[i] = np.frombuffer(decoded, np.uint8).reshape(size[1], size[0], 3)
-        return opened.format, opened.mode, opened.size, image_digest(decoded, *opened.image.size)
+        return opened._replace(image=None), image_digest(decoded, *opened.image.size)
 
 
 def _check_size(files, name, found, size):

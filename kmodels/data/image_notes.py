@@ -31,6 +31,10 @@ def describe(files, class_folders, plan, tally, image_size):
         reasons = shorten(f"{name}: {reason}" for name, reason in tally.unreadable.items())
         notes.append(f"unreadable images, left out: {len(tally.unreadable)} ({reasons})")
     notes += [f"converted from {mode} to RGB: {n}" for mode, n in sorted(tally.modes.items()) if mode != "RGB"]
+    if tally.transparent:
+        notes.append(f"images with transparent pixels, read in the colours stored under them: {tally.transparent}")
+    if tally.several:
+        notes.append(f"files of several frames or pages, of which the first is read: {tally.several}")
     others = [name for folder in class_folders for name in set(files.walk(folder.path)) - set(folder.images)]
     if others:
         suffixes = shorten(sorted({suffix_of(name) or "no extension" for name in others}))

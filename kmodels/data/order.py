@@ -6,10 +6,18 @@ works wherever the batches come from.
 
 import numpy as np
 
+from kmodels.errors import require
+
 # How often a class is shown in an epoch: in proportion to its size to this power.
 SAMPLERS = {"shuffle": 1.0, "oversample": 0.0, "sqrt": 0.5}
 # A last batch with a smaller share of the batch size is left out.
 SMALLEST_BATCH = 1 / 8
+
+
+def require_sampler(sampler, data_loader):
+    """Raises InputError for a sampler that the data loader would ignore."""
+    rule = "data_loader 'stream' shows each image once; sampler must be shuffle"
+    require(data_loader == "arrays" or sampler == "shuffle", rule, sampler)
 
 
 def images_shown(images, batch_size):

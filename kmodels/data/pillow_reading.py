@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import NamedTuple
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 # Formats of Pillow that are not photographs: icons, textures, films, documents, scientific data. Opening an EPS file
 # would also start a program, Ghostscript.
@@ -24,6 +24,20 @@ PLUGINS = {"pillow_avif": None, "pillow_heif": "register_heif_opener", "pillow_j
 
 # Colour modes of Pillow with at most 8 bits a channel. Converting others to RGB would clip them silently.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+# Raw modes of three channels in 16 bits together.
+PACKED = ("BGR;16", "RGB;16")
+
+# {orientation in the EXIF data: how to turn the pixels upright}.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # A larger file is no photograph: it would have more pixels than Pillow decodes.
 MAX_FILE_BYTES = 2**28
@@ -42,12 +56,17 @@ class UnreadableError(Exception):
 
 
 class Opened(NamedTuple):
-    """An image in memory: RGB, upright; the format and the colour mode of its file, and its own (width, height)."""
+    """An image in memory: RGB, upright; the format and the colour mode of its file, and its own (width, height).
+
+    `transparent` is whether a pixel of it is, at least partly, and `several` whether its file has further images.
+    """
 
     image: Image.Image
     format: str
     mode: str
     size: tuple[int, int]
+    transparent: bool
+    several: bool
 
 
 class _Memory:
@@ -110,12 +129,15 @@ def suffix_of(name):
 
 @contextlib.contextmanager
 def pillow_warnings():
-    """A context in which Pillow's warnings are not shown; yields a list that has them, in words, at its end."""
+    """A context in which Pillow's warnings are not shown; yields a list that has them, in words, at its end.
+
+    Python filters warnings for the whole process: enter it once, around threads that read images, never within them.
+    """
     texts = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", module=r"PIL\.")
-        # The size of an image is checked where this is raised.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # Such an image is refused, which says more.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield texts
     texts += dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
 
@@ -158,7 +180,8 @@ def upright_rgb(image):
     """
     try:
         _check_bits(image, b"")
-        return ImageOps.exif_transpose(image).convert("RGB")
+        image.load()
+        return _upright(image, _orientation(image)).convert("RGB")
     except (UnreadableError, MemoryError):
         raise
     except Exception as error:
@@ -178,6 +201,10 @@ def _read(files, name, image_size, stack):
     stack.enter_context(_files_memory.take(size))
     data = files.read(name)
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        pixels = image.width * image.height
+        # None: the user allows any number.
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+            raise UnreadableError(_too_many(pixels))
         _check_bits(image, data)
         kind, mode, (width, height) = image.format, image.mode, image.size
         if image_size and width * height > LARGE:
@@ -186,12 +213,50 @@ def _read(files, name, image_size, stack):
         stack.enter_context(_pixels_memory.take(image.width * image.height * BYTES_PER_PIXEL))
         # Its objects refer to each other: without this, its pixels stay in memory until Python looks for such cycles.
         stack.callback(image.close)
+        several = _has_several(image)
         image.load()
+        transparent = _is_transparent(image)
+        # Pillow warns that it leaves out the transparency of a palette; the colours are the same.
+        image.info.pop("transparency", None)
         # Cameras store the orientation beside the pixels instead of rotating them. Four of the eight swap the edges.
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        ImageOps.exif_transpose(image, in_place=True)
-        size = (height, width) if on_its_side else (width, height)
-        return Opened(image if mode == "RGB" else image.convert("RGB"), kind, mode, size)
+        orientation = _orientation(image)
+        upright = _upright(image, orientation)
+        if upright is not image:
+            # Both would take more memory than was asked for.
+            image.close()
+        size = (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+        rgb = upright if mode == "RGB" else upright.convert("RGB")
+        return Opened(rgb, kind, mode, size, transparent, several)
+
+
+def _has_several(image):
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:
+        # Pillow looks for the second image, which may be damaged in any way; it is not read.
+        return True
+
+
+def _is_transparent(image):
+    if image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
+
+
+def _orientation(image):
+    """How a loaded image was stored, 1 to 8, by its EXIF data; 1, upright, where these are damaged."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
+    except Exception:
+        # Errors of every type, as for the pixels; but these are whole.
+        return 1
+
+
+def _upright(image, orientation):
+    """The image turned upright. Pillow's own function writes the EXIF data too, and fails where these are damaged."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def _is_cut(image, data):
@@ -206,7 +271,8 @@ def _is_cut(image, data):
         return any(bits > 8 for box in boxes for bits in data[box.end() : box.end() + box[1][0]])
     # An image that was made in memory has none.
     for codec, _, _, arguments in getattr(image, "tile", ()):
-        if ";16" in str(arguments) or "16" in codec:
+        raw_modes = arguments if isinstance(arguments, tuple) else (arguments,)
+        if "16" in codec or any(";16" in str(mode) and mode not in PACKED for mode in raw_modes):
             return True
         # The largest value of a channel.
         if codec.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] > 255:
@@ -218,11 +284,14 @@ def _stored_mode(image):
     return image.mode if image.mode not in MODES else f"{image.mode} of 16 bits"
 
 
+def _too_many(pixels):
+    return f"it has {pixels:,} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are decoded; make it smaller"
+
+
 def _reason(error):
     """Why Pillow could not read an image, in words."""
-    if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
-        pixels = int(re.search(r"\d+", str(error))[0])
-        return f"it has {pixels:,} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are decoded; make it smaller"
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return _too_many(int(re.search(r"\d+", str(error))[0]))
     if isinstance(error, UnidentifiedImageError):
         return "not an image format that Pillow knows"
     if isinstance(error, OSError):

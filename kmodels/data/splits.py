@@ -1,5 +1,7 @@
 """Splits that are the same for everyone: stratified, with a fixed seed that no training seed changes."""
 
+import numbers
+
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
@@ -135,7 +137,7 @@ def keep_fractions(labels, fractions, seed):
         InputError: if a share is not within 0 to 1, or nothing is left.
     """
     require(
-        all(0 <= share <= 1 for share in fractions) and any(fractions),
+        all(isinstance(share, numbers.Real) and 0 <= share <= 1 for share in fractions) and any(fractions),
         "fractions must be numbers from 0 to 1, not all 0",
         fractions,
     )
@@ -178,7 +180,7 @@ def long_tail(labels, ratio):
     """
     sizes = np.bincount(labels)
     require(
-        1 <= ratio <= sizes.max(),
+        isinstance(ratio, numbers.Real) and 1 <= ratio <= sizes.max(),
         f"the ratio of a long tail must be from 1 to {sizes.max()}, the size of the largest class; above it the last "
         "class would be empty",
         ratio,

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import asdict, dataclass
 
 import kmodels
-from kmodels.data.arrays import value_range
+from kmodels.data.arrays import value_range, values_in_words
 from kmodels.errors import InputError, require
 
 MEMBER = "kmodels.json"
@@ -53,7 +53,7 @@ class About:
     @property
     def values(self):
         """In words, what the images consist of."""
-        return "floats from {:g} to {:g}".format(*self.value_range) if self.value_range else "pixels 0..255"
+        return values_in_words(self.value_range)
 
     def require_values(self, images, remedy="give Classifier.predict arrays of floats in this range"):
         """Checks images for a network that was trained on other values than pixels; does nothing for any other.

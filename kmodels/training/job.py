@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,14 @@ INCOMPLETE = ("interrupted", "failed")
 
 def reduced(dataset, experiment, seed):
     """The Dataset with its train split reduced as an Experiment says."""
+    part = dataset
     if experiment.subset is not None:
-        dataset = dataset.subset(experiment.subset)
+        part = part.subset(experiment.subset)
     if experiment.imbalance:
         kind, value = experiment.imbalance
-        dataset = getattr(dataset, f"with_{kind}")(value, seed)
-    return dataset
+        part = getattr(part, f"with_{kind}")(value, seed)
+    # The settings of the experiment say which part it is; its runs are compared by the checksum of the whole.
+    return replace(part, source={**part.source, "sha256": dataset.source["sha256"]})
 
 
 def open_dataset(experiment, data_dir=None, skip_unreadable=False):

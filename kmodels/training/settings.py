@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kmodels.data import Dataset
-from kmodels.data.order import SAMPLERS
+from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.experiment import DATA_LOADERS, KEEPS, MONITORS, PLATEAU_PATIENCE, RANGES
 from kmodels.training.checkpoint import checkpoint_files
@@ -35,6 +35,7 @@ def check_settings(s, dataset):
     ):
         if getattr(s, name) not in known:
             raise unknown(name, getattr(s, name), known)
+    require_sampler(s.sampler, s.data_loader)
     if s.schedule == "plateau" and s.plateau_patience is None:
         s.plateau_patience = PLATEAU_PATIENCE
     if s.checkpoint is not None:

@@ -22,7 +22,7 @@ from kmodels.analysis.predict import predict_logits, usual_batch
 from kmodels.augment import check_pixel_values
 from kmodels.backend import keep_compiled
 from kmodels.data import Split
-from kmodels.data.arrays import labelled_images
+from kmodels.data.arrays import labelled_images, range_unless_pixels, require_same_values
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
@@ -168,6 +168,7 @@ class Fitted:
     train_seconds: float
     images_per_second: float | None
     _logits: Any
+    _value_range: tuple[float, float] | None
 
     def __repr__(self):
         return f"<Fitted {self.network.name}: {notebook.course(self)}>"
@@ -181,10 +182,14 @@ class Fitted:
         Args:
             split: a Split, as dataset.test, or a pair (images, labels) as `Dataset.from_arrays` takes it, with labels
                 that are numbers or one-hot.
+
+        Raises:
+            InputError: for what is no such pair, and for images on another scale than the training images.
         """
         if not isinstance(split, Split):
             images, labels = labelled_images("evaluated", split)
             split = Split(images, labels, np.arange(len(labels)))
+        require_same_values("evaluated images", split.images, self._value_range)
         return evaluate_logits(split.labels, self.logits(split))
 
     def logits(self, split):
@@ -384,6 +389,7 @@ class Training:
             train_seconds=seconds,
             images_per_second=images / seconds if images > 0 and seconds > 0 else None,
             _logits=self._logits,
+            _value_range=range_unless_pixels(self.dataset.train.images),
         )
 
     def _logits(self, split):

@@ -1,6 +1,7 @@
 """Datasets of the user's own arrays and batches."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -94,6 +95,35 @@ def test_floats_become_float32_and_keep_their_range_which_is_noted(dtype):
     assert dataset.source["notes"] == ["float images; train from -1 to 1"]
 
 
+@pytest.mark.parametrize(
+    ("train", "other", "message"),
+    [
+        ((0, 1), (0, 255), "are floats from 0 to 1. Received: 'float32 from 0 to 255'"),
+        ((-2.1, 2.6), (0, 255), "are floats from -2.1 to 2.6. Received: 'float32 from 0 to 255'"),
+        ((0, 255), (0, 1), "are pixels 0..255. Received: 'float32 from 0 to 1'"),
+        ((0, 255), (-1, 1), "are pixels 0..255. Received: 'float32 from -1 to 1'"),
+        ((0, 255), (0, 65535), "are pixels 0..255. Received: 'float32 from 0 to 65535'"),
+    ],
+)
+def test_splits_on_different_scales_are_refused(train, other, message):
+    def floats(low, high):
+        return np.linspace(low, high, 20 * 4 * 4 * 3, dtype="float32").reshape(20, 4, 4, 3), Y
+
+    for split in ("val", "test"):
+        with pytest.raises(InputError, match=re.escape(f"{split} images must be scaled as the training images")):
+            Dataset.from_arrays(floats(*train), **{split: floats(*other)})
+    with pytest.raises(InputError, match=re.escape(message)):
+        Dataset.from_arrays(floats(*train), test=floats(*other))
+
+
+@pytest.mark.parametrize(
+    ("train", "other"), [((0, 1), (0, 0.2)), ((-2, 3), (-4, 9)), ((0, 255), (-4, 260)), ((-4, 260), (0, 255))]
+)
+def test_splits_may_have_other_extremes(train, other):
+    x, val = (np.linspace(*ends, 20 * 4 * 4 * 3, dtype="float32").reshape(20, 4, 4, 3) for ends in (train, other))
+    assert len(Dataset.from_arrays((x, Y), val=(val, Y)).val) == 20
+
+
 def test_a_memory_mapped_array_stays_one(tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, images(8))
@@ -114,6 +144,7 @@ def test_a_memory_mapped_array_stays_one(tmp_path):
         (np.eye(3, dtype=bool)[np.arange(20) % 3], ("class 0", "class 1", "class 2")),
         (np.array(["ape", "bee", "cat"])[np.arange(20) % 3], ("ape", "bee", "cat")),
         ([["ape", "bee", "cat"][i % 3] for i in range(20)], ("ape", "bee", "cat")),
+        ((np.arange(20) % 3).astype(object), ("class 0", "class 1", "class 2")),
         (np.array([b"ape", b"bee", b"cat"], object)[np.arange(20) % 3][:, None], ("ape", "bee", "cat")),
     ],
 )
@@ -173,6 +204,8 @@ Y = np.arange(20) % 2
         ({"train": (images(20), Y - 1)}, r"labels must be 0"),
         ({"train": (images(20), np.ones((20, 3)))}, r"one-hot"),
         ({"train": (images(20), [None] * 20)}, r"ints or strings"),
+        ({"train": (images(20), np.array([0, "b"] * 10, object))}, r"ints or strings"),
+        ({"train": (images(20), [b"caf\xe9", b"tea"] * 10)}, r"must be UTF-8; use strings"),
         ({"train": (images(20), Y * 10**9)}, r"give class_names"),
         ({"train": (images(20), Y * 0)}, r"two classes"),
         ({"train": pair(20), "class_names": ["a"]}, r"must have 2 names"),

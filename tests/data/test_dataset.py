@@ -82,3 +82,47 @@ def test_counts_and_long_tails_thin_the_training_images_alone():
         dataset.with_class_counts((1, 2), seed=0)
     with pytest.raises(InputError, match="not all 0"):
         dataset.with_class_counts(10 * (0,), seed=0)
+
+
+def test_other_parts_of_a_dataset_have_other_checksums_and_equal_parts_equal_ones():
+    dataset = load_dataset("digits")
+    parts = [
+        dataset,
+        dataset.subset(200),
+        dataset.subset(201),
+        dataset.subset(200).with_class_counts(10 * [5], seed=0),
+        dataset.with_class_counts(10 * [5], seed=0),
+        dataset.with_class_counts(10 * [5], seed=1),
+        dataset.with_class_counts(10 * [6], seed=0),
+        dataset.with_long_tail(2, seed=0),
+    ]
+    assert len({part.source["sha256"] for part in parts}) == len(parts)
+    assert dataset.with_class_counts(10 * [5], seed=0).source == parts[4].source
+    # What leaves out nothing is the whole.
+    assert dataset.with_class_fractions(10 * [1], seed=0).source["sha256"] == dataset.source["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("with_class_counts", ([5.0] * 10, 0), "class_counts must be whole numbers"),
+        ("with_class_counts", (5, 0), "class_counts must be 10 numbers"),
+        ("with_class_counts", ([5] * 10, None), "seed must be an integer of at least 0. Received: None"),
+        ("with_class_fractions", (0.5, 0), "class_fractions must be 10 numbers"),
+        ("with_class_fractions", (dict.fromkeys(range(10), 1), 0), "class_fractions must be 10 numbers"),
+        ("with_class_fractions", (["a"] * 10, 0), "fractions must be numbers from 0 to 1"),
+        ("with_class_fractions", ([1] * 10, 1.5), "seed must be an integer of at least 0. Received: 1.5"),
+        ("with_long_tail", ("a", 0), "long tail must be from 1 to 110"),
+        ("with_long_tail", (10, None), "seed must be an integer of at least 0. Received: None"),
+        ("subset", (100.5,), "subset must be an integer"),
+        ("subset", ("100",), "subset must be an integer"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused_in_a_sentence(method, arguments, message):
+    with pytest.raises(InputError, match=message):
+        getattr(load_dataset("digits"), method)(*arguments)
+
+
+def test_numbers_of_numpy_are_taken():
+    part = load_dataset("digits").with_class_counts(np.full(10, 5), np.int64(0))
+    assert part.with_class_fractions(np.full(10, 0.4, "float32"), 0).source["counts"]["train"] == 20

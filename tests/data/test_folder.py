@@ -1,5 +1,6 @@
 """Image folders: both layouts, and every mistake in them."""
 
+import io
 import os
 import struct
 import time
@@ -75,8 +76,25 @@ def test_grey_and_transparent_images_become_rgb_and_are_counted_once(split_folde
     save(split_folder / "train" / "cat" / "grey2.png", mode="L")
     save(split_folder / "train" / "dog" / "clear.png", mode="RGBA")
     notes = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert notes == ["converted from L to RGB: 2", "converted from RGBA to RGB: 1"]
+    assert notes[:2] == ["converted from L to RGB: 2", "converted from RGBA to RGB: 1"]
     assert capsys.readouterr().out.count("converted from L") == 1
+
+
+def test_transparent_pixels_and_further_frames_are_counted(split_folder):
+    cat = split_folder / "train" / "cat"
+    for name, alpha in (("clear", 0), ("opaque", 255)):
+        Image.new("RGBA", (8, 8), (1, 2, 3, alpha)).save(cat / f"{name}.png")
+    for name, alphas in (("palette", [0, 255]), ("unused", [255, 0])):
+        picture = Image.new("P", (8, 8), 0)
+        picture.putpalette([9, 90, 200, 0, 0, 0])
+        picture.save(cat / f"{name}.png", transparency=bytes(alphas))
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green")]
+    for ending in ("gif", "webp", "tiff", "png"):
+        frames[0].save(cat / f"several.{ending}", save_all=True, append_images=frames[1:])
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert "images with transparent pixels, read in the colours stored under them: 2" in notes
+    assert "files of several frames or pages, of which the first is read: 4" in notes
+    assert not any("Pillow warned" in note for note in notes)
 
 
 def test_image_size_resizes_all_to_one_square_without_distortion(split_folder):
@@ -186,6 +204,18 @@ def test_what_is_left_out_is_counted(split_folder):
     assert note == "files without an image extension, left out: 2 (.txt)"
 
 
+def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
+    for folder in ("cat", "__other__", ".rejected", "cat/.small", "__MACOSX", ".empty"):
+        (tmp_path / folder).mkdir()
+        for i in range(0 if folder == ".empty" else 6):
+            Image.new("RGB", (8, 8), (i, len(folder), 0)).save(tmp_path / folder / f"{i}.png")
+    for file in (tmp_path / "__MACOSX").iterdir():
+        file.rename(file.with_name(f"._{file.name}"))
+    dataset = load_dataset("folder", data_dir=tmp_path)
+    assert dataset.class_names == ("__other__", "cat")
+    assert dataset.source["notes"] == ["hidden folders with images, left out: 2 (.rejected, cat/.small)"]
+
+
 def test_split_names_are_found_in_capitals_and_other_folders_are_named(split_folder):
     (split_folder / "test").rename(split_folder / "Test")
     (split_folder / "__MACOSX").mkdir()
@@ -248,6 +278,34 @@ def test_all_unreadable_images_are_named_at_once_and_may_be_left_out(split_folde
     assert np.array_equal(dataset.test.index, np.delete(whole.test.index, 4))
 
 
+def test_a_broken_link_is_an_image_that_cannot_be_read(split_folder):
+    link = split_folder / "train" / "cat" / "link.png"
+    link.symlink_to(split_folder / "later.png")
+    with pytest.raises(InputError, match=r"cannot read the image .*link\.png: No such file"):
+        load_dataset("folder", data_dir=split_folder)
+    broken = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
+    assert broken.source["unreadable"] == 1
+    save(split_folder / "later.png")
+    assert load_dataset("folder", data_dir=split_folder, skip_unreadable=True).source["unreadable"] == 0
+
+
+def test_an_overwritten_file_of_many_is_seen_and_of_very_many_a_note_tells(split_folder, monkeypatch):
+    for i in range(5200):
+        os.link(split_folder / "train" / "cat" / "1.png", split_folder / "train" / "cat" / f"more{i}.png")
+    first = load_dataset("folder", data_dir=split_folder)
+    changed = split_folder / "train" / "dog" / "3.png"
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(content, "PNG")
+    changed.write_bytes(content.getvalue())
+    second = load_dataset("folder", data_dir=split_folder)
+    assert second.source["sha256"] != first.source["sha256"]
+    assert not any("checked for changes" in note for note in second.source["notes"])
+    monkeypatch.setattr("kmodels.data.folder.FINGERPRINT_FILES", 5000)
+    changed.touch()
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert any("5,000 files not all are checked" in note for note in notes)
+
+
 def test_without_unreadable_images_nothing_is_left_out_and_other_datasets_do_not_skip(split_folder):
     strict = load_dataset("folder", data_dir=split_folder)
     skipping = load_dataset("folder", data_dir=split_folder, skip_unreadable=True)
@@ -280,7 +338,8 @@ def test_images_in_folders_inside_class_folders_are_read_and_counted(split_folde
     first = load_dataset("folder", data_dir=split_folder)
     assert first.source["counts"]["train"] == 17
     assert first.source["notes"] == [
-        "images in folders inside class folders, read as of that class: 1 (train/cat/more/2020)"
+        "hidden folders with images, left out: 1 (train/cat/.hidden)",
+        "images in folders inside class folders, read as of that class: 1 (train/cat/more/2020)",
     ]
     save(split_folder / "train" / "cat" / "more" / "2020" / "x.png", value=202)
     assert load_dataset("folder", data_dir=split_folder).source["sha256"] != first.source["sha256"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kmodels import Experiment, InputError, read_record, run, run_seeds
+from kmodels.training.job import Job
 
 MODULE = """
 import keras
@@ -117,6 +118,26 @@ def test_changed_code_is_another_run(own, tmp_path, capsys):
     changed = run(own('activation="relu"', 'activation="tanh"'), 0, tmp_path, verbose=0)
     assert changed.stem != first.stem
     assert changed.history["loss"] != first.history["loss"]
+
+
+def test_another_part_of_the_same_images_is_another_run(own, tmp_path, monkeypatch):
+    experiment = own(
+        'class_names=["a", "b", "c"])',
+        'class_names=["a", "b", "c"]).with_class_counts([int(os.environ["EACH"])] * 3, 0)',
+    )
+    source = tmp_path / "own_functions.py"
+    source.write_text(f"import os\n{source.read_text()}")
+    for each in (10, 6):
+        monkeypatch.setenv("EACH", str(each))
+        assert run(experiment, 0, tmp_path, verbose=0).source["counts"]["train"] == 3 * each
+
+
+def test_the_settings_that_make_a_run_smaller_do_not_change_its_data(tiny):
+    whole = Job(tiny, 0, ".").dataset.source
+    for setting in ({"subset": 60}, {"long_tail": 2.0}, {"class_counts": (3,) * 10}):
+        part = Job(replace(tiny, **setting), 0, ".").dataset.source
+        assert part["counts"] != whole["counts"]
+        assert part["sha256"] == whole["sha256"]
 
 
 def test_a_run_starts_from_one_before_it_in_the_same_process(own, tmp_path):

@@ -347,6 +347,13 @@ def test_a_checkpoint_of_an_earlier_version_with_fewer_settings_resumes(dataset,
     assert len(train(tiny(), dataset, epochs=2, resume=True, **settings).history["loss"]) == 2
 
 
+def test_a_training_with_another_part_of_a_dataset_does_not_resume(dataset, tmp_path):
+    settings = {"epochs": 1, "batch_size": 16, "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset.with_class_counts((9, 9, 9), seed=0), **settings)
+    with pytest.raises(InputError, match="other settings: data="):
+        train(tiny(), dataset.with_class_counts((9, 9, 9), seed=1), **settings, resume=True)
+
+
 def test_checkpoints_whose_names_differ_after_the_last_dot_share_no_file(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "COPY_EVERY", 0)
     monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
@@ -405,6 +412,7 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
         ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
         ({"checkpoint": ""}, "there is a folder of that name"),
+        ({"data_loader": "stream", "sampler": "oversample"}, "shows each image once; sampler must be shuffle"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
     ],
 )
@@ -438,6 +446,22 @@ def test_a_pair_is_evaluated_in_every_form_that_a_dataset_takes():
     ):
         with pytest.raises(InputError, match=message):
             fitted.evaluate(pair)
+
+
+def test_images_on_another_scale_than_those_of_training_are_not_evaluated(dataset):
+    images, labels = images_and_labels(60)
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    scaled = Dataset.from_arrays(train=(images / 255, labels))
+    fitted = train(network, scaled, epochs=1, batch_size=12, verbose=0)
+    assert fitted.evaluate((images / 255, labels)).examples == 60
+    for split in (dataset.test, (images, labels)):
+        with pytest.raises(InputError, match=r"evaluated images .* floats from 0 to 0.9\d*. Received: 'uint8 from 0"):
+            fitted.evaluate(split)
+    fitted = train(tiny(), dataset, epochs=1, batch_size=12, verbose=0)
+    assert fitted.evaluate((images.astype("float32"), labels)) == fitted.evaluate((images, labels))
+    with pytest.raises(InputError, match=r"evaluated images .* pixels 0\.\.255. Received: 'float32 from 0"):
+        fitted.evaluate((images / 255, labels))
 
 
 def test_policies_of_pixel_values_refuse_floats_that_are_none():
