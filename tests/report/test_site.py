@@ -37,7 +37,7 @@ THREE = replace(ONE, name="report/three", published=None)
 OTHER = Experiment(name="mine/many_classes", dataset="synthetic", model="mlp")
 REPORT = ReportSource(
     name="report",
-    text="Is one <better>?\n\n    python experiments/report.py\n\nIt leaves much open.\n",
+    text="Is one <better>?\n\n    python experiments/report.py\n\nIt leaves `much <here>` open.\n",
     experiments=(ONE, TWO, THREE),
     figures=(
         Curves("Both", (ONE, TWO)),
@@ -130,7 +130,8 @@ def test_there_is_a_page_for_each_report_and_for_each_experiment_with_records(re
     }
     report = Parsed(pages["reports/report.html"]).text
     assert "python experiments/report.py three --seeds 0 1 2" in report
-    assert "It leaves much open." in report
+    assert "It leaves much <here> open." in report
+    assert "<code>much &lt;here&gt;</code>" in pages["reports/report.html"].read_text()
     for title in ("Both", "By rate", "Class by class"):
         assert title in report.split("Figures that cannot be drawn yet")[0]
     assert "Not yet" in report.split("Figures that cannot be drawn yet")[1]

@@ -210,10 +210,16 @@ def _experiment_row(page, name, listed, group):
 
 
 def _paragraphs(text):
-    """The docstring of a report as (kind, text): "p", or "pre" for what is indented."""
+    """The docstring of a report as (kind, text): "p", where `this` is code, or "pre" for what is indented."""
     found = []
     for block in text.strip().split("\n\n")[1:]:
         kind = "pre" if all(line.startswith("    ") for line in block.splitlines()) else "p"
         lines = [line[4:] for line in block.splitlines()] if kind == "pre" else block.splitlines()
-        found.append((kind, "\n".join(lines)))
+        text = "\n".join(lines)
+        found.append((kind, text if kind == "pre" else _with_code(text)))
     return found
+
+
+def _with_code(text):
+    parts = text.split("`")
+    return Markup().join(code(part) if index % 2 else part for index, part in enumerate(parts))
