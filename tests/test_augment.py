@@ -65,6 +65,35 @@ def test_pixels_stay_in_range(policy, same):
     assert drawn.max() <= 255
 
 
+def fade(images):
+    return images * keras.random.uniform((keras.ops.shape(images)[0], 1, 1, 1), 0.5, 1.0, "float32", seed=3)
+
+
+class Fade(keras.layers.Layer):
+    """Multiplies what it computes in with float32, which TensorFlow refuses for any other dtype."""
+
+    def call(self, images):
+        return fade(images)
+
+
+@pytest.mark.parametrize("dtype_policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_augmentation_computes_in_float32_whatever_the_dtype_policy_is(dtype_policy, varied):
+    def drawn():
+        sequence = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomBrightness(0.2)])
+        changes = ["everything", "rotate_flip", "geometric", "erase", "cutmix", fade, Fade(), sequence]
+        models = [build_augmentation(change, (12, 12, 3), seed=0) for change in changes]
+        return [model(varied, training=True) for model in models]
+
+    expected = drawn()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        for ours, theirs in zip(drawn(), expected, strict=True):
+            assert keras.backend.standardize_dtype(ours.dtype) == "float32"
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @acting
 def test_the_training_step_stays_compiled(policy, backend):
     network = build_model("mlp", (16, 16, 3), 3)

@@ -8,7 +8,7 @@ from kmodels.errors import InputError, require
 
 
 class TrainingOnly(keras.layers.Layer):
-    """Changes images while training, and leaves them as they are elsewhere.
+    """Changes images while training, and leaves them as they are elsewhere; takes and returns them in float32.
 
     Args:
         change: a Keras layer, or a function from images (batch, height, width, channels) to images of the same shape,
@@ -16,7 +16,7 @@ class TrainingOnly(keras.layers.Layer):
     """
 
     def __init__(self, change, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.change = change
         self._takes_training = isinstance(change, keras.layers.Layer) and "training" in _parameters(change.call)
 
@@ -40,7 +40,7 @@ def custom_layer(change, seed):
     """The TrainingOnly layer of an augmentation of the user's.
 
     Args:
-        change: a Keras layer, of which a copy is used, or a function; see TrainingOnly.
+        change: a Keras layer, of which a copy is used that computes in float32, or a function; see TrainingOnly.
         seed: of the random numbers of a layer; those of a function are its own.
 
     Raises:
@@ -48,6 +48,8 @@ def custom_layer(change, seed):
     """
     if isinstance(change, keras.layers.Layer):
         copy = type(change).from_config(change.get_config())
+        for inner in layers_within(copy):
+            inner.dtype_policy = "float32"
         layer = TrainingOnly(copy)
         reseed(copy, seed)
         return layer
@@ -81,6 +83,11 @@ def reseed(layer, seed):
         if variable.path.endswith("seed_generator_state"):
             variable.assign([(seed + number) % 2**31, 0])
             number += 1
+
+
+def layers_within(layer):
+    """The layer, and every layer inside it."""
+    return layer._flatten_layers()
 
 
 def describe(change):
