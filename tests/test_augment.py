@@ -349,6 +349,27 @@ def test_a_share_is_there_for_the_step_that_drew_it_only(varied):
 
 
 @pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        (keras.layers.MixUp(), "keras.layers.MixUp, which mixes images and not .* use 'mixup', which mixes both"),
+        (["flip", keras.layers.CutMix()], "keras.layers.CutMix, which .* use 'cutmix', which mixes both"),
+        (keras.Sequential([keras.layers.RandomFlip(), keras.layers.MixUp()]), "use 'mixup'.* Received: 'sequential"),
+        (keras.layers.Pipeline([keras.layers.CutMix()]), "use 'cutmix'.* Received: 'pipeline"),
+        (keras.Sequential([CutMix(seed=0, name="inner")]), "an item of the augmentation list; inner is inside one"),
+    ],
+)
+def test_layers_that_mix_images_and_not_their_labels_are_refused(augmentation, message):
+    with pytest.raises(InputError, match=message):
+        build_augmentation(augmentation, (12, 12, 3), 0)
+
+
+@pytest.mark.parametrize("twice", [["mixup", "cutmix"], ["cutmix", CutMix(seed=0)]])
+def test_images_are_mixed_once(twice):
+    with pytest.raises(InputError, match=r"must mix images once at most, .* Received: \['.*Mix.*', 'CutMix'\]"):
+        mixing_layer(build_augmentation(twice, (12, 12, 3), 0))
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: RandomSharpness(-1, seed=0), "factor must be at least 0. Received: -1"),

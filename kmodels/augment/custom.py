@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from kmodels.augment.mixing import Mixing
 from kmodels.errors import InputError, require
 
 
@@ -37,20 +38,22 @@ class TrainingOnly(keras.layers.Layer):
 
 
 def custom_layer(change, seed):
-    """The TrainingOnly layer of an augmentation of the user's.
+    """The layer of an augmentation of the user's: TrainingOnly, but for kmodels' own that mix images, a copy.
 
     Args:
         change: a Keras layer, of which a copy is used that computes in float32, or a function; see TrainingOnly.
         seed: of the random numbers of a layer; those of a function are its own.
 
     Raises:
-        InputError: for anything else.
+        InputError: for anything else, and for layers that mix images and leave the labels as they are.
     """
     if isinstance(change, keras.layers.Layer):
+        _check_mixing(change)
         copy = type(change).from_config(change.get_config())
         for inner in layers_within(copy):
             inner.dtype_policy = "float32"
-        layer = TrainingOnly(copy)
+        # The loss finds the layer that mixes among those of the augmentation.
+        layer = copy if isinstance(copy, Mixing) else TrainingOnly(copy)
         reseed(copy, seed)
         return layer
     if callable(change) and not inspect.isclass(change):
@@ -59,6 +62,17 @@ def custom_layer(change, seed):
         "augmentation must be the name of a policy, a Keras layer, a function from images to images, or a list of "
         f"these. Received: {change!r}"
     )
+
+
+def _check_mixing(layer):
+    """Refuses layers that mix images where the loss does not see it, so that labels would stay as they are."""
+    for inner in layers_within(layer):
+        name = type(inner).__name__
+        rule = f"augmentation must not have keras.layers.{name}, which mixes images and not their labels here; "
+        rule += f"use {name.lower()!r}, which mixes both"
+        require(not isinstance(inner, keras.layers.MixUp | keras.layers.CutMix), rule, describe(layer))
+        rule = f"a layer that mixes images must be an item of the augmentation list; {describe(inner)} is inside one"
+        require(inner is layer or not isinstance(inner, Mixing), rule, describe(layer))
 
 
 def from_component(reference, function):
