@@ -1,6 +1,7 @@
 """Policies: drawn per image and per epoch, repeatable, absent from evaluation, and compiled. What each layer does."""
 
 import colorsys
+import random
 
 import keras
 import numpy as np
@@ -92,6 +93,18 @@ def test_augmentation_computes_in_float32_whatever_the_dtype_policy_is(dtype_pol
             np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def test_what_python_and_numpy_draw_is_one_constant_where_steps_are_compiled(varied, backend):
+    """A step is compiled several times: again in a later epoch on JAX, and by a resumed training."""
+    model = build_augmentation(lambda images: images * random.random() * np.random.uniform(), (12, 12, 3), seed=0)
+    random.seed(1)
+    expected = random.random()
+    random.seed(1)
+    first, second = (augmented(model, varied) for _ in range(2))
+    assert np.array_equal(first, second) == (backend != "torch")
+    # The generators of the process do not notice.
+    assert (random.random() == expected) == (backend != "torch")
 
 
 @acting

@@ -1,8 +1,11 @@
 """Augmentation of your own: a Keras layer, a function of images, or a list of these and of policies' names."""
 
+import contextlib
 import inspect
+import random
 
 import keras
+import numpy as np
 
 from kmodels.augment.mixing import Mixing
 from kmodels.errors import InputError, require
@@ -61,13 +64,34 @@ class TrainingOnly(keras.layers.Layer):
         return list(scope.updated.values())
 
     def _changed(self, images):
-        changed = self.change(images, training=True) if self._takes_training else self.change(images)
+        with _same_when_compiled(self._seed):
+            changed = self.change(images, training=True) if self._takes_training else self.change(images)
         require(
             tuple(changed.shape[1:]) == tuple(images.shape[1:]),
             f"augmentation {describe(self.change)} must return images of the shape it was given, {images.shape[1:]}",
             tuple(changed.shape[1:]),
         )
         return keras.ops.cast(changed, images.dtype)
+
+
+@contextlib.contextmanager
+def _same_when_compiled(seed):
+    """Starts the generators of Python and NumPy from a seed inside, where steps are compiled: not on PyTorch.
+
+    What they draw is then a constant of the step. JAX compiles a step again in a later epoch, and a resumed training
+    does: it must be the same constant.
+    """
+    if keras.backend.backend() == "torch":
+        yield
+        return
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 class _Updates(keras.StatelessScope):

@@ -256,8 +256,7 @@ def _generators():
     """The states of the random generators of the process that a training step may use; None where it uses none.
 
     On PyTorch, a step is Python code, and Dropout without a seed uses PyTorch's generator. On JAX and TensorFlow,
-    Python and NumPy are only called while a step is compiled; a resumed training compiles it again, and must draw the
-    same.
+    Python and NumPy are only called while a step is compiled.
     """
     if keras.backend.backend() != "torch":
         return None

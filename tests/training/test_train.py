@@ -336,7 +336,7 @@ def darken_by_python(images):
 
 
 @pytest.mark.parametrize(
-    "augmentation", [Darken(), DarkenLayer(), darken_step_by_step(), keras.layers.Dropout(0.3), darken_by_python]
+    "augmentation", [Darken(), DarkenLayer(), darken_step_by_step(), darken_by_python, keras.layers.Dropout(0.3)]
 )
 def test_random_numbers_continue_where_the_training_stopped(dataset, tmp_path, augmentation):
     settings = {"batch_size": 48, "augmentation": augmentation, "verbose": 0}
