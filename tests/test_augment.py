@@ -1,6 +1,7 @@
 """Policies: drawn per image and per epoch, repeatable, absent from evaluation, and compiled. What each layer does."""
 
 import colorsys
+import random
 
 import keras
 import numpy as np
@@ -63,6 +64,47 @@ def test_pixels_stay_in_range(policy, same):
     drawn = augmented(build_augmentation(policy, (12, 12, 3), seed=0), same)
     assert drawn.min() >= 0
     assert drawn.max() <= 255
+
+
+def fade(images):
+    return images * keras.random.uniform((keras.ops.shape(images)[0], 1, 1, 1), 0.5, 1.0, "float32", seed=3)
+
+
+class Fade(keras.layers.Layer):
+    """Multiplies what it computes in with float32, which TensorFlow refuses for any other dtype."""
+
+    def call(self, images):
+        return fade(images)
+
+
+@pytest.mark.parametrize("dtype_policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_augmentation_computes_in_float32_whatever_the_dtype_policy_is(dtype_policy, varied):
+    def drawn():
+        sequence = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomBrightness(0.2)])
+        changes = ["everything", "rotate_flip", "geometric", "erase", "cutmix", fade, Fade(), sequence]
+        models = [build_augmentation(change, (12, 12, 3), seed=0) for change in changes]
+        return [model(varied, training=True) for model in models]
+
+    expected = drawn()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        for ours, theirs in zip(drawn(), expected, strict=True):
+            assert keras.backend.standardize_dtype(ours.dtype) == "float32"
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_what_python_and_numpy_draw_is_one_constant_where_steps_are_compiled(varied, backend):
+    """A step is compiled several times: again in a later epoch on JAX, and by a resumed training."""
+    model = build_augmentation(lambda images: images * random.random() * np.random.uniform(), (12, 12, 3), seed=0)
+    random.seed(1)
+    expected = random.random()
+    random.seed(1)
+    first, second = (augmented(model, varied) for _ in range(2))
+    assert np.array_equal(first, second) == (backend != "torch")
+    # The generators of the process do not notice.
+    assert (random.random() == expected) == (backend != "torch")
 
 
 @acting
@@ -317,6 +359,27 @@ def test_a_share_is_there_for_the_step_that_drew_it_only(varied):
     augmented(model, varied, training=False)
     assert layer.take_share() is None
     assert mixing_layer(build_augmentation("erase", (12, 12, 3), seed=0)) is None
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        (keras.layers.MixUp(), "keras.layers.MixUp, which mixes images and not .* use 'mixup', which mixes both"),
+        (["flip", keras.layers.CutMix()], "keras.layers.CutMix, which .* use 'cutmix', which mixes both"),
+        (keras.Sequential([keras.layers.RandomFlip(), keras.layers.MixUp()]), "use 'mixup'.* Received: 'sequential"),
+        (keras.layers.Pipeline([keras.layers.CutMix()]), "use 'cutmix'.* Received: 'pipeline"),
+        (keras.Sequential([CutMix(seed=0, name="inner")]), "an item of the augmentation list; inner is inside one"),
+    ],
+)
+def test_layers_that_mix_images_and_not_their_labels_are_refused(augmentation, message):
+    with pytest.raises(InputError, match=message):
+        build_augmentation(augmentation, (12, 12, 3), 0)
+
+
+@pytest.mark.parametrize("twice", [["mixup", "cutmix"], ["cutmix", CutMix(seed=0)]])
+def test_images_are_mixed_once(twice):
+    with pytest.raises(InputError, match=r"must mix images once at most, .* Received: \['.*Mix.*', 'CutMix'\]"):
+        mixing_layer(build_augmentation(twice, (12, 12, 3), 0))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ PRIVATE = {
         lambda: keras.Model,
         "creates the variables of metrics without a step, so that a checkpoint can be restored into them",
     ),
+    "_flatten_layers": (
+        lambda: keras.layers.Layer,
+        "finds the layers within any layer, of which only a model has public names for",
+    ),
     "tensorflow.python.framework.config": (
         lambda: __import__("tensorflow.python.framework.config", fromlist=["config"]),
         "tells whether TensorFlow's operations are deterministic, which its public API can only switch on",

@@ -1,7 +1,8 @@
 """Named augmentation policies: Keras models in front of a network while it trains.
 
-They run on the device inside the compiled step, are random for every image of every batch, leave evaluation alone and
-are no part of the saved network. `kmodels augment POLICY` shows what one does.
+They run on the device inside the compiled step, are random for every image of every batch, compute in float32 whatever
+Keras' dtype policy is, leave evaluation alone and are no part of the saved network. `kmodels augment POLICY` shows what
+one does.
 
 A policy that mixes images mixes their labels too, in the loss (kmodels/augment/mixing.py). The loss of training is then
 the mixed one; the accuracy of training counts the label of the image itself, even where most of what is seen is
@@ -100,7 +101,7 @@ def build_augmentation(augmentation, input_shape, seed):
 
     image = keras.layers.Input(input_shape, name="image")
     # For a policy without layers: Keras before 3.15 refuses a model whose output is its input.
-    x = keras.layers.Identity(name="images")(image)
+    x = keras.layers.Identity(name="images", dtype="float32")(image)
     number = 0
     for change in _changes(augmentation):
         for make in _layers(change, custom_layer):
@@ -147,6 +148,6 @@ def _layers(change, custom_layer):
 
     def maker(name, arguments):
         make = next(getattr(home, name) for home in homes if hasattr(home, name))
-        return lambda seed: make(**arguments, seed=seed)
+        return lambda seed: make(**arguments, seed=seed, dtype="float32")
 
     return [maker(name, arguments) for name, arguments in POLICIES[change].layers]

@@ -13,10 +13,11 @@ from kmodels.errors import require
 
 
 class PerImage(keras.layers.Layer):
-    """Applies `transform(images)` while training, nothing otherwise."""
+    """Applies `transform(images)` while training, nothing otherwise; in float32, whatever Keras' dtype policy is."""
 
     def __init__(self, *, seed, **kwargs):
-        super().__init__(**kwargs)
+        # Half precision would round pixels and their positions.
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.seed = keras.random.SeedGenerator(seed)
 
     def call(self, images, training=False):
@@ -24,7 +25,11 @@ class PerImage(keras.layers.Layer):
 
     def draw(self, images, low=0.0, high=1.0):
         """A number for each image, uniform from `low` to `high`, as (n, 1, 1, 1)."""
-        return keras.random.uniform((ops.shape(images)[0], 1, 1, 1), low, high, seed=self.seed)
+        return self.uniform((ops.shape(images)[0], 1, 1, 1), low, high)
+
+    def uniform(self, shape, low, high):
+        """Numbers uniform from `low` to `high`, in float32 as the images are."""
+        return keras.random.uniform(shape, low, high, dtype="float32", seed=self.seed)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -70,7 +75,7 @@ class RandomTurn(PerImage):
     def transform(self, images):
         n, height, width, _ = ops.shape(images)
         limit = self.degrees * math.pi / 180
-        angle = keras.random.uniform((n, 1, 1), -limit, limit, seed=self.seed)
+        angle = self.uniform((n, 1, 1), -limit, limit)
         cos, sin = ops.cos(angle), ops.sin(angle)
         y = ops.arange(height, dtype="float32")[None, :, None] - (height - 1) / 2
         x = ops.arange(width, dtype="float32")[None, None, :] - (width - 1) / 2
@@ -125,7 +130,7 @@ class RandomErasing(PerImage):
         y = tall / 2 + self.draw(images) * (1 - tall)
         x = wide / 2 + self.draw(images) * (1 - wide)
         # One noise for all images, whose rectangles show other parts of it: generating it is slower than all the rest.
-        noise = keras.random.uniform((1, *ops.shape(images)[1:]), 0.0, 255.0, seed=self.seed)
+        noise = self.uniform((1, *ops.shape(images)[1:]), 0.0, 255.0)
         erased = ops.logical_and(rectangle(images, y, x, tall, wide), self.draw(images) < self.probability)
         return ops.where(erased, noise, images)
 

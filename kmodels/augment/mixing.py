@@ -12,6 +12,7 @@ taking them leaves none: no other loss ever sees them.
 from keras import ops
 
 from kmodels.augment.layers import PerImage, rectangle
+from kmodels.errors import require
 
 
 class Mixing(PerImage):
@@ -75,5 +76,12 @@ def before(values):
 
 
 def mixing_layer(augmentation):
-    """The layer of an augmentation model that mixes; None if none does."""
-    return next((layer for layer in augmentation.layers if isinstance(layer, Mixing)), None)
+    """The layer of an augmentation model that mixes; None if none does.
+
+    Raises:
+        InputError: for several: the loss weighs labels by the shares of one.
+    """
+    mixing = [layer for layer in augmentation.layers if isinstance(layer, Mixing)]
+    names = [type(layer).__name__ for layer in mixing]
+    require(len(mixing) <= 1, "augmentation must mix images once at most, by one of mixup and cutmix", names)
+    return mixing[0] if mixing else None

@@ -2,9 +2,10 @@
 
 What is saved, between two epochs, is all that the rest of the training depends on: weights, batch-norm statistics, the
 seed generators of dropout and augmentation, the optimizer with its learning rate and step count, the best weights so
-far, the state of the callbacks, the history, the number of finished epochs, and whether training had already decided to
-stop. The order of the examples need not be saved: it is a function of seed and epoch. (Keras' BackupAndRestore keeps
-weights, optimizer and epoch; a training resumed from it reduces the rate and stops at other epochs.)
+far, the state of the callbacks, the history, the number of finished epochs, whether training had already decided to
+stop, and on PyTorch the generators of Python, NumPy and PyTorch. The order of the examples need not be saved: it is a
+function of seed and epoch. (Keras' BackupAndRestore keeps weights, optimizer and epoch; a training resumed from it
+reduces the rate and stops at other epochs.)
 
 A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these, and
 `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
@@ -24,6 +25,7 @@ of the last epoch is always saved, so that training can resume with more epochs.
 import hashlib
 import json
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -130,6 +132,8 @@ class Checkpoint(keras.callbacks.Callback):
                 f"not restored, since they have no get_state and set_state: {', '.join(afresh)}; they start afresh",
                 flush=True,
             )
+        # Last, since callbacks may draw random numbers as they begin.
+        _set_generators(self._saved["generators"])
         self._saved = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -168,6 +172,7 @@ class Checkpoint(keras.callbacks.Callback):
             "stopped": bool(self.model.stop_training),
             "settings": self.settings,
             "callbacks": [[type(item).__name__, _packed(_state_of(item), arrays)] for item in self.callbacks],
+            "generators": _packed(_generators(), arrays),
         }
         return {"meta": np.array(json.dumps(meta)), **arrays}
 
@@ -203,8 +208,8 @@ def load(path):
         path: the file that a Checkpoint writes.
 
     Returns:
-        A dict: meta, variables (a list of arrays) and callbacks (a list of (class name, state or None)); None where
-        there is no file that can be read.
+        A dict: meta, variables (a list of arrays), callbacks (a list of (class name, state or None)) and generators
+        (their states by name, or None); None where there is no file that can be read.
     """
     path = Path(path)
     for candidate in (path, _others(path)[1]):
@@ -221,6 +226,8 @@ def load(path):
                 "meta": meta,
                 "variables": [arrays[f"variable{number}"] for number in numbers],
                 "callbacks": [(kind, _unpacked(state, arrays)) for kind, state in meta.get("callbacks", ())],
+                # Earlier versions had none.
+                "generators": _unpacked(meta.get("generators"), arrays),
             }
         except Exception:
             # Whatever is wrong with bytes that a crash or a disk left: zip, zlib, NumPy and JSON have their own errors.
@@ -243,6 +250,39 @@ def _state_of(callback):
         return callback.get_state()
     names = [name for kind, names in STATE.items() if isinstance(callback, kind) for name in names]
     return {name: getattr(callback, name) for name in names} or None
+
+
+def _generators():
+    """The states of the random generators of the process that a training step may use; None where it uses none.
+
+    On PyTorch, a step is Python code, and Dropout without a seed uses PyTorch's generator. On JAX and TensorFlow,
+    Python and NumPy are only called while a step is compiled.
+    """
+    if keras.backend.backend() != "torch":
+        return None
+    states = {name: module.get_rng_state() for name, module in _torch_generators().items()}
+    return {"python": random.getstate(), "numpy": np.random.get_state(), **states}
+
+
+def _set_generators(states):
+    if states is None or keras.backend.backend() != "torch":
+        return
+    import torch
+
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(states["numpy"])
+    for name, module in _torch_generators().items():
+        if name in states:
+            module.set_rng_state(torch.as_tensor(states[name]))
+
+
+def _torch_generators():
+    """{name: module with the generator} of the devices that PyTorch finds."""
+    import torch
+
+    modules = {"cuda": torch.cuda, "mps": torch.mps}
+    return {"cpu": torch} | {name: module for name, module in modules.items() if module.device_count()}
 
 
 def _packed(value, arrays):

@@ -98,7 +98,8 @@ def train(
         plateau_factor: above 0 and below 1.
         augmentation: random changes of training images, computed on the device: the name of a policy (see
             `kmodels.POLICIES`), a Keras layer, a list of policies, layers and functions, or a function from images
-            (batch, height, width, channels) to images of the same shape, written with keras.ops.
+            (batch, height, width, channels) to images of the same shape, written with keras.ops. Its random numbers
+            come from a keras.random.SeedGenerator; those of functions and layers follow `seed`.
         sampler: which training images an epoch shows: "shuffle", "oversample" or "sqrt"; see `epoch_order`.
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
         class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from

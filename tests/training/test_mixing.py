@@ -8,7 +8,7 @@ import pytest
 
 from kmodels import run, run_seeds
 from kmodels.augment import build_augmentation
-from kmodels.augment.mixing import mixing_layer
+from kmodels.augment.mixing import MixUp, mixing_layer
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_trainer
 
@@ -59,6 +59,17 @@ def test_steps_have_the_loss_of_the_mixed_images_and_evaluation_that_of_the_imag
         trainer.reset_metrics()
         loss = trainer.test_on_batch(images, labels)[0]
         assert loss == pytest.approx(np.mean(cross_entropy(logits, labels, 0.1)), rel=1e-4)
+
+
+def test_a_given_layer_that_mixes_weighs_the_labels_as_its_policy_does():
+    losses = []
+    for augmentation in ("mixup", ["flip_crop", MixUp(seed=9)]):
+        keras.utils.set_random_seed(0)
+        network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(5)])
+        trainer = build_trainer(network, build_optimizer("sgd", 0.001), augmentation=augmentation, seed=3)
+        images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+        losses.append(trainer.train_on_batch(images, np.arange(12) % 5)[0])
+    assert losses[0] == losses[1]
 
 
 def test_a_run_completes(tiny, tmp_path):

@@ -57,6 +57,13 @@ def invert(images):
     return 255.0 - images
 
 
+GENERATOR = keras.random.SeedGenerator(5)
+
+
+def darken(images):
+    return images * keras.random.uniform((keras.ops.shape(images)[0], 1, 1, 1), seed=GENERATOR)
+
+
 def optimizer(learning_rate, weight_decay=0.1):
     return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
 
@@ -218,6 +225,18 @@ def test_functions_of_a_script_reach_the_processes_of_a_sweep(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py", "out"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "['completed', 'completed']", done.stdout + done.stderr
+
+
+def test_seeds_trained_together_share_no_random_numbers_of_a_function(own, tmp_path, backend):
+    if backend != "jax":
+        pytest.skip("JAX only")
+    experiment = replace(own(), augmentation="own_functions:darken")
+    together, alone = (
+        run_seeds(experiment, [0, 1], tmp_path / str(one), verbose=0, together=one) for one in (True, False)
+    )
+    assert [record.seeds_at_once for record in together] == [2, 2]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.history["loss"] == pytest.approx(theirs.history["loss"], rel=2e-4)
 
 
 def test_seeds_of_own_functions_are_kept_apart_from_those_of_other_code(own, tmp_path):

@@ -1,5 +1,8 @@
 """train: anyone's network, data, augmentation, optimizer, callbacks and metrics."""
 
+import itertools
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -114,11 +117,63 @@ def test_an_augmentation_of_ones_own_changes_training_images_only(dataset, augme
     assert fitted.evaluate(dataset.val).loss == pytest.approx(min(fitted.history["val_loss"]), rel=1e-4)
 
 
-def test_random_numbers_of_a_layer_of_ones_own_follow_the_seed(dataset):
+class Darken:
+    """Scales all images of a batch by one random factor; its generator belongs to no layer."""
+
+    def __init__(self):
+        self.generator = keras.random.SeedGenerator(5)
+
+    def __call__(self, images):
+        return images * keras.random.uniform((), seed=self.generator)
+
+
+def darken_by_closure():
+    generator = keras.random.SeedGenerator(5)
+    return lambda images: images * keras.random.uniform((), seed=generator)
+
+
+class DarkenLayer(keras.layers.Layer):
+    """A layer with random numbers of its own (for some noise), that calls a function with others."""
+
+    darken = staticmethod(darken_by_closure())
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.noise = keras.layers.GaussianNoise(1.0)
+
+    def call(self, images, training=False):
+        return self.noise(self.darken(images), training=training)
+
+
+def darken_step_by_step():
+    step = keras.Variable(0.0)
+
+    def darken(images):
+        step.assign_add(1)
+        return images / step
+
+    return darken
+
+
+@pytest.mark.parametrize("make", [Darken, darken_by_closure, DarkenLayer, darken_step_by_step])
+def test_variables_of_no_layer_change_from_step_to_step(dataset, make):
+    """With all images in one step, of weights that do not change, only these variables make epochs differ."""
+    settings = {"batch_size": 96, "optimizer": "sgd", "learning_rate": 1e-12, "verbose": 0}
+    augmentation = make()
+
+    def losses():
+        return train(tiny(), dataset, augmentation=augmentation, epochs=4, **settings).history["loss"]
+
+    first = losses()
+    assert all(abs(one - other) > 1e-5 for one, other in itertools.combinations(first, 2))
+    # A second training starts as the first did.
+    assert losses() == first
+
+
+@pytest.mark.parametrize("make", [lambda: keras.layers.RandomBrightness(0.5, seed=9), Darken, DarkenLayer])
+def test_random_numbers_of_ones_own_augmentation_follow_the_seed(dataset, make):
     def losses(seed):
-        augmentation = keras.layers.RandomBrightness(0.5, seed=9)
-        network = tiny()
-        return train(network, dataset, augmentation=augmentation, epochs=1, seed=seed, verbose=0).history["loss"]
+        return train(tiny(), dataset, augmentation=make(), epochs=1, seed=seed, verbose=0).history["loss"]
 
     assert losses(0) == losses(0)
     assert losses(0) != losses(1)
@@ -274,6 +329,21 @@ def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, t
     resumed = train(tiny(), wrong, epochs=5, checkpoint=path, resume=True, **settings)
     for name in ("loss", "val_loss"):
         assert resumed.history[name] == whole.history[name]
+
+
+def darken_by_python(images):
+    return images * random.random()
+
+
+@pytest.mark.parametrize(
+    "augmentation", [Darken(), DarkenLayer(), darken_step_by_step(), darken_by_python, keras.layers.Dropout(0.3)]
+)
+def test_random_numbers_continue_where_the_training_stopped(dataset, tmp_path, augmentation):
+    settings = {"batch_size": 48, "augmentation": augmentation, "verbose": 0}
+    whole = train(tiny(dropout=0.3), dataset, epochs=3, **settings).history["loss"]
+    settings["checkpoint"] = tmp_path / "ck"
+    train(tiny(dropout=0.3), dataset, epochs=1, **settings)
+    assert train(tiny(dropout=0.3), dataset, epochs=3, resume=True, **settings).history["loss"] == whole
 
 
 class Halving(keras.optimizers.schedules.LearningRateSchedule):
