@@ -103,20 +103,6 @@ def test_a_retrained_classifier_and_what_starts_from_a_network_resume_too(tiny, 
         assert outcome(run(child, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
 
 
-def test_a_run_interrupted_by_an_earlier_version_resumes_and_leaves_nothing(tiny, tmp_path, stop_at, outcome):
-    tiny = replace(tiny, epochs=4)
-    whole = run(tiny, 0, tmp_path / "whole", verbose=0)
-    stop_at(3)
-    with pytest.raises(KeyboardInterrupt):
-        run(tiny, 0, tmp_path / "pieces", verbose=0)
-    # The names of then.
-    (previous,) = (tmp_path / "pieces").rglob("*.checkpoint.previous")
-    previous.rename(previous.with_name(previous.name.replace(".checkpoint", "")))
-    stop_at(None)
-    assert outcome(run(tiny, 0, tmp_path / "pieces", verbose=0, resume=True)) == outcome(whole)
-    assert [path.suffix for path in sorted((tmp_path / "pieces").rglob("*seed*"))] == [".json", ".keras", ".npz"]
-
-
 def test_without_resume_a_run_starts_at_the_beginning_and_says_so(eventful, tmp_path, stop_at, capsys):
     stop_at(2)
     with pytest.raises(KeyboardInterrupt):
