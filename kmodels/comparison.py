@@ -63,6 +63,28 @@ class Comparison:
         """Whether experiments were compared over their seeds, and not two networks on images."""
         return len(self.a.records) > 1
 
+    def as_dict(self):
+        """Its numbers and words as a dict that JSON can hold; `kmodels compare --help` says what is in it."""
+        sides = {
+            letter: {
+                "experiment": one.experiment.name,
+                "seeds": [record.seed for record in one.records],
+                "test_accuracy": one.mean,
+            }
+            for letter, one in (("a", self.a), ("b", self.b))
+        }
+        numbers = {name: float(getattr(self, name)) for name in ("difference", "low", "high")}
+        return {
+            **sides,
+            **numbers,
+            "method": self.method,
+            "shown": bool(self.shown),
+            "pairs": self.pairs and self.pairs._asdict(),
+            "p_value": self.p_value,
+            "needed": None if self.needed is None or self.needed > 1e6 else int(self.needed),
+            "notes": list(self.notes),
+        }
+
     def __repr__(self):
         return _text(self)
 

@@ -1,5 +1,6 @@
 """Two experiments compared: over seeds, image by image, and what may not be concluded."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -336,6 +337,24 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         compare(one, tmp_path / "none.json")
     with pytest.raises(InputError, match="folder must have records"):
         compare(one, tmp_path)
+
+
+def test_the_command_prints_json(tmp_path, kmodels_command):
+    for record in [*seeds(BASE, 0.60, 0.65, 0.62), *seeds(OTHER, 0.63, 0.67, 0.66)]:
+        write_record(record, tmp_path)
+    folders = tmp_path / "report" / "one", tmp_path / "report" / "other"
+    found = json.loads(kmodels_command("compare", *folders, "--format", "json")[1])
+    assert found["b"] == {
+        "experiment": "report/other",
+        "seeds": [0, 1, 2],
+        "test_accuracy": pytest.approx(0.6533, abs=1e-4),
+    }
+    assert (found["difference"], found["low"]) == pytest.approx((0.03, -0.0231), abs=1e-4)
+    assert (found["shown"], found["pairs"]) == (False, None)
+    single = [next(folder.glob("*seed0.json")) for folder in folders]
+    found = json.loads(kmodels_command("compare", *single, "--format", "json")[1])
+    assert found["b"]["seeds"] == [0]
+    assert found["notes"]
 
 
 def test_the_command_prints_it_or_one_line_of_error(tmp_path, kmodels_command):

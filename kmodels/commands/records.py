@@ -1,6 +1,7 @@
 """The commands for a record: `kmodels show`, `compare`, `mistakes`, `gradcam`, `tsne` and `features`."""
 
 import contextlib
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,6 +37,7 @@ def compare(
     a: Annotated[Path, tyro.conf.Positional, shown_as("A")],
     b: Annotated[Path, tyro.conf.Positional, shown_as("B")],
     /,
+    format: Annotated[Literal["text", "json"], tyro.conf.arg(name="format")] = "text",
 ) -> int:
     """Test whether experiment B is better than experiment A on the test images, and say what this does not show.
 
@@ -46,10 +48,15 @@ def compare(
     Args:
         a: the .json file of a run, the folder of an experiment's runs, or a quoted pattern of such files.
         b: likewise, of the other experiment.
+        format: text, to read; or json, one object: a and b (experiment, seeds and mean test_accuracy), the difference
+            of b minus a, low and high of its 95 % interval (fractions of 1), method, whether it is shown, pairs and
+            p_value of McNemar's test (null where it is over seeds), needed (seeds or images; null where it is unknown,
+            or more than a million) and notes.
     """
     from kmodels.comparison import compare as compare_records
 
-    print(compare_records(a, b))
+    comparison = compare_records(a, b)
+    print(json.dumps(comparison.as_dict()) if format == "json" else comparison)
     return 0
 
 
