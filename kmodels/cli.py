@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kmodels.backend import check_backend
-from kmodels.command_line import tyro
+from kmodels.command_line import tyro, with_flowing_help
 from kmodels.commands.data import data
 from kmodels.commands.doctor import doctor
 from kmodels.commands.kaggle import KaggleCommand
@@ -34,7 +34,7 @@ def main():
             print(_overview())
             return 0 if sys.argv[1:] else 2
         done = tyro.extras.subcommand_cli_from_dict(
-            {name: found for group in GROUPS.values() for name, found in group.items()},
+            {name: with_flowing_help(found) for group in GROUPS.values() for name, found in group.items()},
             prog="kmodels",
             description=DESCRIPTION,
             config=(tyro.conf.FlagCreatePairsOff,),

@@ -15,6 +15,7 @@ from test_records import make
 from kmodels import DATASETS, MODELS, POLICIES, Published, cli, load_dataset, run
 from kmodels.analysis import predict_logits
 from kmodels.catalogue import reports
+from kmodels.command_line import with_flowing_help
 from kmodels.models.about import About
 from kmodels.models.saving import load_network, save_network
 from kmodels.records import write_record
@@ -36,6 +37,24 @@ def test_help_names_every_command_without_importing_keras():
     for name in (name for group in cli.GROUPS.values() for name in group):
         assert f"\n  {name} " in done.stdout
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
+
+
+def test_the_text_of_an_argument_is_one_line():
+    def command(a, b):
+        """Do it.
+
+        In two
+        lines.
+
+        Args:
+            a: of
+                several lines
+                indeed.
+            b: of one.
+        """
+
+    text = with_flowing_help(command).__doc__
+    assert text == "Do it.\n\nIn two\nlines.\n\nArgs:\n    a: of several lines indeed.\n    b: of one."
 
 
 def test_without_a_command_all_are_listed(kmodels_command):
