@@ -85,6 +85,11 @@ class Published:
     per_class_accuracy: tuple[float, ...] | None = field(default=None, repr=False)
     confusion_matrix: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
 
+    @property
+    def comparable_accuracy(self):
+        """`test_accuracy`; None where it is of images that the report does not name."""
+        return self.test_accuracy if self.same_images else None
+
 
 def option(default, text):
     """A field with the help text that the command line shows for it."""

@@ -149,8 +149,7 @@ def _distinct(experiments):
 
 
 def _published(experiment):
-    published = experiment.published
-    return published.test_accuracy if published and published.same_images else None
+    return experiment.published and experiment.published.comparable_accuracy
 
 
 def _agreement(experiment, setting, runs):

@@ -136,6 +136,8 @@ def _experiments_table(summaries, settings):
         if on_published_data(one.source) and not setting.as_published:
             changes = setting.words.partition(size_name(one.runs[0].image_shape))[2]
             published, note = None, f"; not the listed settings{changes.replace(', ', ': ', 1)}"
+        elif published and not published.same_images:
+            note = "; published of images that the report does not name"
         rows.append(
             (
                 Markdown(f"`{one.experiment.short_name}`"),

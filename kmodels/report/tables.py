@@ -77,16 +77,17 @@ def published_against_measured(records, experiments=(), out=None):
     rows = [("experiment", "published test %", "measured test %", "difference", "epochs", "status", "data")]
     for group in runs_alike(records):
         (summary,) = summarise(group)
-        published = summary.experiment.published.test_accuracy if summary.experiment.published else None
+        published = summary.experiment.published
+        comparable = published and published.comparable_accuracy
         setting = setting_of_runs(group, experiments, known)
         changed = setting is not None and not setting.as_published
-        both = published is not None and summary.mean is not None and not changed
+        both = comparable is not None and summary.mean is not None and not changed
         rows.append(
             (
                 summary.experiment.short_name,
-                percent(published),
+                percent(published and published.test_accuracy),
                 mean_and_spread(summary),
-                f"{100 * (summary.mean - published):+.2f}" if both else "-",
+                f"{100 * (summary.mean - comparable):+.2f}" if both else "-",
                 ", ".join(str(record.epochs_run) for record in group),
                 ", ".join(dict.fromkeys(record.status for record in group)),
                 setting.words if changed else source_name(summary.source),

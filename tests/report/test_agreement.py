@@ -13,6 +13,7 @@ from kmodels import Published
 from kmodels.analysis.intervals import holm, next_run_interval, sign_test, t_interval, t_p_value
 from kmodels.report import claim_tables
 from kmodels.report.agreement import agreements, summarise_agreement
+from kmodels.report.tables import published_against_measured
 
 
 def published(number, name="report/one"):
@@ -78,6 +79,8 @@ def test_a_number_of_images_that_the_report_does_not_name_is_not_judged():
     unknown = replace(ONE, published=Published(test_accuracy=0.6, same_images=False))
     assert agreements([unknown], runs(unknown, 0.6, 0.6, 0.61)) == []
     assert summarise_agreement([unknown], []).published == 0
+    row = published_against_measured(runs(unknown, 0.6, 0.6, 0.61)).splitlines()[-1].split()
+    assert (row[1], row[5], row[6]) == ("60.00", "(n=3)", "-")
 
 
 def test_what_all_rows_come_to():

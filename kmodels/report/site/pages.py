@@ -187,10 +187,10 @@ def experiments_table(page, groups, listed):
 
 def _experiment_row(page, name, listed, group):
     published = listed.published if listed else group.experiment.published
-    published = published and published.test_accuracy
+    comparable = published and published.comparable_accuracy
     summary = group.summary
     difference = (
-        None if published is None or summary.mean is None or not group.as_published else summary.mean - published
+        None if comparable is None or summary.mean is None or not group.as_published else summary.mean - comparable
     )
     return [
         page.experiment(name),
@@ -200,7 +200,7 @@ def _experiment_row(page, name, listed, group):
             "not the published images and settings; " if listed and not group.as_published else "",
             group.where,
         ),
-        percent_cell(published),
+        percent_cell(published and published.test_accuracy),
         Number(mean_and_spread(summary).split(" (")[0], summary.mean),
         Number("-" if difference is None else f"{100 * difference:+.2f}", difference),
         Number(seeds(summary).removeprefix("n="), len(group.completed)),
