@@ -84,7 +84,7 @@ def published_against_measured(records, experiments=(), out=None):
         both = comparable is not None and summary.mean is not None and not changed
         rows.append(
             (
-                summary.experiment.short_name,
+                summary.experiment.short_name + _backend(group[0], records),
                 percent(published and published.test_accuracy),
                 mean_and_spread(summary),
                 f"{100 * (summary.mean - comparable):+.2f}" if both else "-",
@@ -99,12 +99,12 @@ def published_against_measured(records, experiments=(), out=None):
 def measured(records):
     """What runs came to, a line for each experiment: mean and standard deviation over its seeds, in percent."""
     rows = [("experiment", "runs", "val %", "test %", "training, s")]
-    for summary in summarise(records):
+    for group, summary in zip(runs_alike(records), summarise(records), strict=True):
         val = [record.val.accuracy for record in summary.records]
         seconds = [record.train_seconds for record in summary.records if record.train_seconds is not None]
         rows.append(
             (
-                summary.experiment.name,
+                summary.experiment.name + _backend(group[0], records),
                 str(len(summary.records)),
                 percent(statistics.fmean(val) if val else None),
                 mean_and_spread(summary),
@@ -112,6 +112,11 @@ def measured(records):
             )
         )
     return aligned(rows, right=(1, 2, 3, 4))
+
+
+def _backend(record, records):
+    """The backend of a row, in brackets, where those of a table differ."""
+    return f" ({record.backend})" if len({one.backend for one in records}) > 1 else ""
 
 
 def record_text(record):

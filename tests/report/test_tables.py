@@ -16,6 +16,15 @@ def test_a_part_of_the_published_data_is_not_the_published_data():
     assert row.split()[3:5] == ["(n=1)", "-"]
 
 
+def test_the_backend_is_named_where_rows_differ_in_it():
+    runs = [make(0, 0.6), make(0, 0.6, backend="torch", status="diverged")]
+    for table in (tables.measured, tables.published_against_measured):
+        first, second = table(runs).splitlines()[2:]
+        assert "one (jax) " in first
+        assert "one (torch) " in second
+        assert "(jax)" not in table(runs[:1])
+
+
 def test_changed_settings_are_named_and_not_compared_with_the_published_number():
     listed = make().experiment
     changed = make(experiment=replace(listed, epochs=3, learning_rate=0.1))
