@@ -238,6 +238,8 @@ def counts_text(verdicts):
 
 def agreement_text(summary):
     """An AgreementSummary as a sentence or two."""
+    if not summary.published:
+        return "It prints no number of images that it names."
     if not summary.measured:
         return f"None of {summary.published} published numbers was measured again."
     sides = f"{summary.above} were exceeded, {summary.below} were not reached (sign test: p = {summary.p:.2g})"
