@@ -19,7 +19,8 @@ from kmodels.commands.records import compare, features, gradcam, mistakes, show,
 from kmodels.commands.run import RunCommand
 from kmodels.commands.train import TrainCommand
 from kmodels.errors import InputError, unknown
-from kmodels.script import leave, parse_options, run_command
+from kmodels.exit_status import leave, run_command
+from kmodels.flags import parse_options
 
 DESCRIPTION = "Train, compare and explain image classifiers in Keras 3."
 

@@ -1,11 +1,7 @@
 """What an experiment file becomes when it is run: a command that lists, runs, tries and draws its experiments."""
 
-import contextlib
-import gc
-import os
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,16 +13,15 @@ from kmodels.catalogue import parents_first, select, tiny
 from kmodels.command_line import tyro
 from kmodels.components import load_component
 from kmodels.errors import InputError, require, require_seeds
+from kmodels.exit_status import leave, run_command
 from kmodels.experiment import PLANNED_SEEDS, deciding_fields, kind_name, kinds
 from kmodels.files import writable_folder
+from kmodels.flags import parse_options
 from kmodels.models import builder
-from kmodels.packages import explained
 from kmodels.records import read_records, with_published
 from kmodels.report import tables, write_report
 
 AS_LISTED = "as-listed"
-# Exit statuses after Ctrl-C and SIGTERM.
-INTERRUPTED = (130, 143)
 
 
 def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
@@ -41,92 +36,6 @@ def main(experiments, doc, *, figures=(), claims=(), draw=False, closing=""):
         closing: printed at the end of a run.
     """
     leave(run_command(_main, experiments, doc, figures, claims, draw, closing))
-
-
-def leave(status):
-    """Ends the process with this exit status."""
-    if status in INTERRUPTED:
-        # After Ctrl-C while libraries were being loaded, their clean-up crashes.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    # The process's memory goes as a whole; to free it object by object takes most of a second.
-    gc.freeze()
-    sys.exit(status)
-
-
-def run_command(command, *arguments, **options):
-    """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
-    sys.stdout = output = _Output(sys.stdout)
-    try:
-        with explained("this command"), _explained_device():
-            status = command(*arguments, **options)
-        sys.stdout.flush()
-        return status or int(output.failed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader, `head` say, has seen enough; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt as interrupt:
-        print(f"\ninterrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
-        return 130
-    except SystemExit as end:
-        if end.code in INTERRUPTED:
-            return end.code
-        raise
-
-
-@contextlib.contextmanager
-def _explained_device():
-    """Whatever fails without a device that JAX computes on is an InputError that says so."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception:
-        check_platforms()
-        raise
-
-
-class _Output:
-    """Standard output that a run outlives: where nothing can be written to it, that is said once, on standard error.
-
-    Args:
-        stream: the standard output; None: it was closed before the process began.
-
-    Attributes:
-        failed: whether something could not be written.
-    """
-
-    def __init__(self, stream):
-        self._stream, self.failed = stream or open(os.devnull, "w"), False  # noqa: SIM115 (as long as the process)
-        if hasattr(self._stream, "reconfigure"):
-            # Names may be of files and no UTF-8, or not in the terminal's encoding; standard error does the same.
-            self._stream.reconfigure(errors="backslashreplace")
-
-    def write(self, text):
-        return self._tried(self._stream.write, text)
-
-    def flush(self):
-        self._tried(self._stream.flush)
-
-    def _tried(self, do, *arguments):
-        try:
-            return do(*arguments)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            self.failed = True
-            print(f"cannot write to standard output: {error.strerror}; going on without it", file=sys.stderr)
-            # What is in the buffers goes there too.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            return do(*arguments)
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
 
 
 def _main(experiments, doc, figures, claims, draw, closing):
@@ -407,52 +316,6 @@ class _Common(Running):
     """show what the report claims and what the records in --out say of it, write that to claims.md there, and end"""
     figures: bool = False
     """draw the figures of the report from the records in --out, and a page with them"""
-
-
-def parse_options(texts):
-    """{name: value} of texts like "dropout=0.3", "batch_norm=true", "hidden=128,128" and "weights=imagenet".
-
-    Args:
-        texts: one for each option; "none" as value takes an option away.
-
-    Raises:
-        InputError: for a text without a name and "=".
-    """
-    options = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        require(equals and name.isidentifier(), "model options must be written as NAME=VALUE", text)
-        options[name] = tuple(map(_value, value.strip("(),").split(","))) if "," in value else _value(value)
-    return options
-
-
-def flag_words(name, value):
-    """The words of a command line that give a setting a value, as `setting_flags` and `parse_options` read it back.
-
-    Args:
-        name: of a field of Experiment.
-        value: of this field; of `model_options`, those that are given.
-    """
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, Mapping):
-        return [flag, *(f"{option}={_option_text(one)}" for option, one in value.items())]
-    return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-
-
-def _option_text(value):
-    # A comma alone tells one width of a hidden layer from a number.
-    return ",".join(map(str, value)) + "," * (len(value) == 1) if isinstance(value, tuple) else str(value)
-
-
-def _value(text):
-    """Text as the number, truth value or None that it is, else as text."""
-    words = {"true": True, "false": False, "none": None}
-    if text.strip().lower() in words:
-        return words[text.strip().lower()]
-    for number in (int, float):
-        with contextlib.suppress(ValueError):
-            return number(text)
-    return text
 
 
 def setting_flags(several=False, without=()):

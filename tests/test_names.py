@@ -13,12 +13,12 @@ from test_records import make
 
 from kmodels import plots, read_record
 from kmodels.analysis import calibration
+from kmodels.exit_status import run_command
 from kmodels.plots import style
 from kmodels.records import Evaluation, write_record
 from kmodels.report import markdown, pictures, tables
 from kmodels.report.network_pictures import _titles
 from kmodels.report.page import write_page
-from kmodels.script import run_command
 from kmodels.text import Markdown, aligned, clip, columns, markdown_table, printable
 
 # A name -> what stands for it on one line.

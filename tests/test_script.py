@@ -406,41 +406,6 @@ def test_the_committed_verdicts_are_those_of_the_committed_records(tmp_path):
         assert committed.read_text() == path.read_text(), "run: python -m experiments --claims; kmodels report"
 
 
-def test_options_of_a_network_are_read_as_what_they_are():
-    texts = [
-        "dropout=0.3",
-        "batch_norm=true",
-        "hidden=128,64",
-        "weights=imagenet",
-        "depth=3",
-        "rate=1e-3",
-        "small=None",
-    ]
-    assert script.parse_options(texts) == {
-        "dropout": 0.3,
-        "batch_norm": True,
-        "hidden": (128, 64),
-        "weights": "imagenet",
-        "depth": 3,
-        "rate": 0.001,
-        "small": None,
-    }
-    assert script.parse_options(["hidden=(64,)"]) == {"hidden": (64,)}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"hidden": (128,), "rate": 1e-3, "batch_norm": True, "weights": "imagenet"},
-        {"hidden": (128, 64), "widths": (0.5,), "dropout": None, "factorised": False},
-    ],
-)
-def test_options_are_read_back_from_the_words_that_they_are_written_as(options):
-    flag, *words = script.flag_words("model_options", options)
-    assert flag == "--model-options"
-    assert script.parse_options(words) == options
-
-
 def test_options_given_join_those_of_the_experiment(tiny):
     base = replace(tiny, model_options={"dropout": 0.5, "batch_norm": True})
     changed = script._changed(base, {"model_options": ("dropout=0.1",)}, None)

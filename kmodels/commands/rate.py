@@ -11,7 +11,8 @@ import tyro
 from kmodels.backend import check_backend, device_name
 from kmodels.commands.train import choose, given_settings, missing_weights, title, with_batches_that_fit
 from kmodels.errors import require
-from kmodels.script import flag_words, setting_flags
+from kmodels.flags import flag_words
+from kmodels.script import setting_flags
 
 # The images are the folder's, and the learning rate is what is looked for.
 WITHOUT = ("dataset", "learning_rate")

@@ -17,9 +17,10 @@ from kmodels.best_run import best_of
 from kmodels.descriptions import accuracy_text
 from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
+from kmodels.flags import parse_options
 from kmodels.models import APPLICATIONS, build_model, builder, is_application
 from kmodels.report import tables, write_report
-from kmodels.script import AS_LISTED, Running, parse_options, run_experiments, setting_flags
+from kmodels.script import AS_LISTED, Running, run_experiments, setting_flags
 
 # The network whose ImageNet weights training starts from, the packages with them and what reads them.
 BACKBONE = "efficientnet_lite0"

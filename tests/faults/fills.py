@@ -13,9 +13,9 @@ from harness import BASE, cache_in, content, files, signal_at
 
 import kmodels
 from kmodels import load_dataset, read_record
+from kmodels.exit_status import run_command
 from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.report import write_report
-from kmodels.script import run_command
 
 # The most that a fault writes, in KiB: a checkpoint with its predecessor.
 MOST = 1500

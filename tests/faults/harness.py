@@ -21,9 +21,10 @@ from PIL import Image
 import kmodels
 from kmodels import InputError, load_dataset
 from kmodels.data.cache import SPLITS
+from kmodels.exit_status import leave, run_command
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.predictions import predictions_path, read_predictions
-from kmodels.script import leave, main, run_command
+from kmodels.script import main
 
 BASE = kmodels.Experiment(
     name="faults/mlp",

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kmodels import InputError, Record, read_record, read_records, run
+from kmodels.exit_status import run_command
 from kmodels.report import tables
-from kmodels.script import run_command
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shlex
 
 from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.experiment import deciding_fields
-from kmodels.script import flag_words
+from kmodels.flags import flag_words
 
 # Where the images of a record lie, its command says by this word: records hold no paths of the machine.
 FOLDER = "DIR"
