@@ -38,7 +38,7 @@ _HOME = {
     "Record": "kmodels.records",
     "find_learning_rate": "kmodels.learning_rate",
     "make_deterministic": "kmodels.backend",
-    "read_predictions": "kmodels.predictions",
+    "read_predictions": "kmodels.records.predictions",
     "read_record": "kmodels.records",
     "read_records": "kmodels.records",
     "run": "kmodels.training",

@@ -4,9 +4,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from kmodels.descriptions import percent
 from kmodels.errors import InputError, require, shorten
 from kmodels.records import read_records
+from kmodels.records.descriptions import percent
 from kmodels.text import printable
 
 

@@ -243,8 +243,8 @@ def _of_photographs(classifier):
 def _of_run(classifier, path):
     """Validation images of a run to compare on, and training images for the range of values."""
     from kmodels.data.here import check_here
-    from kmodels.predictions import images_folder
     from kmodels.records import read_record
+    from kmodels.records.predictions import images_folder
     from kmodels.report.network_pictures import dataset_of
 
     record, folder = read_record(path), images_folder(path)

@@ -30,6 +30,8 @@ ONE_BACKEND = (
     "data/test_[!at]*.py",  # All but arrays of each framework and the streams of tfds.
     "data/test_archives.py",
     "faults/test_forged_records.py",
+    "planning",
+    "records",
     "report",
     "test_cli.py",
     "test_compare.py",
@@ -37,10 +39,7 @@ ONE_BACKEND = (
     "test_files.py",
     "test_names.py",
     "test_notebook.py",
-    "test_plan.py",
     "test_plots*.py",
-    "test_predictions.py",
-    "test_records.py",
     "test_remedies.py",
     "test_script.py",
     "test_tracking.py",
@@ -83,6 +82,48 @@ def python(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
     )
+
+
+def make_record(seed=0, accuracy=0.5, **changes):
+    """A Record of a completed run, with other values where `changes` has them."""
+    from kmodels import Experiment, Published, Record
+    from kmodels.analysis.evaluation import Evaluation
+
+    evaluation = Evaluation(
+        examples=4,
+        loss=0.7,
+        accuracy=accuracy,
+        per_class_accuracy=(accuracy, None),
+        confusion_matrix=((2, 2), (0, 0)),
+    )
+    values = {
+        "experiment": Experiment(name="report/one", published=Published(test_accuracy=0.6)),
+        "seed": seed,
+        "status": "completed",
+        "source": {
+            "kind": "tfds",
+            "name": "cifar10",
+            "original": True,
+            "sha256": "ab" * 32,
+            "counts": {"train": 4},
+            "notes": [],
+        },
+        "class_names": ("a", "b"),
+        "image_shape": (8, 8, 3),
+        "parameters": 7,
+        "history": {"loss": (1.0, None), "val_loss": (1.5, 0.25)},
+        "best_epoch": 2,
+        "train": evaluation,
+        "val": evaluation,
+        "test": evaluation,
+        "backend": "jax",
+        "device": "cpu",
+        "precision": "float32",
+        "versions": {"keras": "3"},
+        "commit": None,
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+    return Record(**{**values, **changes})
 
 
 def run_script(*arguments, experiments, **options):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from test_records import make
+from conftest import make_record
 
 from kmodels import Experiment, InputError
 from kmodels.best_run import best_run, network_file
@@ -12,8 +12,8 @@ from kmodels.records import write_record
 
 def write_run(out, accuracy, network=True, **changes):
     """The path of a record, whose test accuracy says nothing of its val accuracy; with a network beside it."""
-    val = replace(make().val, accuracy=accuracy)
-    path = write_record(make(accuracy=1 - accuracy, **{"val": val, **changes}), out)
+    val = replace(make_record().val, accuracy=accuracy)
+    path = write_record(make_record(accuracy=1 - accuracy, **{"val": val, **changes}), out)
     if network:
         path.with_suffix(".keras").touch()
     return path

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import make_record
 from PIL import Image
-from test_records import make
 
 from kmodels import DATASETS, MODELS, POLICIES, Published, cli, load_dataset, run
 from kmodels.analysis import predict_logits
@@ -289,7 +289,7 @@ def test_show_prints_a_record(kmodels_command, recorded):
 
 def test_show_has_the_published_number_that_is_listed_now(kmodels_command, tmp_path):
     listed = next(one for report in reports() for one in report.EXPERIMENTS if one.name == "cifar10_small_cnns/m1")
-    record = make(experiment=replace(listed, published=Published(test_accuracy=0.1111)))
+    record = make_record(experiment=replace(listed, published=Published(test_accuracy=0.1111)))
     _, out, _ = kmodels_command("show", str(write_record(record, tmp_path)))
     assert f"{100 * listed.published.test_accuracy:.2f}" in out
     assert "11.11" not in out

@@ -7,23 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import make_record
 from scipy import stats
-from test_records import make
 
 import kmodels
 from kmodels import InputError, compare
 from kmodels.analysis import evaluate_predictions, intervals
-from kmodels.predictions import Predictions, write_predictions
 from kmodels.records import write_record
+from kmodels.records.predictions import Predictions, write_predictions
 
-BASE = make().experiment
+BASE = make_record().experiment
 OTHER = replace(BASE, name="report/other", learning_rate=0.01)
-DATA = make().source
+DATA = make_record().source
 OTHER_DATA = {**DATA, "sha256": "cd" * 32}
 
 
 def seeds(experiment, *accuracies, **changes):
-    return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
+    return [make_record(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
 def heads(*accuracies):
@@ -31,7 +31,7 @@ def heads(*accuracies):
     head = replace(BASE, name="report/head", head="svm", init_from=BASE.name)
     networks = [f"{record.stem.split('/')[-1]}.keras" for record in seeds(BASE, *accuracies)]
     return [
-        make(seed, accuracy, experiment=head, started_from={"network": networks[seed], "taken": (), "drawn": ()})
+        make_record(seed, accuracy, experiment=head, started_from={"network": networks[seed], "taken": (), "drawn": ()})
         for seed, accuracy in enumerate(accuracies)
     ]
 
@@ -43,7 +43,7 @@ def on_images(out, experiment, right, index=None, seed=0, predictions=True, fold
     predicted = np.where(right, labels, 1 - labels)
     evaluation = evaluate_predictions(labels, predicted, 2)
     changes = {"train": evaluation, "val": evaluation, "test": evaluation, **changes}
-    path = write_record(make(seed, experiment=experiment, **changes), out)
+    path = write_record(make_record(seed, experiment=experiment, **changes), out)
     if predictions:
         index = np.arange(len(right)) if index is None else index
         files = np.array([b"%d.png" % i for i in index]) if folder else None
@@ -71,7 +71,7 @@ def test_a_head_and_its_network_are_paired_by_seed():
     assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
     assert "a is better than b" in str(swapped)
     # Of other seeds there is no pair: the difference is that of the pairs.
-    more = compare([*seeds(BASE, *a), make(3, 0.1, experiment=BASE)], heads(*b))
+    more = compare([*seeds(BASE, *a), make_record(3, 0.1, experiment=BASE)], heads(*b))
     assert (more.difference, more.low) == (found.difference, found.low)
 
 
@@ -257,7 +257,7 @@ def test_one_seed_against_several_is_compared_on_the_seed_that_both_have(tmp_pat
 
 
 def test_seeds_without_an_accuracy_are_named():
-    lost = [make(2, experiment=OTHER, status="diverged", test=None)]
+    lost = [make_record(2, experiment=OTHER, status="diverged", test=None)]
     found = compare(seeds(BASE, 0.6, 0.65), [*seeds(OTHER, 0.7, 0.72), *lost])
     assert "seed 2 diverged" in str(found)
     with pytest.raises(InputError, match=r"must have a completed run.*1 diverged"):
@@ -277,7 +277,7 @@ def test_what_else_differs_than_one_setting_is_said():
 
 # A network, and a head on its features that was described by itself.
 TRAINED = replace(BASE, augmentation="flips_rotate_sharpness_crop", sampler="oversample", optimizer="sgd", momentum=0.9)
-SVM = replace(make().experiment, name="report/svm", head="svm", init_from=BASE.name)
+SVM = replace(make_record().experiment, name="report/svm", head="svm", init_from=BASE.name)
 
 
 @pytest.mark.parametrize(

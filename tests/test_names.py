@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import make_record
 from matplotlib.text import Text
 from PIL import Image
-from test_records import make
 
 from kmodels import plots, read_record
 from kmodels.analysis import calibration
@@ -74,7 +74,9 @@ WITHOUT_NAMES = ("learning_rate_test", "reliability_diagram")
 
 
 def curves():
-    return make(history=dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4)), best_epoch=2)
+    return make_record(
+        history=dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4)), best_epoch=2
+    )
 
 
 def record():
@@ -87,7 +89,7 @@ def record():
         confusion_matrix=rows,
         calibration=calibration(np.array([0.9]), np.array([True])),
     )
-    source = {**make().source, "kind": "folder", "name": "$x|y\udce9", "split": "all", "formats": ["PNG"]}
+    source = {**make_record().source, "kind": "folder", "name": "$x|y\udce9", "split": "all", "formats": ["PNG"]}
     source["counts"] = dict.fromkeys(("train", "val", "test"), 3 * N)
     return replace(
         curves(), class_names=CLASSES, train=evaluation, val=evaluation, test=evaluation, source=source, train_seconds=1

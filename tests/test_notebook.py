@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import make_record
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
-from test_records import make
 
 import kmodels
 from kmodels.cell_output import InPlace
@@ -139,7 +139,7 @@ def test_what_training_returns_shows_its_first_best_and_last_epoch(cell):
 
 def test_a_figure_of_one_record_or_a_dict_of_records():
     history = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4, 0.6))
-    record = make(history=history, best_epoch=2)
+    record = make_record(history=history, best_epoch=2)
     for given in (record, [record], {"path": record}):
         loss, _ = kmodels.plots.training_curves(given).axes
         assert len(loss.get_legend().get_texts()) == 2
@@ -151,7 +151,7 @@ def shown(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     history = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.25))
     names = (EVIL, "b")
-    records = RecordList(make(seed, 0.5 + seed / 100, history=history, class_names=names) for seed in range(40))
+    records = RecordList(make_record(seed, 0.5 + seed / 100, history=history, class_names=names) for seed in range(40))
     for record in records:
         write_record(record, out)
     other = replace(records[0], experiment=replace(records[0].experiment, name="report/two"))

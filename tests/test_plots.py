@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_records import make
+from conftest import make_record
 
 from kmodels import InputError, plots
 from kmodels.analysis import calibration
@@ -16,7 +16,7 @@ def lines(axes):
 
 def test_curves_show_both_splits_in_percent_and_the_kept_epoch():
     history = {"loss": (2.0, 1.0), "val_loss": (2.5, 1.5), "accuracy": (0.1, 0.2), "val_accuracy": (0.3, None)}
-    loss, accuracy = plots.training_curves([make(history=history, best_epoch=2)], ["first"]).axes
+    loss, accuracy = plots.training_curves([make_record(history=history, best_epoch=2)], ["first"]).axes
     assert lines(loss)["first, training"].tolist() == [2.0, 1.0]
     drawn = lines(accuracy)["first, validation"]
     assert drawn[0] == pytest.approx(30)
@@ -27,13 +27,13 @@ def test_curves_show_both_splits_in_percent_and_the_kept_epoch():
 
 def test_curves_need_an_epoch():
     with pytest.raises(InputError, match="curves need a record with a finished epoch"):
-        plots.training_curves([make(history={})])
+        plots.training_curves([make_record(history={})])
 
 
 def test_a_record_without_epochs_has_no_curve():
     history = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4))
-    head = make(history={}, best_epoch=None)
-    trained = make(history=history, experiment=replace(make().experiment, patience=None))
+    head = make_record(history={}, best_epoch=None)
+    trained = make_record(history=history, experiment=replace(make_record().experiment, patience=None))
     loss = plots.training_curves([head, trained], ["head", "trained"]).axes[0]
     assert set(lines(loss)) == {"trained, training", "trained, validation"}
     assert "stopped early" not in loss.get_legend().get_title().get_text()
@@ -41,7 +41,7 @@ def test_a_record_without_epochs_has_no_curve():
 
 def test_more_runs_than_three_have_panels_for_training_and_validation():
     history = {"loss": (2.0, 1.0), "val_loss": (2.5, 1.5), "accuracy": (0.1, 0.2), "val_accuracy": (0.3, 0.4)}
-    figure = plots.training_curves(10 * [make(history=history, best_epoch=2)], [f"rate {i}" for i in range(10)])
+    figure = plots.training_curves(10 * [make_record(history=history, best_epoch=2)], [f"rate {i}" for i in range(10)])
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Training loss", "Training accuracy", "Validation loss", "Validation accuracy"]
     assert [len(lines(axes)) for axes in figure.axes] == [10, 10, 10, 10]
@@ -51,7 +51,7 @@ def test_more_runs_than_three_have_panels_for_training_and_validation():
 
 def test_early_stopping_is_marked_where_it_acted_and_only_there():
     history = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), (0.5, 0.4, 0.6))
-    base = make(history=history, best_epoch=2)
+    base = make_record(history=history, best_epoch=2)
     stopped = replace(base, experiment=replace(base.experiment, epochs=9, patience=1))
     whole = replace(base, experiment=replace(base.experiment, epochs=3, patience=1))
     for record, marks in ((stopped, 1), (whole, 0)):

@@ -21,7 +21,7 @@ from experiments import cifar100_to_stl10 as report2
 from experiments import eurosat_long_tail as report5
 from experiments import intel_scenes as report1
 from kmodels import InputError, catalogue, read_record, read_records, script
-from kmodels.descriptions import settings
+from kmodels.records.descriptions import settings
 from kmodels.report.claims import Bound, Claim
 from kmodels.report.figures import Sweep
 

@@ -183,7 +183,7 @@ def _accuracies(pairs):
         pairs: of true and predicted names, the predicted one None where the outputs are not finite.
     """
     from kmodels.analysis.metrics import accuracy_interval
-    from kmodels.descriptions import percent
+    from kmodels.records.descriptions import percent
 
     rows = [("class", "images", "right %", "most often taken for")]
     for name in dict.fromkeys(truth for truth, _ in pairs):

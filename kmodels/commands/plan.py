@@ -10,7 +10,7 @@ import time
 
 from kmodels.errors import describe_error, require, require_hours, require_seeds, shorten
 from kmodels.locks import FileLock, Timeout
-from kmodels.planner import LONGEST, Planner
+from kmodels.planning.planner import LONGEST, Planner
 from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured

@@ -180,7 +180,7 @@ def features(
 def _drawn(record, write, data_dir, **options):
     """Prints the paths of pictures of a record's network."""
     check_backend()
-    from kmodels.predictions import images_folder
+    from kmodels.records.predictions import images_folder
 
     record, out = _read(record)
     data_dir = data_dir or images_folder(out / f"{record.stem}.json")

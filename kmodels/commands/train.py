@@ -14,11 +14,11 @@ import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
 from kmodels.best_run import best_of
-from kmodels.descriptions import accuracy_text
 from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.flags import parse_options
 from kmodels.models import APPLICATIONS, build_model, builder, is_application
+from kmodels.records.descriptions import accuracy_text
 from kmodels.report import tables, write_report
 from kmodels.script import AS_LISTED, Running, run_experiments, setting_flags
 

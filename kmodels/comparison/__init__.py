@@ -21,7 +21,7 @@ from kmodels.comparison.sides import choose_groups, common_seed, find_groups, re
 from kmodels.comparison.words import as_table_and_lines, as_text
 from kmodels.errors import InputError, require, shorten
 from kmodels.notebook import Table, html
-from kmodels.summaries import Summary
+from kmodels.records.summaries import Summary
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

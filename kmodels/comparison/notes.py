@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from kmodels.comparison.sides import same_data
-from kmodels.descriptions import changed_settings
 from kmodels.errors import shorten
 from kmodels.experiment import OF_TRAINING
+from kmodels.records.descriptions import changed_settings
 
 BEST_OF_MANY = (
     "The interval holds for two experiments that were chosen before their test accuracies were seen. The best of many "

@@ -4,8 +4,8 @@ import numpy as np
 
 from kmodels.analysis import intervals
 from kmodels.comparison.sides import same_data
-from kmodels.predictions import read_predictions
-from kmodels.summaries import paired_differences
+from kmodels.records.predictions import read_predictions
+from kmodels.records.summaries import paired_differences
 
 
 def over_seeds(a, b):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kmodels.errors import InputError, require, shorten
 from kmodels.records import Record, read_record, read_records
-from kmodels.summaries import summarise
+from kmodels.records.summaries import summarise
 
 
 def read_side(given, out):

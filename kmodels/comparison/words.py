@@ -1,8 +1,8 @@
 """A comparison as a table and sentences."""
 
 from kmodels.comparison.notes import settings_that_differ
-from kmodels.descriptions import changed_settings, mean_and_spread
 from kmodels.errors import shorten
+from kmodels.records.descriptions import changed_settings, mean_and_spread
 from kmodels.text import aligned, printable
 
 

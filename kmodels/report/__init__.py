@@ -10,8 +10,8 @@ network as a table or a drawing; site/: a static site of all results; page.py: o
 from pathlib import Path
 
 from kmodels.errors import InputError, describe_error, shorten
-from kmodels.predictions import predictions_path
 from kmodels.records import read_records
+from kmodels.records.predictions import predictions_path
 
 
 def write_report(experiments, out, figures=(), data_dir=None, claims=(), pictured=None):

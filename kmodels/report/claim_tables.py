@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.descriptions import percent
 from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
+from kmodels.records.descriptions import percent
 from kmodels.report.agreement import FEWEST_SEEDS, agreements, summarise_agreement
 from kmodels.report.claims import TEST_ACCURACY
 from kmodels.report.verdicts import (

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from kmodels.experiment import Experiment
 from kmodels.records import Record
-from kmodels.report.tables import by_shots
+from kmodels.records.summaries import by_shots
 
 
 class Measure(NamedTuple):

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels import plots
-from kmodels.descriptions import changed_settings, settings, source_name
 from kmodels.errors import InputError, require, shorten
 from kmodels.experiment import IMBALANCES, Experiment
-from kmodels.report.tables import by_shots
-from kmodels.summaries import summarise
+from kmodels.records.descriptions import changed_settings, settings, source_name
+from kmodels.records.summaries import by_shots, summarise
 
 # The settings that decide which images are used.
 OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)

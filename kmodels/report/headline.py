@@ -2,7 +2,7 @@
 
 from html import escape
 
-from kmodels.descriptions import percent
+from kmodels.records.descriptions import percent
 from kmodels.report.claim_tables import counts_text
 from kmodels.report.claims import rounded_to
 

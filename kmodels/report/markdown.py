@@ -5,7 +5,10 @@ from pathlib import Path
 from statistics import fmean
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
-from kmodels.descriptions import (
+from kmodels.errors import InputError
+from kmodels.experiment import PLANNED_SEEDS
+from kmodels.files import write_atomically
+from kmodels.records.descriptions import (
     mean_and_spread,
     on_published_data,
     percent,
@@ -15,16 +18,12 @@ from kmodels.descriptions import (
     source_name,
     weights_tested,
 )
-from kmodels.errors import InputError
-from kmodels.experiment import PLANNED_SEEDS
-from kmodels.files import write_atomically
+from kmodels.records.summaries import by_shots, summarise
 from kmodels.report.agreement import setting_of_runs
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
 from kmodels.report.pictures import PICTURES, picture_path
-from kmodels.report.tables import by_shots
 from kmodels.report.verdicts import FEWEST_SEEDS
-from kmodels.summaries import summarise
 from kmodels.text import Markdown, literal, markdown_table
 
 # The lines around the generated parts of the README and of the page of benchmarks.

@@ -10,11 +10,11 @@ from kmodels.analysis import cam_layers, embed, grad_cam
 from kmodels.analysis.data_problems import label_issues, near_duplicates
 from kmodels.data.cache import SPLITS
 from kmodels.data.dataset import image_name
-from kmodels.descriptions import percent
 from kmodels.errors import InputError, require
 from kmodels.files import write_atomically
 from kmodels.plots.style import label as shown
-from kmodels.predictions import KEPT, read_predictions
+from kmodels.records.descriptions import percent
+from kmodels.records.predictions import KEPT, read_predictions
 from kmodels.report.network_pictures import EMBEDDING, dataset_of, load_trained
 from kmodels.report.pictures import picture_path, save
 from kmodels.text import aligned, printable

@@ -21,11 +21,11 @@ from kmodels.analysis import (
 )
 from kmodels.data import Dataset
 from kmodels.data.image_notes import were_unreadable_left_out
-from kmodels.descriptions import percent
 from kmodels.errors import InputError, describe_error, require
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.plots.style import label as shown
+from kmodels.records.descriptions import percent
 from kmodels.report.pictures import picture_path, save, slug
 from kmodels.training.job import open_dataset
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from kmodels.components import load_component, source_digest
-from kmodels.descriptions import on_published_data, weights_tested
 from kmodels.errors import InputError, describe_error
 from kmodels.files import write_atomically
 from kmodels.models import build_model
 from kmodels.models.transfer import freeze
+from kmodels.records.descriptions import on_published_data, weights_tested
 from kmodels.report import claim_tables
 from kmodels.report.architecture import can_draw, draw, layer_table
 from kmodels.report.mistakes import tables_path

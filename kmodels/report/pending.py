@@ -53,7 +53,7 @@ def pending_text(planner):
     """What is not measured yet, as Markdown, from the records and the speed of this device.
 
     Args:
-        planner: a kmodels.planner.Planner.
+        planner: a kmodels.planning.planner.Planner.
     """
     plan = planner.plan()
     here = {}

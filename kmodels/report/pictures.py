@@ -7,7 +7,7 @@ from PIL import Image
 
 from kmodels import plots
 from kmodels.files import write_atomically
-from kmodels.report.tables import training_counts
+from kmodels.records.summaries import training_counts
 
 # Name of a picture -> its caption.
 PICTURES = {

@@ -2,8 +2,9 @@
 
 import statistics
 
-from kmodels.analysis.metrics import balanced_accuracy, macro_f1, shot_accuracy
-from kmodels.descriptions import (
+from kmodels.analysis.metrics import balanced_accuracy, macro_f1
+from kmodels.records import read_records
+from kmodels.records.descriptions import (
     kept_epoch,
     mean_and_spread,
     origin,
@@ -12,8 +13,7 @@ from kmodels.descriptions import (
     size_name,
     source_name,
 )
-from kmodels.records import read_records
-from kmodels.summaries import runs_alike, summarise
+from kmodels.records.summaries import by_shots, runs_alike, summarise
 from kmodels.text import aligned, printable
 
 
@@ -175,18 +175,6 @@ def shot_groups(record):
     }
     groups = by_shots(record)
     return {words: groups[name] for name, words in names.items()}
-
-
-def by_shots(record):
-    """{"all", "many", "medium", "few": test accuracy} of a completed run; the groups are its experiment's `shots`."""
-    counts = training_counts(record)
-    groups = shot_accuracy(record.test.confusion_matrix, counts, *record.experiment.shots)
-    return {"all": record.test.accuracy, **groups}
-
-
-def training_counts(record):
-    """How many training images of each class a completed run had."""
-    return [sum(row) for row in record.train.confusion_matrix]
 
 
 def class_listing(record):

@@ -39,10 +39,10 @@ from kmodels.analysis.intervals import (
     t_interval,
     t_p_value,
 )
-from kmodels.descriptions import changed_settings, on_published_data, pixels_name, size_name
 from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
+from kmodels.records.descriptions import changed_settings, on_published_data, pixels_name, size_name
+from kmodels.records.summaries import by_network, first_runs, paired_differences, parent_of
 from kmodels.report.claims import Bound, Claim
-from kmodels.summaries import by_network, first_runs, paired_differences, parent_of
 
 CONFIRMED, REFUTED, OPEN, NOT_RUN = "confirmed", "refuted", "open", "not run"
 # Fields that the words for the images cover.

@@ -20,8 +20,8 @@ from kmodels.files import writable_folder
 from kmodels.models import trainable_parameters
 from kmodels.models.about import About
 from kmodels.models.saving import save_network, weights_checksum
-from kmodels.predictions import KEPT, predictions_of, write_predictions
 from kmodels.records import Record, read_record, record_stem, write_record
+from kmodels.records.predictions import KEPT, predictions_of, write_predictions
 from kmodels.tracking import Tracker
 from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment

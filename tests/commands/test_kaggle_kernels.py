@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from test_records import make
+from conftest import make_record
 
 from kmodels import InputError, catalogue, cli, kernel, read_records
 from kmodels.commands import kernel_notebook
@@ -168,7 +168,7 @@ def test_the_newest_wheel_is_installed(tmp_path, monkeypatch):
     assert commands[0][-1] == str(tmp_path / "0.10.0" / "kmodels-0.10.0-py3-none-any.whl")
 
 
-@pytest.mark.parametrize("records", [[], [make(status="interrupted", test=None, history={})]])
+@pytest.mark.parametrize("records", [[], [make_record(status="interrupted", test=None, history={})]])
 def test_cells_that_show_results_say_where_there_are_none(records):
     names = {"records": records}
     for cell in (kernel_notebook.CURVES, kernel_notebook.CONFUSION):

@@ -10,7 +10,7 @@ from kmodels import Experiment, InputError, load_dataset, read_record, run
 from kmodels.data import exact_copy
 from kmodels.data.exact_copy import Published
 from kmodels.data.pixel_digests import class_digests, dataset_digests, image_digests, whole_digest
-from kmodels.descriptions import on_published_data, pixels_name
+from kmodels.records.descriptions import on_published_data, pixels_name
 from kmodels.report.markdown import results_page
 
 # Not in alphabetical order: labels are in the order of the table.

@@ -23,7 +23,7 @@ from kmodels import InputError, load_dataset
 from kmodels.data.cache import SPLITS
 from kmodels.exit_status import leave, run_command
 from kmodels.models.saving import load_network, weights_checksum
-from kmodels.predictions import predictions_path, read_predictions
+from kmodels.records.predictions import predictions_path, read_predictions
 from kmodels.script import main
 
 BASE = kmodels.Experiment(

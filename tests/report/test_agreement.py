@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import make_record
 from scipy import stats
 from test_claims import ONE, TWO, runs
 from test_markdown import FOLDER
-from test_records import make
 
 from kmodels import Published
 from kmodels.analysis.intervals import holm, next_run_interval, sign_test, t_interval, t_p_value
@@ -40,7 +40,7 @@ def test_a_published_number_lies_within_the_spread_of_the_seeds_or_not(number, a
 
 
 def test_a_seed_that_diverged_leaves_it_unknown_and_is_counted():
-    lost = make(3, experiment=ONE, status="diverged", test=None)
+    lost = make_record(3, experiment=ONE, status="diverged", test=None)
     (found,) = agreements([ONE], [*runs(ONE, 0.6, 0.6, 0.61), lost])
     assert (found.within, found.seeds, found.diverged) == (None, 3, 1)
     (found,) = agreements([ONE], [lost])
@@ -56,10 +56,10 @@ def test_seeds_that_are_all_equal_leave_it_unknown():
 
 
 def test_only_published_images_and_listed_settings_count_and_backends_are_pooled():
-    incomplete = {**make().source, "missing": {"train": 97}}
+    incomplete = {**make_record().source, "missing": {"train": 97}}
     records = [
         *runs(ONE, 0.6, 0.61, source=incomplete),
-        make(2, 0.62, experiment=ONE, source=incomplete, backend="torch"),
+        make_record(2, 0.62, experiment=ONE, source=incomplete, backend="torch"),
         *runs(replace(ONE, epochs=3), 0.1),
         *runs(ONE, 0.2, source=FOLDER),
     ]

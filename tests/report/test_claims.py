@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 import pytest
+from conftest import make_record
 from scipy import stats
 from test_markdown import FOLDER
-from test_records import make
 
 from kmodels import Published
 from kmodels.analysis.intervals import t_interval
@@ -14,12 +14,12 @@ from kmodels.report import claim_tables, claims
 from kmodels.report.claims import Bound, Claim, beats, equals, gains
 from kmodels.report.verdicts import CONFIRMED, NOT_RUN, OPEN, REFUTED, Finding, Verdict, count, judge
 
-ONE = replace(make().experiment, name="report/one", published=Published(test_accuracy=0.6, train_accuracy=0.9))
+ONE = replace(make_record().experiment, name="report/one", published=Published(test_accuracy=0.6, train_accuracy=0.9))
 TWO = replace(ONE, name="report/two", published=Published(test_accuracy=0.55), patience=7)
 
 
 def runs(experiment, *accuracies, **changes):
-    return [make(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
+    return [make_record(seed, accuracy, experiment=experiment, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
 def judged(*bounds, records):
@@ -219,7 +219,7 @@ def test_what_is_the_same_for_every_seed_is_refuted_by_one():
 
 
 def test_a_training_that_is_claimed_to_fail_fails_where_it_diverges():
-    lost = [make(seed, experiment=ONE, status="diverged", test=None) for seed in range(3)]
+    lost = [make_record(seed, experiment=ONE, status="diverged", test=None) for seed in range(3)]
     # Guessing between two classes.
     fails = Bound(of=ONE, measure=claims.TEST_ACCURACY_OR_GUESSING, most=51)
     verdict = judged(fails, records=lost)
@@ -228,7 +228,7 @@ def test_a_training_that_is_claimed_to_fail_fails_where_it_diverges():
     assert outcome(replace(fails, most=49), *lost) == REFUTED
     assert outcome(fails, *lost[:2]) == OPEN
     # A network that always says the same class guesses too; one that does not is no more certain than elsewhere.
-    assert outcome(fails, *lost[:2], make(2, 0.5, experiment=ONE)) == CONFIRMED
+    assert outcome(fails, *lost[:2], make_record(2, 0.5, experiment=ONE)) == CONFIRMED
     assert outcome(fails, *runs(ONE, 0.4, 0.4, 0.4)) == OPEN
 
 
@@ -250,7 +250,7 @@ def test_only_the_published_images_confirm_and_the_rest_is_listed_apart():
 
 
 def test_of_two_copies_of_the_published_images_the_one_with_more_runs_counts():
-    source = {**make().source, "sha256": "cd" * 32, "missing": {"train": 97}}
+    source = {**make_record().source, "sha256": "cd" * 32, "missing": {"train": 97}}
     records = [*runs(ONE, 0.6, 0.61, 0.6, source=source), *runs(ONE, 0.3, 0.31)]
     (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=50),))], records)
     assert (verdict.outcome, verdict.seeds, len(verdict.elsewhere)) == (CONFIRMED, 3, 1)
@@ -258,7 +258,7 @@ def test_of_two_copies_of_the_published_images_the_one_with_more_runs_counts():
 
 
 def test_a_run_without_an_outcome_leaves_it_open_and_is_counted():
-    lost = make(2, experiment=ONE, status="diverged", test=None)
+    lost = make_record(2, experiment=ONE, status="diverged", test=None)
     records = (*runs(ONE, 0.60, 0.61), lost, *runs(TWO, 0.30, 0.31))
     verdict = judged(beats(ONE, TWO), records=records)
     assert (verdict.outcome, verdict.findings[0].diverged) == (OPEN, 1)
@@ -267,7 +267,7 @@ def test_a_run_without_an_outcome_leaves_it_open_and_is_counted():
 
 
 def test_an_experiment_that_only_diverged_is_open_and_not_unmeasured():
-    lost = [make(seed, experiment=ONE, status="diverged", test=None) for seed in (0, 1)]
+    lost = [make_record(seed, experiment=ONE, status="diverged", test=None) for seed in (0, 1)]
     claim = Claim("So.", (beats(ONE, TWO),))
     (verdict,) = judge([claim], [*lost, *runs(TWO, 0.30, 0.31)])
     assert verdict.outcome == OPEN
@@ -276,7 +276,7 @@ def test_an_experiment_that_only_diverged_is_open_and_not_unmeasured():
 
 
 def test_a_completed_run_counts_before_a_newer_one_that_diverged():
-    newer = make(0, experiment=ONE, status="diverged", test=None, started="2027-01-01T00:00:00+00:00")
+    newer = make_record(0, experiment=ONE, status="diverged", test=None, started="2027-01-01T00:00:00+00:00")
     (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), newer])
     assert (verdict.findings[0].seeds, verdict.findings[0].diverged) == (1, 0)
 
@@ -291,7 +291,7 @@ def test_runs_of_another_version_of_the_users_code_are_no_further_seeds():
     own = replace(ONE, model="mine:network")
     records = [
         *runs(own, 0.6, 0.61, code_sha256={"mine:network": "aa"}),
-        make(2, 0.9, experiment=own, code_sha256={"mine:network": "bb"}),
+        make_record(2, 0.9, experiment=own, code_sha256={"mine:network": "bb"}),
     ]
     (verdict,) = judge([Claim("So.", (Bound(of=own, least=1),))], records)
     assert [one.seeds for one in (verdict, *verdict.elsewhere)] == [2, 1]
@@ -306,7 +306,7 @@ def test_a_run_with_a_callback_that_may_change_it_is_not_as_the_report_lists_it(
 
 
 def test_a_seed_counts_once_by_its_first_run_whichever_backend():
-    later = make(0, 0.1, experiment=ONE, backend="torch", started="2027-01-01T00:00:00+00:00")
+    later = make_record(0, 0.1, experiment=ONE, backend="torch", started="2027-01-01T00:00:00+00:00")
     (verdict,) = judge([Claim("So.", (Bound(of=ONE, least=1),))], [*runs(ONE, 0.5), later])
     assert (verdict.findings[0].seeds, verdict.findings[0].value) == (1, 50)
 
@@ -317,8 +317,8 @@ def test_a_seed_counts_once_by_its_first_run_whichever_backend():
     ids=lambda changes: next(iter(changes)),
 )
 def test_only_the_reports_own_images_and_settings_are_as_published(changes):
-    source = {**make().source, "subset": 100} if "subset" in changes else make().source
-    records = [make(0, 0.5, experiment=replace(ONE, **changes), source=source)]
+    source = {**make_record().source, "subset": 100} if "subset" in changes else make_record().source
+    records = [make_record(0, 0.5, experiment=replace(ONE, **changes), source=source)]
     verdict = judged(Bound(of=ONE, least=1), records=records)
     assert verdict.findings
     assert not verdict.as_published
@@ -402,9 +402,9 @@ def test_a_head_and_its_network_are_compared_seed_by_seed():
     def outcome_of(base):
         records = []
         for seed, (network, accuracy) in enumerate(zip(networks, heads, strict=True)):
-            parent = make(seed, network, experiment=base)
+            parent = make_record(seed, network, experiment=base)
             start = {"network": f"{parent.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
-            records += [parent, make(seed, accuracy, experiment=head, started_from=start)]
+            records += [parent, make_record(seed, accuracy, experiment=head, started_from=start)]
         return judged(beats(head, base), records=records)
 
     verdict = outcome_of(ONE)
@@ -423,7 +423,7 @@ def head_on(parent, accuracy, head=HEAD, **changes):
     """A Record of a head on the network of a run."""
     start = {"network": f"{parent.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
     changes = {"weights_sha256": parent.network_sha256, **changes}
-    return make(parent.seed, accuracy, experiment=head, started_from=start, **changes)
+    return make_record(parent.seed, accuracy, experiment=head, started_from=start, **changes)
 
 
 def test_a_head_belongs_to_the_network_with_the_weights_that_it_started_from():
@@ -446,7 +446,7 @@ def test_a_head_belongs_to_the_network_with_the_weights_that_it_started_from():
 
 def test_a_head_is_paired_with_its_own_network_though_another_backend_had_the_seed_first():
     networks = runs(ONE, 0.50, 0.60, 0.70)
-    repeat = make(2, 0.72, experiment=ONE, backend="torch", started="2026-02-02T00:00:00+00:00")
+    repeat = make_record(2, 0.72, experiment=ONE, backend="torch", started="2026-02-02T00:00:00+00:00")
     pairs = [(networks[0], 0.51), (networks[1], 0.612), (repeat, 0.731)]
     records = [*networks, repeat, *(head_on(network, accuracy) for network, accuracy in pairs)]
     for bound, sign in ((beats(HEAD, ONE), 1), (beats(ONE, HEAD), -1)):
@@ -466,7 +466,7 @@ def test_a_head_is_paired_with_its_own_network_though_another_backend_had_the_se
 
 def test_measures_of_a_run():
     history = {"val_loss": (1.0, 0.5, 0.7, None), "val_accuracy": (0.2, 0.5, 0.7, 0.71)}
-    record = make(history=history, best_epoch=2)
+    record = make_record(history=history, best_epoch=2)
     assert claims.UNREST.of(record) == pytest.approx(0.35)
     assert claims.epochs_to(0.9).of(record) == 3
     # Whichever weights were kept.

@@ -7,11 +7,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from test_records import make
+from conftest import make_record
 
 from kmodels import Experiment, InputError, Published, cli
-from kmodels.descriptions import recipe
 from kmodels.records import read_records, write_record
+from kmodels.records.descriptions import recipe
 from kmodels.report import headline, markdown
 from kmodels.report.agreement import agreements
 from kmodels.report.claim_tables import judge_reports, report_markdown
@@ -29,7 +29,7 @@ FOLDER = {
 
 
 def test_the_rules_for_claims_are_a_list(tmp_path):
-    page = markdown.results_page([make()], tmp_path)
+    page = markdown.results_page([make_record()], tmp_path)
     rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(rules) == len(markdown.CLAIMS_ARE_JUDGED)
     assert all(line.startswith("- ") for line in rules)
@@ -37,8 +37,8 @@ def test_the_rules_for_claims_are_a_list(tmp_path):
 
 
 def test_settings_and_pixels_stand_beside_every_result(tmp_path):
-    sgd = replace(make().experiment, optimizer="sgd", momentum=0.9)
-    page = markdown.results_page([make(experiment=sgd), make(source=FOLDER)], tmp_path)
+    sgd = replace(make_record().experiment, optimizer="sgd", momentum=0.9)
+    page = markdown.results_page([make_record(experiment=sgd), make_record(source=FOLDER)], tmp_path)
     ours, others = page.split("**cifar10 (image folder, JPEG, 4,000 training images)")
     assert recipe(sgd) in ours
     assert "**cifar10 (tfds" in ours
@@ -48,10 +48,15 @@ def test_settings_and_pixels_stand_beside_every_result(tmp_path):
 
 
 def test_a_published_number_stands_only_beside_runs_with_the_listed_settings(tmp_path):
-    one = make().experiment
+    one = make_record().experiment
     two, small = (replace(one, name=f"report/{name}", patience=n) for name, n in (("two", 7), ("small", 8)))
     changed = {"experiment": replace(two, epochs=3, learning_rate=0.1)}
-    records = [make(), make(**changed), make(source=FOLDER, **changed), make(experiment=replace(small, image_size=8))]
+    records = [
+        make_record(),
+        make_record(**changed),
+        make_record(source=FOLDER, **changed),
+        make_record(experiment=replace(small, image_size=8)),
+    ]
     judged = judge_reports([Claim("One beats two.", (beats(one, two),))], [one, two, small], records)
     page = markdown.results_page(records, tmp_path, judged)
     first, second, third, fourth = [line for line in page.splitlines() if "(n=1) | " in line and "model4" in line]
@@ -63,10 +68,12 @@ def test_a_published_number_stands_only_beside_runs_with_the_listed_settings(tmp
 
 
 def test_text_of_users_is_only_text(tmp_path):
-    source = {**make().source, "name": "my <img src=x> *ph* | `a`"}
-    one = make().experiment
+    source = {**make_record().source, "name": "my <img src=x> *ph* | `a`"}
+    one = make_record().experiment
     two = replace(Experiment(name="report/two", model="__main__:tiny"), published=one.published)
-    records = [make(seed, experiment=experiment, source=source) for experiment in (one, two) for seed in range(3)]
+    records = [
+        make_record(seed, experiment=experiment, source=source) for experiment in (one, two) for seed in range(3)
+    ]
     judged = judge_reports([Claim("One *beats* two.", (beats(one, two),))], [one, two], records)
     page = markdown.results_page(records, tmp_path, judged)
     # In the headings of the tables, in the verdict, and in two published numbers beside measured ones.
@@ -77,21 +84,21 @@ def test_text_of_users_is_only_text(tmp_path):
 
 
 def test_the_weights_that_were_tested_are_named_for_mixed_tables(tmp_path):
-    last = replace(make().experiment, name="report/last", keep="last")
+    last = replace(make_record().experiment, name="report/last", keep="last")
     best = "weights of the epoch with the lowest validation loss"
-    assert f"{best}." in markdown.results_page([make()], tmp_path)
-    assert "weights of the last epoch." in markdown.results_page([make(experiment=last)], tmp_path)
-    assert "keep last" in markdown.results_page([make(experiment=last)], tmp_path)
+    assert f"{best}." in markdown.results_page([make_record()], tmp_path)
+    assert "weights of the last epoch." in markdown.results_page([make_record(experiment=last)], tmp_path)
+    assert "keep last" in markdown.results_page([make_record(experiment=last)], tmp_path)
     assert f"{best.removeprefix('weights ')} or of the last epoch" in markdown.results_page(
-        [make(), make(experiment=last)], tmp_path
+        [make_record(), make_record(experiment=last)], tmp_path
     )
 
 
 def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
-    thin = replace(make().experiment, class_fractions=(1, 0.1))
-    lost = make(1, experiment=thin, status="diverged", train=None, val=None, test=None)
+    thin = replace(make_record().experiment, class_fractions=(1, 0.1))
+    lost = make_record(1, experiment=thin, status="diverged", train=None, val=None, test=None)
     alone = replace(lost, experiment=replace(thin, name="report/alone"), backend="tensorflow")
-    records = [make(experiment=thin), lost, alone]
+    records = [make_record(experiment=thin), lost, alone]
     page = markdown.results_page(records, tmp_path)
     assert page.count("50.00 (n=1, 1 diverged)") == 1
     assert page.count("`one` (n=1, 1 diverged)") == 1
@@ -101,8 +108,8 @@ def test_seeds_that_diverged_are_named_beside_every_mean(tmp_path):
 
 
 def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path):
-    again = make(status="interrupted", train=None, val=None, test=None, started="2027-01-01T00:00:00+00:00")
-    write_record(make(), tmp_path)
+    again = make_record(status="interrupted", train=None, val=None, test=None, started="2027-01-01T00:00:00+00:00")
+    write_record(make_record(), tmp_path)
     write_record(again, tmp_path)
     records = list(read_records(tmp_path).values())
     assert [record.status for record in records] == ["interrupted", "completed"]
@@ -110,7 +117,7 @@ def test_a_completed_run_that_was_repeated_and_interrupted_still_counts(tmp_path
 
 
 def test_the_page_shows_the_pictures_that_are_there(tmp_path):
-    record = make()
+    record = make_record()
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "all_of_them.webp").touch()
     assert "<details>" not in markdown.results_page([record], tmp_path)
@@ -124,9 +131,9 @@ def test_the_page_shows_the_pictures_that_are_there(tmp_path):
 
 
 def test_classes_of_unequal_size_have_a_table_of_groups(tmp_path):
-    thin = replace(make().experiment, class_fractions=(1, 0.1))
-    assert "many means" in markdown.results_page([make(experiment=thin)], tmp_path)
-    assert "many means" not in markdown.results_page([make()], tmp_path)
+    thin = replace(make_record().experiment, class_fractions=(1, 0.1))
+    assert "many means" in markdown.results_page([make_record(experiment=thin)], tmp_path)
+    assert "many means" not in markdown.results_page([make_record()], tmp_path)
 
 
 @pytest.fixture
@@ -139,11 +146,11 @@ def readme(tmp_path):
 
 def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     out = tmp_path / "results"
-    write_record(make(), out)
-    assert markdown.write([make()], "fast", out, readme, check=True) == [readme, out / "README.md"]
+    write_record(make_record(), out)
+    assert markdown.write([make_record()], "fast", out, readme, check=True) == [readme, out / "README.md"]
     assert "old" in readme.read_text()
     assert not (out / "README.md").exists()
-    assert markdown.write([make()], "fast", out, readme) == [readme, out / "README.md"]
+    assert markdown.write([make_record()], "fast", out, readme) == [readme, out / "README.md"]
     text = readme.read_text()
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nend\n")
@@ -153,14 +160,14 @@ def test_the_readme_is_rewritten_between_its_markers(readme, tmp_path):
     assert "fast" not in text
     assert not (out / "bench" / "README.md").exists()
     assert "| `one` |" in (out / "README.md").read_text()
-    assert markdown.write([make()], "fast", out, readme) == []
+    assert markdown.write([make_record()], "fast", out, readme) == []
 
 
 def test_benchmarks_have_a_page_of_their_own(readme, tmp_path):
     page = tmp_path / "results" / "bench" / "README.md"
     page.parent.mkdir(parents=True)
     page.write_text("Speed\n" + "\nold\n".join(markdown.MARKERS["speed"]) + "\nend")
-    assert page in markdown.write([make()], "fast", tmp_path / "results", readme)
+    assert page in markdown.write([make_record()], "fast", tmp_path / "results", readme)
     assert page.read_text().splitlines() == [
         "Speed",
         markdown.MARKERS["speed"][0],
@@ -171,10 +178,10 @@ def test_benchmarks_have_a_page_of_their_own(readme, tmp_path):
 
 
 def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, tmp_path):
-    one = make().experiment
+    one = make_record().experiment
     better = replace(one, name="report/better", patience=7)
-    records = [make(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
-    records += [make(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1, 2)]
+    records = [make_record(seed, accuracy) for seed, accuracy in enumerate((0.58, 0.6, 0.61))]
+    records += [make_record(seed, 0.5, experiment=replace(better, published=None)) for seed in (0, 1, 2)]
     claims = [Claim("One beats better.", (beats(one, better),))]
     judged = judge_reports(claims, [one, replace(better, published=None)], records)
     out = tmp_path / "results"
@@ -189,15 +196,17 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     assert markdown.write(records, "", out, readme, judged, check=True) == []
     for accuracy in (0.1, 1.0):
         guessing = replace(one, published=Published(test_accuracy=accuracy))
-        found = agreements([guessing], [make(0, accuracy, experiment=guessing)])
+        found = agreements([guessing], [make_record(0, accuracy, experiment=guessing)])
         ElementTree.fromstring(headline.picture(found))
 
 
 def test_claims_say_the_same_on_every_page_and_after_records_are_gone(readme, tmp_path):
-    one = make().experiment
+    one = make_record().experiment
     two, far = replace(one, name="report/two", patience=7), replace(one, name="other/one", patience=8)
     claims = [Claim("One beats two.", (beats(one, two),)), Claim("Far beats two.", (beats(far, two),))]
-    records = [make(seed, accuracy, experiment=e) for e, accuracy in ((one, 0.6), (two, 0.4)) for seed in range(3)]
+    records = [
+        make_record(seed, accuracy, experiment=e) for e, accuracy in ((one, 0.6), (two, 0.4)) for seed in range(3)
+    ]
     out = tmp_path / "results"
     overview, table = out / "claims.md", out / "report" / "claims.md"
 
@@ -221,7 +230,7 @@ def test_claims_say_the_same_on_every_page_and_after_records_are_gone(readme, tm
 def test_a_file_of_somebody_else_is_not_overwritten(readme, tmp_path):
     before = readme.read_text()
     with pytest.raises(InputError, match="was not written by `kmodels report` and would be lost"):
-        markdown.write([make()], "", tmp_path, readme)
+        markdown.write([make_record()], "", tmp_path, readme)
     assert readme.read_text() == before
 
 
@@ -250,7 +259,7 @@ def test_our_own_readme_shows_the_committed_records(tmp_path, monkeypatch, capsy
 def test_without_a_readme_for_results_the_page_and_the_site_are_written(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     out, readme = Path("runs"), Path("README.md")
-    write_record(make(), out)
+    write_record(make_record(), out)
     assert cli.report(out) == 0
     assert "README.md: left out, for there is no such file" in capsys.readouterr().out
     assert not readme.exists()

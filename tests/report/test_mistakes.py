@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from kmodels import Experiment, InputError, run
-from kmodels.predictions import read_predictions
+from kmodels.records.predictions import read_predictions
 from kmodels.report import write_report
 from kmodels.report.mistakes import write_mistakes
 

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import tyro
+from conftest import make_record
 from PIL import Image
-from test_records import make
 
 from kmodels import Experiment, InputError, Published
 from kmodels.analysis import calibration
@@ -30,7 +30,7 @@ from kmodels.report.site.material import Material, ReportSource
 
 EVIL = '<b>$5 & "x"'
 ONE = replace(
-    make().experiment, name="report/one", description="the <i>first</i>", published=Published(test_accuracy=0.6)
+    make_record().experiment, name="report/one", description="the <i>first</i>", published=Published(test_accuracy=0.6)
 )
 TWO = replace(ONE, name="report/two", description="", learning_rate=0.1, published=Published(test_accuracy=0.5))
 THREE = replace(ONE, name="report/three", published=None)
@@ -74,7 +74,7 @@ def record(experiment, seed, accuracy, names=("a", EVIL, "c_d"), **changes):
     history = {name: tuple(rng.random(epochs).tolist()) for name in columns}
     history["learning_rate"] = (0.1,) * 2 + (0.01,) * (epochs - 2)
     values = {"class_names": names, "history": history, "best_epoch": 2, **results}
-    return make(seed, experiment=experiment, **{**values, **changes})
+    return make_record(seed, experiment=experiment, **{**values, **changes})
 
 
 def example(out):
@@ -185,10 +185,10 @@ def test_numbers_are_means_over_the_seeds_beside_the_published_ones(results):
 
 
 def test_the_images_of_a_head_are_those_of_the_run_whose_network_still_has_a_record():
-    network = make(network_sha256="bb" * 32)
+    network = make_record(network_sha256="bb" * 32)
     head = replace(ONE, name="report/head", head="svm", init_from=ONE.name)
     start = {"network": f"{network.stem.split('/')[-1]}.keras", "taken": (), "drawn": ()}
-    of = [make(0, experiment=head, started_from=start, weights_sha256=digest * 32) for digest in ("aa", "bb")]
+    of = [make_record(0, experiment=head, started_from=start, weights_sha256=digest * 32) for digest in ("aa", "bb")]
     for heads in (of, of[::-1]):
         material = Material(dict(enumerate([network, *heads])), [REPORT], "results")
         (group,) = material.groups["report/head"]
@@ -197,7 +197,9 @@ def test_the_images_of_a_head_are_those_of_the_run_whose_network_still_has_a_rec
 
 
 def test_seeds_that_are_all_equal_have_no_interval_for_one_more_run(tmp_path):
-    records = {write_record(one, tmp_path): one for one in (make(seed, 0.6, experiment=ONE) for seed in range(3))}
+    records = {
+        write_record(one, tmp_path): one for one in (make_record(seed, 0.6, experiment=ONE) for seed in range(3))
+    }
     write_site(records, [REPORT], tmp_path)
     page = Parsed(site_pages(tmp_path)["experiments/report/one.html"]).text
     assert "reproduced is unknown" in page
@@ -322,7 +324,7 @@ def test_the_command_of_a_page_repeats_the_settings(name, changes):
 
     listed = LISTED[name]
     run = replace(listed, **changes)
-    command = repeat_command([make(seed, experiment=run) for seed in (3, 1)], listed)
+    command = repeat_command([make_record(seed, experiment=run) for seed in (3, 1)], listed)
     environment, python, file, *words = shlex.split(command)
     assert (environment, python) == ("KERAS_BACKEND=jax", "python")
     assert file == f"experiments/{name.split('/')[0]}.py"
@@ -351,7 +353,7 @@ def test_the_command_of_a_page_has_what_the_run_was_given():
     from kmodels.script import arguments_class
 
     listed = LISTED["cifar10_small_cnns/m8"]
-    environment, _, _, *words = shlex.split(repeat_command([make(0, experiment=listed, **NEEDED)], listed))
+    environment, _, _, *words = shlex.split(repeat_command([make_record(0, experiment=listed, **NEEDED)], listed))
     arguments = tyro.cli(arguments_class(), args=words, config=(tyro.conf.FlagCreatePairsOff,))
     assert environment == "KERAS_BACKEND=jax"
     assert (arguments.skip_unreadable, arguments.deterministic, arguments.devices) == (True, True, 2)
@@ -360,7 +362,7 @@ def test_the_command_of_a_page_has_what_the_run_was_given():
 
 def test_the_python_of_a_page_has_what_the_run_was_given():
     changes = NEEDED | {"source": {**NEEDED["source"], "notes": [], "unreadable": 1}}
-    code = repeat_command([make(0, experiment=OTHER), make(1, experiment=OTHER, **changes)][::-1], None)
+    code = repeat_command([make_record(0, experiment=OTHER), make_record(1, experiment=OTHER, **changes)][::-1], None)
     lines = code.splitlines()
     assert lines.index("os.environ['KERAS_BACKEND'] = 'jax'") < lines.index("import kmodels")
     assert lines.index("kmodels.make_deterministic()") < lines.index("experiment = kmodels.Experiment(")
@@ -369,7 +371,7 @@ def test_the_python_of_a_page_has_what_the_run_was_given():
 
 
 def test_the_command_of_an_experiment_of_somebody_is_python(monkeypatch):
-    code = repeat_command([make(2, experiment=replace(OTHER, model_options={"hidden": (8,)}))], None)
+    code = repeat_command([make_record(2, experiment=replace(OTHER, model_options={"hidden": (8,)}))], None)
     assert "kmodels.run_seeds(experiment, seeds=[2])" in code
     namespace = {}
     monkeypatch.setenv("KERAS_BACKEND", "none")

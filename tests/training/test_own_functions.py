@@ -240,7 +240,7 @@ def test_seeds_trained_together_share_no_random_numbers_of_a_function(own, tmp_p
 
 
 def test_seeds_of_own_functions_are_kept_apart_from_those_of_other_code(own, tmp_path):
-    from kmodels.summaries import summarise
+    from kmodels.records.summaries import summarise
 
     records = run_seeds(own(), [0, 1], tmp_path, verbose=0)
     records += run_seeds(own("60, (60", "50, (60"), [0], tmp_path, verbose=0)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jinja2
 
-from kmodels.descriptions import percent
 from kmodels.errors import InputError
 from kmodels.files import write_atomically
+from kmodels.records.descriptions import percent
 from kmodels.report.site import charts, experiment_page, pages
 from kmodels.report.site.cells import Number
 from kmodels.report.site.material import Material, ReportSource

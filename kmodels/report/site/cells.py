@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from kmodels.descriptions import percent
+from kmodels.records.descriptions import percent
 
 
 class Number(NamedTuple):

@@ -2,7 +2,16 @@
 
 from markupsafe import Markup
 
-from kmodels.descriptions import changed_settings, kept_epoch, mean_and_spread, origin, recipe, settings, weights_tested
+from kmodels.records.descriptions import (
+    changed_settings,
+    kept_epoch,
+    mean_and_spread,
+    origin,
+    recipe,
+    settings,
+    weights_tested,
+)
+from kmodels.records.summaries import class_accuracies, runs_alike
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.site import charts
 from kmodels.report.site.cells import Number, Table, number_cell, percent_cell
@@ -10,7 +19,6 @@ from kmodels.report.site.commands import FOLDER, repeat_command
 from kmodels.report.site.figures import over_runs
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
 from kmodels.report.tables import shot_groups
-from kmodels.summaries import class_accuracies, runs_alike
 from kmodels.text import printable
 
 # Pictures whose numbers are charts here.

@@ -3,13 +3,12 @@
 import statistics
 from typing import NamedTuple
 
-from kmodels.descriptions import percent, seeds, settings, source_name
 from kmodels.errors import InputError
+from kmodels.records.descriptions import percent, seeds, settings, source_name
+from kmodels.records.summaries import by_shots, class_accuracies
 from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, Sweep, measured_alike
 from kmodels.report.pictures import titled_path
 from kmodels.report.site import charts
-from kmodels.report.tables import by_shots
-from kmodels.summaries import class_accuracies
 from kmodels.text import printable
 
 # Of a hundred classes these many are shown: those that differ most.

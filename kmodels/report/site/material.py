@@ -4,11 +4,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.descriptions import changed_settings
 from kmodels.records import Record
+from kmodels.records.descriptions import changed_settings
+from kmodels.records.summaries import Summary, alike, by_network, summarise
 from kmodels.report.claim_tables import judge_reports, together
 from kmodels.report.verdicts import setting_of
-from kmodels.summaries import Summary, alike, by_network, summarise
 
 
 class Group(NamedTuple):

@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from kmodels.descriptions import mean_and_spread, percent, seeds, weights_tested
+from kmodels.records.descriptions import mean_and_spread, percent, seeds, weights_tested
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
 from kmodels.report.claims import rounded_to

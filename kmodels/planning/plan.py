@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from kmodels.estimates import Estimate
 from kmodels.experiment import Experiment, Published
+from kmodels.planning.estimates import Estimate
 from kmodels.report.verdicts import CONFIRMED, FEWEST_SEEDS, REFUTED, judge
 
 # What keeps a run from being done here.

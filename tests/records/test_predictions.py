@@ -6,7 +6,13 @@ from PIL import Image
 
 from kmodels import Experiment, InputError, run
 from kmodels.data.dataset import Split, image_name
-from kmodels.predictions import images_folder, predictions_of, predictions_path, read_predictions, write_predictions
+from kmodels.records.predictions import (
+    images_folder,
+    predictions_of,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kmodels.analysis.metrics import shot_accuracy
 from kmodels.experiment import Experiment
 
 
@@ -104,6 +105,18 @@ def class_accuracies(summary):
     """
     columns = zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)
     return [None if None in column else statistics.fmean(column) for column in columns]
+
+
+def by_shots(record):
+    """{"all", "many", "medium", "few": test accuracy} of a completed run; the groups are its experiment's `shots`."""
+    counts = training_counts(record)
+    groups = shot_accuracy(record.test.confusion_matrix, counts, *record.experiment.shots)
+    return {"all": record.test.accuracy, **groups}
+
+
+def training_counts(record):
+    """How many training images of each class a completed run had."""
+    return [sum(row) for row in record.train.confusion_matrix]
 
 
 def by_network(records):

@@ -14,13 +14,13 @@ from typing import Any
 from kmodels.analysis.evaluation import Evaluation
 from kmodels.analysis.metrics import Calibration
 from kmodels.data.cache import SPLITS
-from kmodels.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name
 from kmodels.errors import InputError, describe_error, require
 from kmodels.experiment import Experiment
 from kmodels.files import write_atomically
 from kmodels.notebook import Listing, Table, html
-from kmodels.record_checks import as_tuples, check_ranges, check_types
-from kmodels.summaries import summarise
+from kmodels.records.checks import as_tuples, check_ranges, check_types
+from kmodels.records.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name
+from kmodels.records.summaries import summarise
 from kmodels.text import clip, printable
 
 SCHEMA = 1

@@ -12,13 +12,13 @@ import keras
 from kmodels.backend import device_name
 from kmodels.data.downloads import without_downloads
 from kmodels.data.here import check_here, data_dir_of
-from kmodels.descriptions import changed_settings, on_published_data
 from kmodels.errors import InputError
-from kmodels.estimates import Data, Estimator, measured_speed
 from kmodels.experiment import OF_TRAINING
-from kmodels.plan import PlanBuilder
+from kmodels.planning.estimates import Data, Estimator, measured_speed
+from kmodels.planning.plan import PlanBuilder
 from kmodels.records import read_records
-from kmodels.summaries import by_network, parent_of
+from kmodels.records.descriptions import changed_settings, on_published_data
+from kmodels.records.summaries import by_network, parent_of
 from kmodels.training.job import open_dataset, reduced
 from kmodels.training.precision import resolve
 

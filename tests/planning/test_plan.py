@@ -8,18 +8,18 @@ from types import SimpleNamespace
 
 import keras
 import pytest
-from conftest import run_script
-from test_records import make
+from conftest import make_record, run_script
 
-from kmodels import Published, catalogue, estimates, load_dataset, planner, read_records, run
+from kmodels import Published, catalogue, load_dataset, read_records, run
 from kmodels.backend import device_name
 from kmodels.data.here import data_dir_of
 from kmodels.errors import InputError
-from kmodels.estimates import Data, Estimator
 from kmodels.experiment import PLANNED_SEEDS, Experiment
 from kmodels.locks import FileLock
-from kmodels.plan import PUBLISHED, REST
-from kmodels.planner import Planner
+from kmodels.planning import estimates, planner
+from kmodels.planning.estimates import Data, Estimator
+from kmodels.planning.plan import PUBLISHED, REST
+from kmodels.planning.planner import Planner
 from kmodels.records import write_record
 from kmodels.report.claims import PARAMETERS, Claim, beats
 from kmodels.report.pending import PAGE, pending_text
@@ -60,7 +60,7 @@ def planned(out, *experiments, claims=(), seeds=(0, 1), **options):
 def record(experiment, seed=0, accuracy=0.5, **changes):
     """A Record of an experiment on the synthetic images."""
     values = {"source": load_dataset("synthetic", 16).source, "image_shape": (16, 16, 3), "device": device_name()}
-    return make(seed, accuracy, experiment=experiment, **{**values, **changes})
+    return make_record(seed, accuracy, experiment=experiment, **{**values, **changes})
 
 
 def test_claims_come_first_then_published_numbers_and_the_cheapest_of_each(tmp_path, seconds):
@@ -470,7 +470,7 @@ def test_what_waits_for_a_slow_network_is_told_apart_from_what_is_slow(tmp_path,
 
 
 def test_the_committed_page_lists_what_the_committed_records_lack():
-    results = Path(__file__).parents[1] / "results"
+    results = Path(__file__).parents[2] / "results"
     experiments = [one for report in catalogue.reports() for one in report.EXPERIMENTS if report.EXPERIMENTS[1:]]
     made = Planner(experiments, (), PLANNED_SEEDS, results, measure=False).plan()
     lacking = {(run.experiment.name, run.seed) for run in made.runs if not run.again}

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kmodels.descriptions import changed_settings
 from kmodels.errors import InputError
 from kmodels.files import cache_folder, write_atomically
+from kmodels.records.descriptions import changed_settings
 
 # Batches of another size than this many times ours say little: small steps are dominated by what each one costs.
 LIKE_BATCH = 4

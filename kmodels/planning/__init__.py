@@ -1,0 +1,1 @@
+"""Plans of measurements: in which order, and how long each takes."""
