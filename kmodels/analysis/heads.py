@@ -106,7 +106,6 @@ class SVMHead(_PenaltyHead):
         class_weight: each class's C is multiplied by it; "balanced": by n / (classes * images of the class), so that
             every class has the same total weight; {label: weight}, more than 0: other classes have 1; None: all 1.
         select: the score to choose by: "accuracy" or "balanced_accuracy", the mean over the classes.
-        seed: an int, used by the linear kernel where there are fewer features than images.
 
     Attributes:
         classes_: the labels, sorted.
@@ -116,12 +115,11 @@ class SVMHead(_PenaltyHead):
         pipeline_: the fitted StandardScaler and LinearSVC or SVC.
     """
 
-    def __init__(self, kernel="linear", C=1.0, class_weight=None, select="accuracy", seed=0):  # noqa: N803
+    def __init__(self, kernel="linear", C=1.0, class_weight=None, select="accuracy"):  # noqa: N803
         self.kernel = kernel
         self.C = C
         self.class_weight = class_weight
         self.select = select
-        self.seed = seed
 
     def _classifier(self, C):  # noqa: N803
         if self.kernel not in KERNELS:
@@ -129,8 +127,9 @@ class SVMHead(_PenaltyHead):
         weights = self._checked_weights()
         if self.kernel == "linear":
             # With the default tolerance, 1e-4, separable classes took hundreds of steps (minutes) for the same
-            # validation accuracy.
-            return LinearSVC(C=C, dual="auto", tol=1e-3, class_weight=weights, random_state=self.seed)
+            # validation accuracy. The dual problem, the default where features outnumber images, often did not
+            # converge in 1,000 steps.
+            return LinearSVC(C=C, dual=False, tol=1e-3, class_weight=weights)
         return SVC(C=C, kernel=self.kernel, cache_size=1000, class_weight=weights)
 
     def _has_converged(self, svm):

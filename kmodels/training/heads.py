@@ -20,6 +20,7 @@ import time
 
 import keras
 import numpy as np
+from sklearn.base import clone
 
 from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau, tau_normalised
 from kmodels.components import call_with
@@ -30,9 +31,11 @@ from kmodels.models.blocks import logits
 from kmodels.models.saving import load_network, save_network, weights_checksum
 from kmodels.training.embeddings import embedded
 
-# The penalties that an SVM and a logistic regression choose from.
+# The penalties that an SVM and a logistic regression choose from; where the largest is the best, from larger ones too.
+# Weights of classes below 1, which multiply it, need such.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 LOGISTIC_PENALTIES = (0.0001, 0.001, 0.01, 0.1, 1.0)
+LARGEST_PENALTY = 1e8
 
 
 def fit_head(job, verbose=None):
@@ -113,9 +116,7 @@ def _printer(verbose):
 
 
 def _fit_logistic(job, dataset, say):
-    train, val = dataset.train, dataset.val
-    head = LogisticHead(LOGISTIC_PENALTIES, _class_weight(job, train))
-    head.fit(train.images, train.labels, val.images, val.labels)
+    head, scores = _best_penalty(LogisticHead(LOGISTIC_PENALTIES, _class_weight(job, dataset.train)), dataset)
     if not head.converged_:
         say("the solver of the logistic regression did not converge")
     kernel, bias = head.as_layer(len(dataset.class_names))
@@ -124,9 +125,22 @@ def _fit_logistic(job, dataset, say):
     chosen = {
         "C": head.C_,
         "converged": head.converged_,
-        "val_loss": _by_name({C: -score for C, score in head.val_scores_.items()}),
+        "val_loss": _by_name({C: -score for C, score in scores.items()}),
     }
     return lambda features: features @ kernel + bias, kernel.size + bias.size, chosen
+
+
+def _best_penalty(head, dataset):
+    """The best head on val and {C: score} of all. Larger penalties are tried until the largest is not the best."""
+    splits = [part for split in (dataset.train, dataset.val) for part in (split.images, split.labels)]
+    best = head.fit(*splits)
+    scores = dict(best.val_scores_)
+    while best.C_ == max(scores) < LARGEST_PENALTY:
+        larger = clone(head).set_params(C=(10 * best.C_,)).fit(*splits)
+        scores.update(larger.val_scores_)
+        if scores[larger.C_] > scores[best.C_]:
+            best = larger
+    return best, scores
 
 
 def _class_weight(job, train):
@@ -138,14 +152,13 @@ def _class_weight(job, train):
 
 
 def _fit_svm(job, dataset, say):
-    train, val = dataset.train, dataset.val
-    svm = SVMHead(job.experiment.kernel or "linear", PENALTIES, _class_weight(job, train), seed=job.seed)
-    svm.fit(train.images, train.labels, val.images, val.labels)
+    svm = SVMHead(job.experiment.kernel or "linear", PENALTIES, _class_weight(job, dataset.train))
+    svm, scores = _best_penalty(svm, dataset)
     if not svm.converged_:
         say("the solver of the SVM did not converge")
     parts = ("coef_",) if svm.kernel == "linear" else ("support_vectors_", "dual_coef_")
     parameters = sum(getattr(svm.pipeline_[-1], part).size for part in (*parts, "intercept_"))
-    chosen = {"C": svm.C_, "converged": svm.converged_, "val_accuracy": _by_name(svm.val_scores_)}
+    chosen = {"C": svm.C_, "converged": svm.converged_, "val_accuracy": _by_name(scores)}
     return svm.predict, parameters, chosen
 
 

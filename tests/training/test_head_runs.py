@@ -62,9 +62,21 @@ def test_a_head_is_a_run_with_a_record_like_any_other(experiment, trained):
     assert record.test.accuracy > backbone.test.accuracy - 0.05
     if experiment.head == "svm":
         scores = record.head["val_accuracy"]
-        assert list(scores) == [f"{penalty:g}" for penalty in PENALTIES]
+        assert list(scores)[: len(PENALTIES)] == [f"{penalty:g}" for penalty in PENALTIES]
         assert scores[f"{record.head['C']:g}"] == max(scores.values()) == pytest.approx(record.val.accuracy)
         assert record.test.loss is record.test.calibration is None
+
+
+def test_larger_penalties_are_tried_until_the_largest_is_not_the_best(trained):
+    """Where small weights multiply the penalty, a network of the same features needs a larger one."""
+    out, _ = trained
+    plain, small = (
+        run(on_features("svm", kernel="rbf", class_weight=weights), 0, out, verbose=0)
+        for weights in ((1,) * 10, (1e-4,) * 10)
+    )
+    assert small.head["C"] == pytest.approx(1e4 * plain.head["C"])
+    assert small.test.accuracy == plain.test.accuracy
+    assert max(map(float, small.head["val_accuracy"])) == 10 * small.head["C"]
 
 
 @pytest.mark.parametrize("experiment", HEADS[-3:], ids=lambda item: item.head)
