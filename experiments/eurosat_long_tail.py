@@ -16,8 +16,8 @@ judged, and not its accuracies, which are those of other images; random initial 
 (`--model-options weights=imagenet` starts from published ones); Adam at 0.001; batches of 32 (the t-SNE of the report
 shows 480 images as 15 batches); 100 epochs (its curves mention "the last 40"); plateaus of 5 epochs; and how unequal
 the classes are (the penalties show which four are large: 0, 1, 2 and 7). For the SVM it chooses the kernel,
-scikit-learn's default, features scaled to mean 0 and deviation 1, and the best C on the validation images of 0.001 to
-100.
+scikit-learn's default, features scaled to mean 0 and deviation 1, and the best C on the validation images: of 0.001 to
+100, and of larger ones as long as the largest is the best (the penalties multiply it).
 
 The report's best test accuracy is that of the best epoch on test; here the epoch with the best validation accuracy is
 tested, so numbers may be lower. Plateaus are of this accuracy too, on 500 images, and as Keras counts them: the

@@ -1,5 +1,7 @@
 """What numbers, images, settings and runs are called in tables and on pages. Fractions come in, percent goes out."""
 
+from collections import Counter
+
 from kmodels.analysis.metrics import accuracy_interval
 from kmodels.errors import shorten
 from kmodels.experiment import deciding_fields
@@ -92,6 +94,32 @@ def weights_tested(experiments):
     rules = [OF_LAST_EPOCH if one.keep == "last" else OF_BEST_EPOCH[one.monitor] for one in trained]
     rules = sorted(set(rules)) or [OF_BEST_EPOCH["val_loss"]]
     return " or ".join(rules) + (", as the settings of the experiment say" if len(rules) > 1 else "")
+
+
+def on_unnamed_images(experiment):
+    """Whether the report of an experiment does not say which images it used, so that they are chosen here."""
+    return experiment.published is not None and not experiment.published.same_images
+
+
+def choice(record):
+    """What a head chose on val, "C 10", and whether its solver did not converge; "" for a run that chose nothing."""
+    words = [f"{name} {value:g}" for name, value in record.chosen.items()]
+    if record.head and record.head.get("converged") is False:
+        words.append("the solver did not converge")
+    return ", ".join(words)
+
+
+def backends(runs):
+    """How many Records are of which backend: "jax 2, tensorflow 3"; "jax" where all are of one."""
+    counts = Counter(record.backend for record in runs)
+    return ", ".join(f"{name} {counts[name]}" for name in sorted(counts)) if len(counts) > 1 else "".join(counts)
+
+
+def epochs(runs):
+    """How many epochs Records have: "50" where all are equal, else "27 to 31"."""
+    numbers = [record.epochs_run for record in runs]
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def kept_epoch(record):
@@ -197,5 +225,5 @@ def origin(record):
         found["starts from"] = f"{start['network']}: {shorten(start['taken'])}"
         found["initialised"] = shorten(start["drawn"]) or "nothing"
     if record.chosen:
-        found["chosen on val"] = ", ".join(f"{name} {value:g}" for name, value in record.chosen.items())
+        found["chosen on val"] = choice(record)
     return found

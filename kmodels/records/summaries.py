@@ -103,15 +103,24 @@ def class_accuracies(summary):
     Returns:
         A list of fractions of 1; None for a class without test images.
     """
-    columns = zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)
-    return [None if None in column else statistics.fmean(column) for column in columns]
+    return list(map(mean, zip(*(record.test.per_class_accuracy for record in summary.records), strict=True)))
 
 
-def by_shots(record):
-    """{"all", "many", "medium", "few": test accuracy} of a completed run; the groups are its experiment's `shots`."""
-    counts = training_counts(record)
-    groups = shot_accuracy(record.test.confusion_matrix, counts, *record.experiment.shots)
-    return {"all": record.test.accuracy, **groups}
+def mean(numbers):
+    """The mean of numbers; None where one of them is None, or there is none."""
+    return statistics.fmean(numbers) if numbers and None not in numbers else None
+
+
+def by_shots(records):
+    """{"all", "many", "medium", "few": mean test accuracy} of completed runs; groups are their experiment's `shots`."""
+    accuracies = [
+        {
+            "all": record.test.accuracy,
+            **shot_accuracy(record.test.confusion_matrix, training_counts(record), *record.experiment.shots),
+        }
+        for record in records
+    ]
+    return {name: mean([groups[name] for groups in accuracies]) for name in ("all", "many", "medium", "few")}
 
 
 def training_counts(record):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kmodels.analysis.intervals import mean_difference, next_run_interval, sign_test
 from kmodels.experiment import Experiment
+from kmodels.records.descriptions import backends
 from kmodels.report.claims import rounded_to
 from kmodels.report.verdicts import FEWEST_SEEDS, runs_by_setting
 
@@ -28,6 +29,7 @@ class Agreement(NamedTuple):
         spread: the sample standard deviation; None with fewer than two seeds.
         published: the number of the report.
         low, high: the prediction interval for one more run; None with fewer than two seeds, or where all are equal.
+        backends: how many runs are of which, in words.
     """
 
     experiment: Experiment
@@ -40,6 +42,7 @@ class Agreement(NamedTuple):
     published: float
     low: float | None
     high: float | None
+    backends: str
 
     @property
     def difference(self):
@@ -166,4 +169,5 @@ def _agreement(experiment, setting, runs):
         published=_published(experiment),
         low=low,
         high=high,
+        backends=backends(runs),
     )

@@ -226,7 +226,8 @@ def agreement_rows(found):
 def _mean(one):
     spread = "" if one.spread is None else f" ± {percent(one.spread)}"
     diverged = f", {one.diverged} diverged" if one.diverged else ""
-    return f"{percent(one.mean)}{spread} (n={one.seeds}{diverged})"
+    several = f": {one.backends}" if " " in one.backends else ""
+    return f"{percent(one.mean)}{spread} (n={one.seeds}{diverged}{several})"
 
 
 def counts_text(verdicts):
@@ -239,16 +240,16 @@ def counts_text(verdicts):
 def agreement_text(summary):
     """An AgreementSummary as a sentence or two."""
     if not summary.published:
-        return "It prints no number of images that it names."
+        return "It does not say which images it used, so its numbers cannot be compared."
     if not summary.measured:
         return f"None of {summary.published} published numbers was measured again."
-    sides = f"{summary.above} were exceeded, {summary.below} were not reached (sign test: p = {summary.p:.2g})"
+    sides = f"{summary.above} lower than measured, {summary.below} higher (sign test: p = {summary.p:.2g})"
     reproduced = (
         f"Reproduced {summary.within} of {summary.judged} published numbers with {FEWEST_SEEDS} seeds or more."
         if summary.judged
         else f"No published number has {FEWEST_SEEDS} seeds yet."
     )
-    return f"{reproduced} Of {summary.published} published numbers {summary.measured} were measured again: {sides}."
+    return f"{summary.measured} of {summary.published} published numbers were measured again: {sides}. {reproduced}"
 
 
 def report_text(report):
@@ -354,7 +355,10 @@ def _measured(finding):
 
 
 def _seeds(finding):
-    return f"{finding.seeds}{f', {finding.diverged} diverged' if finding.diverged else ''}"
+    """How many seeds, and on which backends where these differ."""
+    words = f"{finding.seeds}{f', {finding.diverged} diverged' if finding.diverged else ''}"
+    several = len(set(finding.backends)) > 1 or " " in "".join(finding.backends)
+    return f"{words} ({' against '.join(dict.fromkeys(finding.backends))})" if several else words
 
 
 def _what(bound):

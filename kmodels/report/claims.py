@@ -68,7 +68,9 @@ TEST_ACCURACY_OR_GUESSING = TEST_ACCURACY._replace(
     says="test accuracy, %, with guessing for runs that diverged",
     of_diverged=lambda record: 100 / len(record.class_names),
 )
-FEW_ACCURACY = Measure("test accuracy of classes with few images, %", lambda record: _percent(by_shots(record)["few"]))
+FEW_ACCURACY = Measure(
+    "test accuracy of classes with few images, %", lambda record: _percent(by_shots([record])["few"])
+)
 GENERALISATION_GAP = Measure(
     "training minus test accuracy, percentage points",
     lambda record: _gap(record.train.accuracy, record.test.accuracy),

@@ -97,7 +97,7 @@ class LongTail:
     def draw(self, material):
         # A head and its network share the data; the network may have been trained with other settings than listed.
         records = _comparable(self.experiments, material, "test", OF_DATA)
-        return plots.long_tail_accuracy({record.experiment.short_name: by_shots(record) for record in records})
+        return plots.long_tail_accuracy({record.experiment.short_name: by_shots([record]) for record in records})
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 import os
 from pathlib import Path
-from statistics import fmean
 
 from kmodels.analysis.metrics import balanced_accuracy, macro_f1
 from kmodels.errors import InputError
 from kmodels.experiment import PLANNED_SEEDS
 from kmodels.files import write_atomically
 from kmodels.records.descriptions import (
+    epochs,
     mean_and_spread,
     on_published_data,
+    on_unnamed_images,
     percent,
     recipe,
     seeds,
@@ -18,7 +19,7 @@ from kmodels.records.descriptions import (
     source_name,
     weights_tested,
 )
-from kmodels.records.summaries import by_shots, summarise
+from kmodels.records.summaries import by_shots, mean, summarise
 from kmodels.report.agreement import setting_of_runs
 from kmodels.report.claim_tables import claims_files, overview_markdown, report_markdown, together
 from kmodels.report.headline import PICTURE, headline, picture
@@ -52,6 +53,9 @@ CLAIMS_ARE_JUDGED = (
     "a verdict is provisional. Numbers of parameters are the same for every seed and need one. Where no number "
     "(of pairs, no difference) varies with the seed there is no interval and a claim is open, unless all runs guess "
     "and it counts runs that diverged as guessing.",
+    "Only runs on the published images with the listed settings count; on other images a claim holds there or not. "
+    "Where a report does not say which images it used, its claims are judged on images chosen here. Of a seed that was "
+    "run on several backends, the first completed run counts.",
     "A network is known by the checksum of its weights. Runs that started from a network which a repeat has replaced "
     "neither confirm nor refute.",
 )
@@ -84,6 +88,8 @@ def results_page(records, out, judged=None):
         parts.append(f"## {report}")
         for (images, where, published_images), group in _by_images(summaries).items():
             pixels = "the published data" if published_images else "other pixels"
+            if published_images and any(on_unnamed_images(one.experiment) for one in group):
+                pixels = "images chosen here: the report does not name its own"
             if missing := sum(group[0].source.get("missing", {}).values()):
                 pixels += f"; missing images: {missing:,}"
             parts += [f"**{images}** ({pixels}), on {where}:"]
@@ -135,15 +141,15 @@ def _experiments_table(summaries, settings):
         if on_published_data(one.source) and not setting.as_published:
             changes = setting.words.partition(size_name(one.runs[0].image_shape))[2]
             published, note = None, f"; not the listed settings{changes.replace(', ', ': ', 1)}"
-        elif published and not published.same_images:
-            note = "; published of images that the report does not name"
+        elif on_unnamed_images(one.experiment):
+            note = "; the published number is of images that the report does not name"
         rows.append(
             (
                 Markdown(f"`{one.experiment.short_name}`"),
                 f"{recipe(one.experiment)}{note}",
                 mean_and_spread(one),
                 percent(published and published.test_accuracy),
-                ", ".join(str(record.epochs_run) for record in one.runs),
+                epochs(one.runs),
                 f"{one.runs[0].parameters:,}",
             )
         )
@@ -154,20 +160,13 @@ def _groups_table(summaries):
     """Accuracies over all classes and over groups of them, means over the seeds."""
     rows = [("experiment", "all", "many", "medium", "few", "balanced", "macro F1", "many means", "few means")]
     for one in summaries:
-        completed = one.records
-        groups = [by_shots(record) for record in completed]
-        matrices = [record.test.confusion_matrix for record in completed]
-        means = [_mean([group[name] for group in groups]) for name in ("all", "many", "medium", "few")]
-        means += [_mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
+        matrices = [record.test.confusion_matrix for record in one.records]
+        means = [*by_shots(one.records).values()]
+        means += [mean(list(map(measure, matrices))) for measure in (balanced_accuracy, macro_f1)]
         many, few = one.experiment.shots
         name = Markdown(f"`{one.experiment.short_name}` ({seeds(one)})")
         rows.append((name, *map(percent, means), f"over {many:,} images", f"under {few:,}"))
     return markdown_table(rows, right=(1, 2, 3, 4, 5, 6))
-
-
-def _mean(numbers):
-    """None where one of them is, or there is none."""
-    return fmean(numbers) if numbers and None not in numbers else None
 
 
 def _pictures(record, out):

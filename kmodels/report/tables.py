@@ -160,20 +160,20 @@ def _over_classes(record):
     if record.experiment.imbalance:
         lines += [
             f"test accuracy of {group}: {'no such class' if accuracy is None else f'{percent(accuracy)} %'}"
-            for group, accuracy in shot_groups(record).items()
+            for group, accuracy in shot_groups([record]).items()
         ]
     return lines
 
 
-def shot_groups(record):
-    """{group of classes in words: test accuracy, None where no class is in it} of a completed run."""
-    many, few = record.experiment.shots
+def shot_groups(records):
+    """{group of classes in words: mean test accuracy, None where no class is in it} of completed runs."""
+    many, few = records[0].experiment.shots
     names = {
         "many": f"classes with more than {many} training images",
         "medium": f"classes with {few} to {many}",
         "few": f"classes with fewer than {few}",
     }
-    groups = by_shots(record)
+    groups = by_shots(records)
     return {words: groups[name] for name, words in names.items()}
 
 

@@ -40,7 +40,7 @@ from kmodels.analysis.intervals import (
     t_p_value,
 )
 from kmodels.experiment import OF_TRAINING, PLANNED_SEEDS
-from kmodels.records.descriptions import changed_settings, on_published_data, pixels_name, size_name
+from kmodels.records.descriptions import backends, changed_settings, on_published_data, pixels_name, size_name
 from kmodels.records.summaries import by_network, first_runs, paired_differences, parent_of
 from kmodels.report.claims import Bound, Claim
 
@@ -72,6 +72,7 @@ class Finding(NamedTuple):
             are those of its size, for one further run; for a loss it is twice the smaller of this p-value and that
             against zero. None where the bound is confirmed or cannot be judged.
         paired: whether the interval is that of differences seed by seed.
+        backends: how many runs are of which, in words; for a difference one text for each experiment.
     """
 
     bound: Bound
@@ -84,6 +85,7 @@ class Finding(NamedTuple):
     seeds_needed: float | None = None
     p: float | None = None
     paired: bool = False
+    backends: tuple[str, ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -289,10 +291,10 @@ def _changes(record, listed, networks):
         if parent is None:
             changes, same_images = ["from a network without a record"], False
         else:
-            changes, as_listed = _changes(parent, listed, networks)
+            inherited, as_listed = _changes(parent, listed, networks)
             same_images = same_images and as_listed
-            if _images(parent) != _images(record):
-                changes.append(f"from {parent.experiment.name} on {_images(parent)}")
+            elsewhere = [f"on {_images(parent)}"] if _images(parent) != _images(record) else []
+            changes = _from(parent, inherited, elsewhere, experiment.head)
     # What a run computed in is told by itself, whatever it was that asked for it.
     unread = (*OF_THE_IMAGES, "precision", *(OF_TRAINING if experiment.is_fitted else ()))
     changed = changed_settings(experiment, wanted)
@@ -300,6 +302,14 @@ def _changes(record, listed, networks):
     changes += [f"with {name}" for name in record.callbacks if name not in HARMLESS_CALLBACKS]
     changes = list(dict.fromkeys(changes))
     return changes, same_images and not changes
+
+
+def _from(parent, inherited, elsewhere, head):
+    """The changes that a run has from the network it started from. Those of a head's network are its own."""
+    name = parent.experiment.name
+    if head or not inherited:
+        return [*inherited, *(f"from {name} {where}" for where in elsewhere)]
+    return [f"from {name} ({', '.join([*inherited, *elsewhere])})"]
 
 
 def _finding(bound, runs, bounds):
@@ -325,7 +335,17 @@ def _finding(bound, runs, bounds):
     certain = bound.measure.exact or _only_guesses(bound.measure, counted)
     differences = [] if certain else _paired(bound, sides)
     measured = [differences] if differences else measured
-    finding = Finding(bound, min(map(len, measured)), diverged, None, None, None, OPEN, paired=bool(differences))
+    finding = Finding(
+        bound=bound,
+        seeds=min(map(len, measured)),
+        diverged=diverged,
+        value=None,
+        low=None,
+        high=None,
+        outcome=OPEN,
+        paired=bool(differences),
+        backends=tuple(map(backends, first)),
+    )
     if not all(measured):
         return finding
     value = mean_difference(measured)

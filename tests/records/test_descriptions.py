@@ -7,6 +7,7 @@ from conftest import make_record
 
 from kmodels.records.descriptions import (
     changed_settings,
+    choice,
     kept_epoch,
     mean_and_spread,
     percent,
@@ -54,6 +55,12 @@ def test_which_weights_were_kept_is_said_as_it_was(changes, kept):
     assert kept_epoch(record) == kept
     assert kept in record_text(record)
     assert kept_epoch(replace(record, status="interrupted")) is None
+
+
+def test_a_head_says_what_it_chose_and_whether_its_solver_converged():
+    assert choice(make_record()) == ""
+    assert choice(make_record(head={"C": 10.0, "converged": True})) == "C 10"
+    assert choice(make_record(head={"C": 10.0, "converged": False})) == "C 10, the solver did not converge"
 
 
 def test_weights_tested_are_true_for_all_experiments_of_a_table():

@@ -65,6 +65,7 @@ def test_only_published_images_and_listed_settings_count_and_backends_are_pooled
     ]
     (found,) = agreements([ONE, TWO, replace(ONE, name="report/unpublished", published=None)], records)
     assert (found.experiment, found.seeds, found.missing) == (ONE, 3, 97)
+    assert claim_tables.agreement_rows([found])[0][2].endswith("(n=3: jax 2, torch 1)")
     assert found.mean == pytest.approx(0.61)
 
 
@@ -78,7 +79,7 @@ def test_a_number_counts_under_either_name_of_its_experiment():
 def test_a_number_of_images_that_the_report_does_not_name_is_not_judged():
     unknown = replace(ONE, published=Published(test_accuracy=0.6, same_images=False))
     assert agreements([unknown], runs(unknown, 0.6, 0.6, 0.61)) == []
-    assert claim_tables.agreement_text(summarise_agreement([unknown], [])).startswith("It prints no number")
+    assert claim_tables.agreement_text(summarise_agreement([unknown], [])).startswith("It does not say which images")
     row = published_against_measured(runs(unknown, 0.6, 0.6, 0.61)).splitlines()[-1].split()
     assert (row[1], row[5], row[6]) == ("60.00", "(n=3)", "-")
 

@@ -43,6 +43,14 @@ def test_a_difference_is_judged_by_its_interval_over_the_seeds(others, expected)
     assert outcome(beats(ONE, TWO), *runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, *others)) == expected
 
 
+def test_backends_are_named_where_they_differ():
+    """A difference of settings may be one of backends."""
+    ours, theirs = runs(ONE, 0.6, 0.61, 0.59), runs(TWO, 0.5, 0.51, 0.52, backend="torch")
+    for records, words in ((theirs, "3 (jax against torch)"), (runs(TWO, 0.5, 0.51, 0.52), "3")):
+        (row,) = claim_tables.rows([judged(beats(ONE, TWO), records=[*ours, *records])])
+        assert row.seeds == (words,)
+
+
 def test_a_difference_must_be_as_large_as_claimed():
     records = (*runs(ONE, 0.60, 0.61, 0.59), *runs(TWO, 0.56, 0.55, 0.57))
     assert outcome(beats(ONE, TWO, by=1), *records) == CONFIRMED
@@ -346,6 +354,12 @@ def test_what_a_network_started_from_belongs_to_the_images():
     verdict = judged(Bound(of=tuned, least=1), records=[parent, *runs(tuned, 0.5, started_from=start)])
     assert verdict.images.endswith("from report/two on cifar10 (image folder, JPEG), 8x8 pixels")
     assert not verdict.as_published
+    # Settings of that network are told apart from those of the run.
+    shorter = replace(parent, experiment=replace(TWO, epochs=9))
+    start = {**start, "network": f"{shorter.stem.split('/')[-1]}.keras"}
+    claims = [Claim(f"{one.name} is so.", (Bound(of=one, least=1),)) for one in (tuned, TWO)]
+    verdict, _ = judge(claims, [shorter, *runs(tuned, 0.5, started_from=start)])
+    assert verdict.elsewhere[0].images.endswith(", from report/two (epochs=9, on cifar10 (image folder, JPEG), 8x8 pixels)")
 
 
 def test_experiments_that_were_made_equal_say_nothing():

@@ -4,14 +4,17 @@ from markupsafe import Markup
 
 from kmodels.records.descriptions import (
     changed_settings,
+    choice,
+    epochs,
     kept_epoch,
     mean_and_spread,
+    on_unnamed_images,
     origin,
     recipe,
     settings,
     weights_tested,
 )
-from kmodels.records.summaries import class_accuracies, runs_alike
+from kmodels.records.summaries import class_accuracies, mean, runs_alike
 from kmodels.report.pictures import PICTURES, picture_path
 from kmodels.report.site import charts
 from kmodels.report.site.cells import Number, Table, number_cell, percent_cell
@@ -25,6 +28,11 @@ from kmodels.text import printable
 AS_CHARTS = ("curves", "confusion", "classes", "reliability", "long_tail")
 # Rows of the table of confusions; with more classes than this, only the best and the worst are drawn.
 CONFUSIONS, CLASSES = 10, 20
+# Columns of the table of runs.
+RUNS = (
+    "seed", "status", "test %", "validation %", "training %", "test loss", "calibration error %", "epochs", "kept",
+    "chosen on validation", "seconds", "images/s", "record",
+)  # fmt: skip
 
 
 def experiment(material, name):
@@ -75,6 +83,7 @@ def group_values(page, group, listed, index):
         "first": first,
         "mean": mean_and_spread(group.summary),
         "published": published,
+        "unnamed_images": on_unnamed_images(listed or group.experiment),
         "recipe": recipe(group.experiment),
         "kept": weights_tested([group.experiment]),
         "runs": _runs_table(page, group, index),
@@ -89,6 +98,8 @@ def group_values(page, group, listed, index):
         "mistakes": {},
         "shots": {},
         "calibrated": None,
+        "calibration_error": mean([r.test.calibration.error for r in group.completed if r.test.calibration]),
+        "epochs": epochs(group.completed or group.records),
     }
     if group.completed:
         found |= _classes(group, published, index)
@@ -96,29 +107,32 @@ def group_values(page, group, listed, index):
 
 
 def _runs_table(page, group, index):
-    head = (
-        "seed", "status", "test %", "validation %", "training %", "test loss", "calibration error %", "epochs", "kept",
-        "seconds", "images/s", "record",
-    )  # fmt: skip
-    found = []
+    """A row for each run; columns in which no run has anything are left out."""
+    columns = {name: [] for name in RUNS}
     for record in group.records:
         results = [record.test, record.val, record.train]
         calibration = record.test and record.test.calibration
-        found.append(
-            [
-                Number(str(record.seed), record.seed),
-                record.status,
-                *(percent_cell(result and result.accuracy) for result in results),
-                number_cell(record.test and record.test.loss, ".4f"),
-                percent_cell(calibration and calibration.error),
-                Number(str(record.epochs_run), record.epochs_run),
-                number_cell(record.best_epoch if kept_epoch(record) else None, "d"),
-                number_cell(record.train_seconds, ",.1f"),
-                number_cell(record.images_per_second, ",.0f"),
-                page.record(record),
-            ]
+        cells = (
+            Number(str(record.seed), record.seed),
+            record.status,
+            *(percent_cell(result and result.accuracy) for result in results),
+            number_cell(record.test and record.test.loss, ".4f"),
+            percent_cell(calibration and calibration.error),
+            number_cell(record.epochs_run or None, "d"),
+            number_cell(record.best_epoch if kept_epoch(record) else None, "d"),
+            choice(record),
+            number_cell(record.train_seconds, ",.1f"),
+            number_cell(record.images_per_second, ",.0f"),
+            page.record(record),
         )
-    return Table("Runs", head, found, f"seeds-{index + 1}")
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    columns = {name: cells for name, cells in columns.items() if any(map(_tells, cells))}
+    return Table("Runs", tuple(columns), list(map(list, zip(*columns.values(), strict=True))), f"seeds-{index + 1}")
+
+
+def _tells(cell):
+    return cell.value is not None if isinstance(cell, Number) else bool(cell)
 
 
 def _trained(group):
@@ -178,7 +192,7 @@ def _classes(group, published, index):
         "confused": _confused(names, matrix, totals, f"confused-{index}"),
         "all_classes": _all_classes(names, totals, accuracies, f"classes-{index}") if len(names) > CLASSES else None,
         "calibrated": next((record for record in group.completed if record.test.calibration), None),
-        "shots": shot_groups(group.completed[0]) if group.experiment.imbalance else {},
+        "shots": shot_groups(group.completed) if group.experiment.imbalance else {},
     }
 
 

@@ -197,9 +197,7 @@ def _long_tail(figure, material):
     tag, parts, body = charts.tag, ("all", "many", "medium", "few"), []
     head = tag("tr", tag("th", "experiment"), *(tag("th", part, class_="number") for part in parts))
     for name, summary in summaries.items():
-        groups = [by_shots(record) for record in summary.records]
-        columns = [[group[part] for group in groups] for part in parts]
-        means = [None if None in numbers else 100 * statistics.fmean(numbers) for numbers in columns]
+        means = [None if number is None else 100 * number for number in by_shots(summary.records).values()]
         body.append(tag("tr", tag("th", _short(name), scope="row"), *charts.bars_in_cells(means)))
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="data")
     many, few = figure.experiments[0].shots

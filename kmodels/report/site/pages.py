@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from kmodels.records.descriptions import mean_and_spread, percent, seeds, weights_tested
+from kmodels.records.descriptions import epochs, mean_and_spread, percent, seeds, weights_tested
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
 from kmodels.report.claims import rounded_to
@@ -204,7 +204,7 @@ def _experiment_row(page, name, listed, group):
         Number(mean_and_spread(summary).split(" (")[0], summary.mean),
         Number("-" if difference is None else f"{100 * difference:+.2f}", difference),
         Number(seeds(summary).removeprefix("n="), len(group.completed)),
-        Number(", ".join(dict.fromkeys(str(r.epochs_run) for r in group.records)), group.records[0].epochs_run),
+        Number(epochs(group.records), group.records[0].epochs_run),
         Number(f"{group.records[0].parameters:,}", group.records[0].parameters),
     ]
 
