@@ -239,8 +239,8 @@ def bench(
     """Measure how fast networks train here, beside hand-written JAX, Keras' own fit, PyTorch and other backends.
 
     Every contender is a process of its own and trains the same network on synthetic images; they take turns, a second
-    each, so that a busy moment of the machine meets all. Contenders choose their backend, whatever KERAS_BACKEND is.
-    The hand-written ones know the usual layers; a network with others is compared with the rest.
+    each, so that a temporary load on the machine affects all equally. Contenders choose their backend, whatever
+    KERAS_BACKEND is. The hand-written ones know the usual layers; a network with others is compared with the rest.
 
     Args:
         models: networks, as `kmodels models` lists them; left out: those usual for the device.

@@ -275,17 +275,17 @@ class Running:
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all; the record says how many"""
     again: bool = False
-    """run also what --out has a record of; otherwise that is kept and shown"""
+    """repeat runs that have a record in --out; left out: their records are shown"""
     resume: bool = False
     """continue a run that was killed or interrupted; it ends as if it had not been"""
     deterministic: bool = False
-    """let a repeat on a GPU be equal bit for bit, somewhat slower; on a CPU it is anyway"""
+    """make runs on a GPU repeat bit for bit, somewhat slower; on a CPU they always do"""
     devices: int = 1
     """how many GPUs to use: on JAX they divide each batch; see --split"""
     split: Literal["batch", "runs"] = "batch"
-    """what several devices divide: the batch of each run, or the runs, one at a time for each device"""
+    """how to use several devices: divide each batch among them, or give each a run of its own"""
     max_hours: float | None = None
-    """stop after so many hours, as by Ctrl-C: --resume goes on from there"""
+    """stop after so many hours, as by Ctrl-C; --resume continues from there"""
     track: Literal["tensorboard", "mlflow"] | None = None
     """show each run there while it trains; files go to --out/tracking, or MLflow's to MLFLOW_TRACKING_URI"""
 

@@ -381,12 +381,12 @@ def test_after_a_run_claims_are_judged_again_and_what_they_cannot_read_costs_no_
     arguments = ("m1", "--dataset", "digits", "--subset", "200", "--epochs", "1", "--batch-size", "32")
     claims = [Claim("It learns.", (Bound(of=report4.M1, least=1),))]
     assert run_script(*arguments, "--out", str(tmp_path), claims=claims) == 0
-    assert "| It learns. | open there |" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
+    assert "| It learns. | undecided there |" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
     (tmp_path / "bad-seed0.json").write_text("{}")
     assert run_script(*arguments, "--seeds", "1", "--out", str(tmp_path), claims=claims) == 0
     printed = capsys.readouterr()
     assert "1 of 3 records cannot be read" in printed.err
-    assert "| It learns. | open there |" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
+    assert "| It learns. | undecided there |" in (tmp_path / "cifar10_small_cnns" / "claims.md").read_text()
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_records(tmp_path):

@@ -90,6 +90,11 @@ def _kernels(row):
 
 def of_photographs(measured):
     """What was measured on one backend, in a sentence."""
+    return "; ".join(f"{what} {number}" for what, number in photograph_columns(measured).items())
+
+
+def photograph_columns(measured):
+    """{what: number as text} of a network in use on one backend."""
     rates, head = measured["predict"], measured["head"]
 
     def beside(name):
@@ -97,13 +102,17 @@ def of_photographs(measured):
 
     # On a CPU, decoding takes time of the cores that the network keeps busy.
     shared = median(1 / (1 + m / d) for m, d in zip(rates["memory"], rates["decoding"], strict=True))
-    return (
-        f"files {median(rates['files']):,.1f} images/s, {beside('keras'):.2f} of Keras' predict on pixels in memory, "
-        f"{beside('memory'):.2f} of ours on them (decoding alone {median(rates['decoding']):,.0f}: {shared:.2f} if "
-        f"both take turns); first prediction of a process {median(measured['first']):.1f} s; logistic "
-        f"regression on the features of {head['images']:,} photographs "
-        f"{head['seconds']:.0f} s, of which one pass of the network takes {head['pass_seconds']:.0f} s"
-    )
+    return {
+        "files, images/s": f"{median(rates['files']):,.1f}",
+        "/ Keras' predict, in memory": f"{beside('keras'):.2f}",
+        "/ ours, in memory": f"{beside('memory'):.2f}",
+        "expected of decoding in turns": f"{shared:.2f}",
+        "decoding alone, images/s": f"{median(rates['decoding']):,.0f}",
+        "first prediction, s": f"{median(measured['first']):.1f}",
+        "head: photographs": f"{head['images']:,}",
+        "head, s": f"{head['seconds']:.0f}",
+        "one pass of these, s": f"{head['pass_seconds']:.0f}",
+    }
 
 
 def _photographs(row):
@@ -144,19 +153,21 @@ def read_benchmarks(folder):
 
 
 def markdown(benchmarks):
-    """Two tables for results/bench/README.md: throughput, and what fits in a sentence.
+    """Tables for results/bench/README.md: throughput, photographs, and what fits in a sentence.
 
     Args:
         benchmarks: from `read_benchmarks`; of several measurements of the same, the last counts.
     """
-    speed, sentences = {}, {}
+    speed, photographs, sentences = {}, {}, {}
     for section, results in itertools.product(SENTENCES, benchmarks):
         for row in results["sections"].get(section, ()):
             device, precision = row.get("gpu", results["environment"]["device"]), results["settings"]["precision"]
             where = (device, precision, Markdown(f"`{row['model']}`"), str(row["batch_size"]))
             if section == "throughput":
                 speed[where] = row["contenders"]
-            if line := "" if row.get("error") else SENTENCES[section](row):
+            if section == "photographs" and not row.get("error"):
+                photographs |= {(*where, backend): one for backend, one in row["backends"].items()}
+            elif line := "" if row.get("error") else SENTENCES[section](row):
                 sentences[section, *where] = line
     tables, head = [], ("device", "precision", "network", "batch")
     if speed:
@@ -164,6 +175,12 @@ def markdown(benchmarks):
         lines = [(*head, *(Markdown(f"`{name}`") for name in names))]
         lines += [(*where, *(_rate_and_ratio(row, name) for name in names)) for where, row in speed.items()]
         tables.append(markdown_table(lines, right=range(3, 4 + len(names))))
+        tables.append("\n".join(f"- `{name}`: {CONTENDERS[name].what}" for name in names))
+    if photographs:
+        columns = {where: photograph_columns(one) for where, one in photographs.items()}
+        names = next(iter(columns.values()))
+        lines = [(*head, "backend", *names), *((*where, *one.values()) for where, one in columns.items())]
+        tables.append(markdown_table(lines, right=(3, *range(5, 5 + len(names)))))
     if sentences:
         lines = [("section", *head, "measured"), *((*what, line) for what, line in sentences.items())]
         tables.append(markdown_table(lines, right=(4,)))
@@ -175,6 +192,5 @@ def _rate_and_ratio(contenders, name):
     reference, images = reference_of(contenders), rate(contenders, name)
     if images is None:
         return "-"
-    if name == reference:
-        return Markdown(f"**{images:,.0f}**")
-    return f"{images:,.0f} ({ratio(contenders, reference, name):.2f})"
+    shown = f"**{images:,.0f}**" if name == fastest(contenders, contenders.keys() - {"input"}) else f"{images:,.0f}"
+    return Markdown(shown if name == reference else f"{shown} ({ratio(contenders, reference, name):.2f})")

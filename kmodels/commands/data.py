@@ -41,7 +41,7 @@ class _Opening:
     data_dir: Path | None = None
     """the folder of images, or of the archive you already have; left out: found on Kaggle, or downloaded"""
     archive: Path | None = None
-    """the archive you already have; it is checked, used where it is, and stands for the download from now on"""
+    """the archive you already have; it is checked, stays where it is, and is used instead of a download from now on"""
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all"""
     group_by: str | None = None

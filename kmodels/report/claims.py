@@ -65,7 +65,7 @@ TEST_ACCURACY = Measure(
 )
 # For claims that a training fails: one that diverged does.
 TEST_ACCURACY_OR_GUESSING = TEST_ACCURACY._replace(
-    says="test accuracy, %, with guessing for runs that diverged",
+    says="test accuracy, %; diverged runs count as chance",
     of_diverged=lambda record: 100 / len(record.class_names),
 )
 FEW_ACCURACY = Measure(

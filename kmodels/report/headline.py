@@ -3,6 +3,7 @@
 from html import escape
 
 from kmodels.records.descriptions import percent
+from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
 from kmodels.report.claim_tables import counts_text
 from kmodels.report.claims import rounded_to
 
@@ -33,15 +34,17 @@ def headline(report, results, site):
     numbers = ""
     if judged:
         differences = [100 * one.difference for one in report.agreements if one.within is not None]
+        published = summarise_agreement(report.experiments, report.agreements).published
         numbers = (
-            f"{sum(judged)} of {len(judged)} published numbers reproduced (measured minus published: "
-            f"{min(differences):+.1f} to {max(differences):+.1f} percentage points). "
+            f"{len(judged)} of {published} published numbers measured with {FEWEST_SEEDS} seeds or more, "
+            f"{sum(judged)} of them reproduced (measured minus published: {min(differences):+.1f} to "
+            f"{max(differences):+.1f} percentage points). "
         )
     return (
         f"![Published test accuracies beside measured ones]({results}/{PICTURE})\n\n"
-        f"**{numbers}{counts_text(report.verdicts)}** A number is judged from three seeds on, on the published "
-        "images with the listed settings, and reproduced where it, or a number that is rounded to it, could be one "
-        "more run of ours. A claim is judged by the 95 % interval over the seeds. What stands behind each: "
+        f"**{numbers}{counts_text(report.verdicts)}** Only runs on the published images with the listed settings "
+        "count. A number is reproduced where it lies, allowing for its rounding, in the 95 % prediction interval for "
+        "one more run of ours. A claim is judged by the 95 % interval over the seeds. What stands behind each: "
         f"[{results}/README.md]({results}/README.md) or, in a browser and with pictures, "
         f"[{results}/{site}]({results}/{site})."
     )

@@ -95,7 +95,10 @@ def results_page(records, out, judged=None):
             parts += [f"**{images}** ({pixels}), on {where}:"]
             parts += [_experiments_table(group, [setting_of_runs(one.runs, experiments, records) for one in group])]
         if thinned := [one for one in summaries if one.experiment.imbalance]:
-            parts += ["Where classes have unequal numbers of training images, test %:", _groups_table(thinned)]
+            parts += [
+                "Test accuracy in percent by class size, where classes have unequal numbers of training images:",
+                _groups_table(thinned),
+            ]
         if report in judged:
             parts += ["The claims of the report, the verdicts on them, and published beside measured numbers:"]
             parts += [report_markdown(judged[report])]

@@ -130,7 +130,7 @@ def _mistakes_table(record, split, predictions, wrong, number):
     title = f"{split}: {len(wrong):,} of {total:,} images are wrong ({percent(len(wrong) / total)} %)"
     if not len(wrong):
         return title
-    rows = [("sure %", "taken for", "is", "file")]
+    rows = [("confidence %", "predicted", "true", "file")]
     for i in wrong[:number]:
         sure = None if predictions.probabilities is None else float(predictions.probabilities[i].max())
         guess, truth = (record.class_names[label] for label in (predictions.predicted[i], predictions.labels[i]))

@@ -6,6 +6,7 @@ import pytest
 
 from kmodels import InputError
 from kmodels.bench import tables
+from kmodels.bench.contenders import CONTENDERS
 
 
 def result(*rates, error=None):
@@ -68,6 +69,19 @@ def test_ours_is_compared_with_stock_fit_on_each_backend_that_has_both(contender
     assert shown("throughput", contenders=torch)[-1] == "ours / stock fit: PyTorch 0.80"
 
 
+def test_photographs_have_a_row_for_each_backend(tmp_path):
+    rates = {"files": [80, 90], "keras": [40, 30], "memory": [100, 100], "decoding": [400, 400]}
+    measured = {"predict": rates, "first": [2.0], "head": {"images": 2000, "seconds": 30.4, "pass_seconds": 25}}
+    row = {"model": "m", "batch_size": 8, "backends": {"jax": measured, "tensorflow": measured}}
+    environment, settings = {"device": "cpu"}, {"precision": "float32"}
+    content = {"started": "1", "environment": environment, "settings": settings, "sections": {"photographs": [row]}}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    head, _, *rows = tables.markdown(tables.read_benchmarks(tmp_path)).splitlines()
+    assert head.startswith("| device | precision | network | batch | backend | files, images/s |")
+    ends = "| 85.0 | 2.50 | 0.85 | 0.80 | 400 | 2.0 | 2,000 | 30 | 25 |"
+    assert rows == [f"| cpu | float32 | `m` | 8 | {backend} {ends}" for backend in ("jax", "tensorflow")]
+
+
 def test_other_sections_are_a_sentence_or_why_there_is_none():
     cold = [{"process_seconds": 8.0, "compile_seconds": 4.0}]
     warm = [{"process_seconds": 4.0, "compile_seconds": 0.5}]
@@ -102,7 +116,9 @@ def test_the_readme_shows_the_last_measurement_of_each(contenders, tmp_path):
     assert tables.markdown(tables.read_benchmarks(tmp_path)).splitlines() == [
         "| device | precision | network | batch | `ours` | `jax` | `stock-fit` | `torch` |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
-        "| gpu | float32 | `m` | 8 | **100** | 110 (0.91) | 50 (2.00) | - |",
+        "| gpu | float32 | `m` | 8 | 100 | **110** (0.91) | 50 (2.00) | - |",
+        "",
+        *(f"- `{name}`: {CONTENDERS[name].what}" for name in ("ours", "jax", "stock-fit", "torch")),
         "",
         "| section | device | precision | network | batch | measured |",
         "| --- | --- | --- | --- | ---: | --- |",

@@ -359,7 +359,9 @@ def test_what_a_network_started_from_belongs_to_the_images():
     start = {**start, "network": f"{shorter.stem.split('/')[-1]}.keras"}
     claims = [Claim(f"{one.name} is so.", (Bound(of=one, least=1),)) for one in (tuned, TWO)]
     verdict, _ = judge(claims, [shorter, *runs(tuned, 0.5, started_from=start)])
-    assert verdict.elsewhere[0].images.endswith(", from report/two (epochs=9, on cifar10 (image folder, JPEG), 8x8 pixels)")
+    assert verdict.elsewhere[0].images.endswith(
+        ", from report/two (epochs=9, on cifar10 (image folder, JPEG), 8x8 pixels)"
+    )
 
 
 def test_experiments_that_were_made_equal_say_nothing():
@@ -528,7 +530,7 @@ def test_what_is_expected_in_words(bound, expected):
     finding = Finding(bound, 1, 0, 0.0, None, None, OPEN)
     (row,) = claim_tables.rows([Verdict(Claim("So.", (bound,)), OPEN, (finding,), "images", False)])
     assert row.expected == (expected,)
-    assert row.verdict == "open there"
+    assert row.verdict == "undecided there"
 
 
 def test_a_table_for_each_report_is_written(tmp_path):
