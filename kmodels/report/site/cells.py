@@ -43,8 +43,12 @@ def percent_cell(fraction):
 
 
 def code(text):
-    """Text as code."""
-    return Markup("<code>{}</code>").format(text)
+    """Text as code, in which no line ends within an option such as --seeds."""
+    words = (
+        Markup('<span class="word">{}</span>' if word.startswith("-") else "{}").format(word)
+        for word in text.split(" ")
+    )
+    return Markup("<code>{}</code>").format(Markup(" ").join(words))
 
 
 def number_cell(value, form):

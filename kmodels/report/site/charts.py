@@ -412,7 +412,11 @@ def _confusion_picture(counts, shares, names):
     )
     source = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     image = Markup('<img alt="" src="{0}" width="{1}" height="{1}">').format(source, len(names))
-    return tag("div", image, class_="matrix", tabindex=0, role="img", aria_label=label, data_matrix=data)
+    matrix = tag("div", image, class_="matrix", tabindex=0, role="img", aria_label=label, data_matrix=data)
+    axes = (
+        "Rows: true classes; columns: predicted ones. The stronger the colour, the larger the share of the true class."
+    )
+    return matrix + tag("p", axes, class_="soft")
 
 
 def bars_in_cells(values):

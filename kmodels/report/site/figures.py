@@ -9,7 +9,7 @@ from kmodels.records.summaries import by_shots, class_accuracies
 from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, Sweep, measured_alike
 from kmodels.report.pictures import titled_path
 from kmodels.report.site import charts
-from kmodels.text import printable
+from kmodels.text import clip, printable
 
 # Of a hundred classes these many are shown: those that differ most.
 CLASSES_SHOWN = 20
@@ -68,12 +68,23 @@ def _short(name):
     return name.split("/", 1)[-1]
 
 
-def _note(summaries):
-    """On which images, and over how many seeds."""
+def _label(experiment):
+    """The name of an experiment in a legend, with what it is."""
+    return (
+        f"{experiment.short_name}: {clip(experiment.description, 48)}"
+        if experiment.description
+        else experiment.short_name
+    )
+
+
+def _note(summaries, experiments=()):
+    """On which images, over how many seeds, and which of the experiments were not run."""
     counts = [len(summary.records) for summary in summaries.values()]
     words = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     first = next(iter(summaries.values()))
-    return f"{source_name(first.source)}; {words} seed{'' if max(counts) == 1 else 's'} each"
+    missing = [one.short_name for one in experiments if one.name not in summaries]
+    rest = f"; not run: {', '.join(missing)}" if missing else ""
+    return f"{source_name(first.source)}; {words} seed{'' if max(counts) == 1 else 's'} each{rest}"
 
 
 def _curves(figure, material):
@@ -89,8 +100,9 @@ def _curves(figure, material):
         chart = charts.lines(series, title, digits=1 if "accuracy" in column else 3, percent="accuracy" in column)
         if chart:
             panels.append((title, chart))
-    lines = [charts.Line(_short(name), (), **charts.style_of(i)) for i, name in enumerate(summaries)]
-    return Shown(figure.title, tuple(panels), charts.legend(lines), _note(summaries))
+    listed = {one.name: one for one in figure.experiments}
+    lines = [charts.Line(_label(listed[name]), (), **charts.style_of(i)) for i, name in enumerate(summaries)]
+    return Shown(figure.title, tuple(panels), charts.legend(lines), _note(summaries, figure.experiments))
 
 
 def over_runs(runs, factor=1):
