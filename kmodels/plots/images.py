@@ -59,7 +59,7 @@ def grad_cam_layers(images, maps, titles):
         for axes in row:
             axes.set_axis_off()
         row[0].imshow(image, vmin=0, vmax=1)
-        row[0].set_title(caption(title, 28), fontsize=7.5, loc="left")
+        row[0].set_title(caption(title, 30), fontsize=7.5, loc="left")
         for axes, name, heat in zip(row[1:], maps, heats, strict=True):
             axes.imshow(0.5 * image + 0.5 * colours(heat)[..., :3], vmin=0, vmax=1)
             axes.set_title(name if heat.max() > 0 else f"{name}: all 0", fontsize=7.5, color=SOFT)
