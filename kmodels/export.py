@@ -2,8 +2,8 @@
 
 Keras writes all three on TensorFlow only, so a process of its own does it there, whatever the backend in use. The
 exported network takes what it was trained on, usually pixels 0..255, as float32 (n, height, width, channels), and gives
-probabilities. Its file says so and carries the names of the classes: ONNX as metadata, LiteRT as files in the zip
-archive at its end, SavedModel in assets.extra.
+probabilities. Its file says so, as far as it is known, and carries the names of the classes: ONNX as metadata, LiteRT
+as files in the zip archive at its end, SavedModel in assets.extra.
 """
 
 import importlib.util
@@ -138,6 +138,8 @@ def _on_tensorflow(order, answer):
     content = json.loads(answer.read_text())
     if "error" in content:
         raise InputError(content["error"])
+    if note := content.pop("unscaled"):
+        print(note, file=sys.stderr)
     return content
 
 
@@ -155,7 +157,7 @@ def main():
 def _work(file, format, quantise, images, record, out):
     import keras
 
-    from kmodels.classifier import Classifier
+    from kmodels.classifier import Classifier, unscaled
 
     classifier = Classifier(file)
     shape = classifier.image_shape
@@ -166,10 +168,12 @@ def _work(file, format, quantise, images, record, out):
     pixels, labels = found.pixels, found.labels
     expected = network.predict(pixels, batch_size=32, verbose=0)
     require(np.isfinite(expected).all(), "the network's outputs must be finite numbers", str(file))
-    about = about or About(class_names=classifier.class_names, image_shape=shape)
-    metadata = {
-        **asdict(about),
-        "input": f"{about.values}, float32 (n, height, width, channels)",
+    metadata = asdict(about or About(class_names=classifier.class_names, image_shape=shape))
+    if about is None:
+        # Where there is a range, None stands for pixels 0..255.
+        metadata["value_range"] = "unknown"
+    metadata |= {
+        "input": f"{about.values if about else 'unknown'}, float32 (n, height, width, channels)",
         "output": "probabilities, in the order of class_names",
     }
     write = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}[format]
@@ -190,6 +194,7 @@ def _work(file, format, quantise, images, record, out):
         "accuracy": right[0],
         "keras_accuracy": right[1],
         "note": found.note if labels is None else None,
+        "unscaled": unscaled(classifier.network, about),
     }
 
 

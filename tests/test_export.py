@@ -115,6 +115,20 @@ def test_a_network_of_other_values_than_pixels_says_so_in_other_programs(tmp_pat
         export(network, "onnx", tmp_path / "other.onnx", images)
 
 
+def test_nothing_is_claimed_of_the_pixels_of_a_network_from_elsewhere(tmp_path, kmodels_command):
+    tf = pytest.importorskip("tensorflow")
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    network.save(tmp_path / "own.keras")
+    status, _, err = kmodels_command("export", tmp_path / "own.keras", "--format", "saved_model")
+    assert (status, err) == (0, "the network is given pixels 0..255, and no layer of it scales them\n")
+    extra = tmp_path / "own_saved_model" / "assets.extra"
+    metadata = json.loads((extra / "kmodels.json").read_text())
+    assert metadata["input"] == "unknown, float32 (n, height, width, channels)"
+    assert metadata["value_range"] == "unknown"
+    assert tf.saved_model.contains_saved_model(str(extra.parent))
+
+
 @pytest.mark.parametrize("values", [(0.0, 1.0), (-2.0, 3.0)])
 def test_a_network_is_compared_on_values_that_it_was_trained_on(tmp_path, values):
     about = About(class_names=NAMES, image_shape=(8, 8, 3), value_range=values)

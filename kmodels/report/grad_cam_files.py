@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from kmodels import plots
 from kmodels.analysis import cam_layers, grad_cam, predict_logits
+from kmodels.classifier import unscaled
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import images_inside
 from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
-from kmodels.models.logits import all_layers
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
@@ -45,11 +44,10 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         InputError: if a file cannot be read, or the network does not fit.
     """
     files = _image_files(images)
-    network = load_network(file)
+    network, about = load_network(file), read_about(file)
     height, width, channels = _input_shape(network)
-    scaling = keras.layers.Rescaling | keras.layers.Normalization
-    if scale == 1 and not any(isinstance(layer, scaling) for layer in all_layers(network)):
-        print("the network is given pixels 0..255, and no layer of it scales them; see --scale")
+    if scale == 1 and (note := unscaled(network, about)):
+        print(f"{note}; see --scale")
     pictures = [_rgb(path) for path in files]
     shown = np.stack([resize_and_crop(picture, (height, width)) for picture in pictures])
     given = shown
@@ -57,7 +55,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
         shown = given.repeat(3, axis=-1)
     given = given if scale == 1 else given.astype(np.float32) * scale
-    if about := read_about(file):
+    if about:
         about.require_values(given, "--scale (scale=) must bring pixels into this range")
     maps = grad_cam(network, given)
     predicted = predict_logits(network, given).argmax(axis=1)
