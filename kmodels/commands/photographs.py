@@ -77,9 +77,9 @@ def predict(
     if not shown:
         _require_finite(failed)
     if grad_cam and shown:
-        from kmodels.report.grad_cam_files import write_grad_cam_of_files
+        from kmodels.report.grad_cam_files import write_grad_cam_of_classified
 
-        for picture in write_grad_cam_of_files(file, shown, grad_cam):
+        for picture in write_grad_cam_of_classified(classifier, file, shown, grad_cam):
             print(picture, file=sys.stderr)
     return _say_failed(failed)
 

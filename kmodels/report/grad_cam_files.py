@@ -45,31 +45,61 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     """
     files = _image_files(images)
     network, about = load_network(file), read_about(file)
-    height, width, channels = _input_shape(network)
     if scale == 1 and (note := unscaled(network, about)):
         print(f"{note}; see --scale")
-    pictures = [_rgb(path) for path in files]
-    shown = np.stack([resize_and_crop(picture, (height, width)) for picture in pictures])
-    given = shown
-    if channels == 1:
-        given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
-        shown = given.repeat(3, axis=-1)
+    shown, given = _pixels(files, _input_shape(network))
     given = given if scale == 1 else given.astype(np.float32) * scale
     if about:
         about.require_values(given, "--scale (scale=) must bring pixels into this range")
-    maps = grad_cam(network, given)
+    figures = _figures(network, shown, given, _titles(network, files, given, _class_names(Path(file))), layers)
+    return _saved(figures, Path(out), file)
+
+
+def write_grad_cam_of_classified(classifier, file, images, out):
+    """As `write_grad_cam_of_files`, with the images and names of a Classifier.
+
+    Args:
+        classifier: a Classifier.
+        file: its .keras file.
+        images: paths of image files that it can read.
+        out: the folder to write into.
+    """
+    shown, given = _pixels(images, classifier.image_shape)
+    titles = _titles(classifier.network, images, given, classifier.class_names)
+    return _saved(_figures(classifier.network, shown, given, titles), Path(out), file)
+
+
+def _pixels(files, image_shape):
+    """The images as they are shown, uint8 (n, height, width, 3), and as a network with this input takes them."""
+    *size, channels = image_shape
+    pictures = [_rgb(path) for path in files]
+    if channels == 3:
+        shown = np.stack([resize_and_crop(picture, size) for picture in pictures])
+        return shown, shown
+    given = np.stack([resize_and_crop(picture.convert("L"), size)[..., None] for picture in pictures])
+    return given.repeat(3, axis=-1), given
+
+
+def _titles(network, files, given, names):
     predicted = predict_logits(network, given).argmax(axis=1)
-    names = _class_names(Path(file))
-    titles = [
+    return [
         f"{clip(printable(path.name), 26)}\n{names[label] if label < len(names) else f'class {label}'}"
         for path, label in zip(files, predicted, strict=True)
     ]
-    figures = {"grad_cam": plots.grad_cam_panels(shown, maps, titles)}
+
+
+def _figures(network, shown, given, titles, layers=None):
+    """{end of the file's name: figure}: of one layer, and of several."""
+    figures = {"grad_cam": plots.grad_cam_panels(shown, grad_cam(network, given), titles)}
     layers = cam_layers(network) if layers is None else layers
     if layers:
         of_layers = {layer: grad_cam(network, given, layer) for layer in layers}
         figures["grad_cam_layers"] = plots.grad_cam_layers(shown, of_layers, titles)
-    return [save(figure, Path(out) / f"{Path(file).stem}_{name}.png") for name, figure in figures.items()]
+    return figures
+
+
+def _saved(figures, out, file):
+    return [save(figure, out / f"{Path(file).stem}_{name}.png") for name, figure in figures.items()]
 
 
 def _image_files(paths):

@@ -188,15 +188,36 @@ def test_grad_cam_of_what_was_classified(colours, kmodels_command, tmp_path):
     ]
 
 
+def drawn_titles(monkeypatch):
+    """The titles of the images in each figure that is drawn from now on, instead of its file."""
+    titles = []
+
+    def keep(figure, path):
+        titles.append([title for axes in figure.axes if (title := axes.get_title(loc="left"))])
+        return path
+
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", keep)
+    return titles
+
+
+def test_grad_cam_names_classes_as_the_table_does(colours, kmodels_command, monkeypatch, tmp_path):
+    _, images = colours
+    about = About(class_names=("ant", "bee", "cow"), image_shape=(32, 32, 3))
+    network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras", about)
+    titles, image = drawn_titles(monkeypatch), images / "red" / "0.png"
+    command = ("predict", network, image, "--grad-cam", tmp_path / "maps", "--class-names", "dog", "elk", "fox")
+    status, out, _ = kmodels_command(*command)
+    assert (status, out.split()[2] in ("dog", "elk", "fox")) == (0, True)
+    assert titles[0] == [f"0.png\n{out.split()[2]}"]
+
+
 def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, kmodels_command, monkeypatch, tmp_path):
     _, images = colours
     network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
-    drawn = []
-    monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: drawn.append(figure) or path)
+    titles = drawn_titles(monkeypatch)
     status, _, err = kmodels_command("gradcam", network, images)
     assert (status, err) == (0, "")
-    titles = [title for axes in drawn[0].axes if (title := axes.get_title(loc="left"))]
-    assert len(titles) == 12
+    assert len(titles[0]) == 12
 
 
 def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, kmodels_command):
