@@ -20,7 +20,7 @@ from kmodels.text import clip, printable
 
 # Of more images, the first are drawn.
 MOST_IMAGES = 20
-# Height and width of images for a network that takes any.
+# Height and width of images for a network that takes any, where its file does not say which it was trained on.
 ANY_SIZE = 224
 
 
@@ -47,7 +47,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     network, about = load_network(file), read_about(file)
     if scale == 1 and (note := unscaled(network, about)):
         print(f"{note}; see --scale")
-    shown, given = _pixels(files, _input_shape(network))
+    shown, given = _pixels(files, _image_shape(network, about))
     given = given if scale == 1 else given.astype(np.float32) * scale
     if about:
         about.require_values(given, "--scale (scale=) must bring pixels into this range")
@@ -115,7 +115,8 @@ def _image_files(paths):
     return files[:MOST_IMAGES]
 
 
-def _input_shape(network):
+def _image_shape(network, about):
+    """(height, width, channels), the same as that of a Classifier where it knows one."""
     shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or ()]
     require(
         len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] in (1, 3),
@@ -123,6 +124,8 @@ def _input_shape(network):
         ", ".join(str(shape[1:]) for shape in shapes) or "a network that does not tell its inputs",
     )
     height, width, channels = shapes[0][1:]
+    if about and None in (height, width):
+        return about.image_shape
     return height or width or ANY_SIZE, width or height or ANY_SIZE, channels
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -209,6 +210,29 @@ def test_grad_cam_names_classes_as_the_table_does(colours, kmodels_command, monk
     status, out, _ = kmodels_command(*command)
     assert (status, out.split()[2] in ("dog", "elk", "fox")) == (0, True)
     assert titles[0] == [f"0.png\n{out.split()[2]}"]
+
+
+@pytest.mark.parametrize(("known", "size"), [(True, 16), (False, 224)])
+def test_grad_cam_of_a_network_for_any_size_is_of_images_of_the_size_that_its_file_names(
+    known, size, colours, kmodels_command, monkeypatch, tmp_path
+):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 3)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    about = About(class_names=("a", "b"), image_shape=(16, 16, 3)) if known else None
+    network, image = save_network(model, tmp_path / "any.keras", about), colours[1] / "red" / "0.png"
+    shapes = []
+
+    def keep(figure, path):
+        shapes.append(figure.axes[0].images[0].get_array().shape[:2])
+        return path
+
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", keep)
+    status, _, err = kmodels_command("gradcam", network, image)
+    assert (status, set(shapes)) == (0, {(size, size)}), err
+    if known:
+        assert kmodels_command("predict", network, image, "--grad-cam", tmp_path / "maps")[0] == 0
+        assert set(shapes) == {(size, size)}
 
 
 def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, kmodels_command, monkeypatch, tmp_path):
