@@ -1,11 +1,13 @@
 """Grad-CAM of any .keras file on any image files: what `kmodels gradcam MODEL.keras IMAGES...` draws."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from kmodels import plots
-from kmodels.analysis import cam_layers, grad_cam, predict_logits
+from kmodels.analysis import cam_layers, grad_cam, log_softmax, predict_logits
+from kmodels.analysis.evaluation import NEVER_FINITE
 from kmodels.classifier import unscaled
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import images_inside
@@ -41,8 +43,9 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         The paths of the pictures.
 
     Raises:
-        InputError: if a file cannot be read, or the network does not fit.
+        InputError: if a file cannot be read, the network does not fit, or its outputs are not finite for any image.
     """
+    require(math.isfinite(scale) and scale > 0, "scale must be a finite number above 0", scale)
     files = _image_files(images)
     network, about = load_network(file), read_about(file)
     if scale == 1 and (note := unscaled(network, about)):
@@ -51,8 +54,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     given = given if scale == 1 else given.astype(np.float32) * scale
     if about:
         about.require_values(given, "--scale (scale=) must bring pixels into this range")
-    figures = _figures(network, shown, given, _titles(network, files, given, _class_names(Path(file))), layers)
-    return _saved(figures, Path(out), file)
+    return _drawn(network, files, shown, given, _class_names(Path(file)), Path(out) / Path(file).stem, layers)
 
 
 def write_grad_cam_of_classified(classifier, file, images, out):
@@ -65,8 +67,7 @@ def write_grad_cam_of_classified(classifier, file, images, out):
         out: the folder to write into.
     """
     shown, given = _pixels(images, classifier.image_shape)
-    titles = _titles(classifier.network, images, given, classifier.class_names)
-    return _saved(_figures(classifier.network, shown, given, titles), Path(out), file)
+    return _drawn(classifier.network, images, shown, given, classifier.class_names, Path(out) / Path(file).stem)
 
 
 def _pixels(files, image_shape):
@@ -80,26 +81,28 @@ def _pixels(files, image_shape):
     return given.repeat(3, axis=-1), given
 
 
-def _titles(network, files, given, names):
-    predicted = predict_logits(network, given).argmax(axis=1)
-    return [
-        f"{clip(printable(path.name), 26)}\n{names[label] if label < len(names) else f'class {label}'}"
-        for path, label in zip(files, predicted, strict=True)
+def _drawn(network, files, shown, given, names, stem, layers=None):
+    """Draws one layer, and several; returns the paths of the pictures, which begin with `stem`."""
+    logits = predict_logits(network, given)
+    finite = ~np.isnan(log_softmax(logits)).any(axis=1)
+    if not finite.any():
+        raise InputError(NEVER_FINITE)
+    classes = [
+        (names[label] if label < len(names) else f"class {label}") if known else "not finite"
+        for label, known in zip(logits.argmax(axis=1), finite, strict=True)
     ]
+    titles = [f"{clip(printable(path.name), 26)}\n{name}" for path, name in zip(files, classes, strict=True)]
 
+    def maps(layer=None):
+        found = np.zeros(given.shape[:3], np.float32)
+        found[finite] = grad_cam(network, given[finite], layer)
+        return found
 
-def _figures(network, shown, given, titles, layers=None):
-    """{end of the file's name: figure}: of one layer, and of several."""
-    figures = {"grad_cam": plots.grad_cam_panels(shown, grad_cam(network, given), titles)}
+    figures = {"grad_cam": plots.grad_cam_panels(shown, maps(), titles)}
     layers = cam_layers(network) if layers is None else layers
     if layers:
-        of_layers = {layer: grad_cam(network, given, layer) for layer in layers}
-        figures["grad_cam_layers"] = plots.grad_cam_layers(shown, of_layers, titles)
-    return figures
-
-
-def _saved(figures, out, file):
-    return [save(figure, out / f"{Path(file).stem}_{name}.png") for name, figure in figures.items()]
+        figures["grad_cam_layers"] = plots.grad_cam_layers(shown, {layer: maps(layer) for layer in layers}, titles)
+    return [save(figure, stem.with_name(f"{stem.name}_{name}.png")) for name, figure in figures.items()]
 
 
 def _image_files(paths):

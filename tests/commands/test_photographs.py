@@ -235,6 +235,26 @@ def test_grad_cam_of_a_network_for_any_size_is_of_images_of_the_size_that_its_fi
         assert set(shapes) == {(size, size)}
 
 
+def test_grad_cam_names_no_class_where_the_outputs_are_not_finite(colours, kmodels_command, monkeypatch, tmp_path):
+    image, titles = keras.Input((8, 8, 3)), drawn_titles(monkeypatch)
+    large = keras.initializers.Constant(1e30)
+    x = keras.layers.Conv2D(2, 3, kernel_initializer=large)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(x)))
+    # Of a white image, the first logit is beyond the largest number.
+    model.get_layer("logits").set_weights([np.array([[1e10, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
+    for name, grey in (("black", 0), ("white", 255)):
+        Image.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(tmp_path / f"{name}.png")
+    network = save_network(model, tmp_path / "network.keras")
+    paths = [tmp_path / f"{name}.png" for name in ("black", "white")]
+    assert kmodels_command("gradcam", network, *paths)[0] == 0
+    assert titles[0] == ["black.png\nclass 0", "white.png\nnot finite"]
+    status, _, err = kmodels_command("gradcam", network, paths[1])
+    assert (status, "not finite numbers for any image" in err) == (2, True)
+    for scale in ("nan", "0", "-1", "inf"):
+        status, _, err = kmodels_command("gradcam", network, *paths, "--scale", scale)
+        assert (status, "scale must be a finite number above 0" in err) == (2, True), scale
+
+
 def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, kmodels_command, monkeypatch, tmp_path):
     _, images = colours
     network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
