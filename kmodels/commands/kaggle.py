@@ -52,8 +52,8 @@ class KaggleCommand:
     out: Path = Path("kernel")
     """the folder to write"""
     title: str | None = None
-    """of the kernel, 5 to 50 characters, in its address latin letters and digits alone; left out: kmodels and the first
-    name"""
+    """title of the kernel, 5 to 50 characters, in its address latin letters and digits alone; left out: kmodels and the
+    first name"""
     kind: Literal["notebook", "script"] = "notebook"
     """what the kernel is"""
     seeds: tuple[int, ...] = (0,)

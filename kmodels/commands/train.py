@@ -42,7 +42,7 @@ class _Folder(Running):
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """of the images"""
+    """the folder of images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
     page: Literal["best", "all", "none"] = "best"
