@@ -24,8 +24,8 @@ tested, so numbers may be lower. Plateaus are of this accuracy too, on 500 image
 learning rate falls after 5 epochs without a gain. PyTorch's scheduler waits for a sixth, and ignores a relative gain
 under 0.0001.
 
-Run so far, on two CPU cores with KERAS_BACKEND=tensorflow: task C, three seeds. An epoch of its DenseNet takes 20 s (both
-cores busy with another run each), the heads take seconds once the features are there.
+Run so far, on two CPU cores with KERAS_BACKEND=tensorflow: task C, three seeds. An epoch of its DenseNet takes 20 s
+(both cores busy with another run each), the heads take seconds once the features are there.
 """
 
 from dataclasses import replace

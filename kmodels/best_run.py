@@ -1,5 +1,6 @@
 """The best network of a folder of runs: what a command or a `Classifier` uses where it is given the folder."""
 
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,9 @@ from kmodels.text import printable
 def best_run(folder):
     """The path of the record, under a folder of runs, of the network to use; a line on standard error names it.
 
-    It is the completed run with the best validation accuracy whose network (.keras) is there; of equal ones the newest.
-    Accuracies on other classes than those of the newest such run say nothing of it, and are left out.
+    It is the completed run with the best validation accuracy whose network (.keras) is there; of equal ones that with
+    the smallest validation loss, and of equal ones again the newest: the line says what decided. Accuracies on other
+    classes than those of the newest such run say nothing of it, and are left out.
 
     Args:
         folder: of the runs of a report or of one of its experiments, "runs/photos" for instance.
@@ -38,18 +40,39 @@ def best_run(folder):
     best = max(same, key=lambda path: _rank(same[path]))
     others = f"; {len(kept) - len(same)} on other classes left out" if len(same) < len(kept) else ""
     number = f", the best of {len(same)}" if len(same) > 1 else ""
+    if decided := tie_break(same[best], same.values()):
+        number = f"{number} ({decided})"
     network, accuracy = printable(best.with_suffix(".keras")), percent(same[best].val.accuracy)
     print(f"using {network}: validation accuracy {accuracy} %{number}{others}", file=sys.stderr)
     return best
 
 
 def best_of(records):
-    """Of completed Records the one with the best validation accuracy; of equal ones the newest."""
+    """Of completed Records the one with the best validation accuracy, chosen as by `best_run`."""
     return max(records, key=_rank)
 
 
+def tie_break(best, records):
+    """In words, what decided between Records with the same validation accuracy; "" where no other has it.
+
+    Args:
+        best: the Record that was chosen of
+        records: Records.
+    """
+    equal = [record for record in records if record.val.accuracy == best.val.accuracy]
+    alike = [record for record in equal if record.val.loss == best.val.loss]
+    if len(equal) == 1:
+        return ""
+    if len(alike) == 1:
+        return f"of {len(equal)} with this validation accuracy the one with the smallest validation loss"
+    loss = "" if best.val.loss is None else " and loss"
+    return f"of {len(alike)} with this validation accuracy{loss} the newest"
+
+
 def _rank(record):
-    return record.val.accuracy, record.started
+    # Some heads have no loss, and of a diverged network it is not finite.
+    loss = math.inf if record.val.loss is None else record.val.loss
+    return record.val.accuracy, -loss, record.started
 
 
 def network_file(path):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from kmodels.analysis.evaluation import NOT_FINITE
@@ -21,7 +23,7 @@ from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, p
 from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
-from kmodels.models.logits import divides_by_255
+from kmodels.models.logits import all_layers, divides_by_255
 from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
 from kmodels.text import clip, printable
@@ -91,7 +93,8 @@ class Classifier:
 
     Args:
         file: a .keras file, or a folder of runs, whose best network it is then (`kmodels.best_run`). A file
-            that kmodels wrote knows its classes; any other has one input of images.
+            that kmodels wrote knows its classes; any other has one input of images. Where nothing is known of the
+            pixels that it takes, a line on standard error says which it is given.
         class_names: a list of different strings in the order of the network's outputs; None: those of the file, else
             "class 0", "class 1", ...
 
@@ -128,6 +131,8 @@ class Classifier:
             names = about.class_names if about else tuple(f"class {i}" for i in range(classes))
         require(len(names) == classes, f"class_names must be {classes}, one for each output", list(names))
         self.class_names = names
+        if note := unscaled(self.network, about):
+            print(f"{note}; if it was trained on others, put a Rescaling layer before it", file=sys.stderr)
         # On JAX, a Keras model that two threads use at once fails.
         self._lock = threading.Lock()
 
@@ -252,3 +257,16 @@ class Classifier:
             return Prediction(file, error=NOT_FINITE)
         order = np.argsort(-probabilities, kind="stable")
         return Prediction(file, tuple(self.class_names[i] for i in order), probabilities[order])
+
+
+def unscaled(network, about):
+    """A note for networks that may have been trained on other values than pixels 0..255; None for any other.
+
+    Args:
+        network: a keras.Model.
+        about: what its file says of itself, an About; None where it says nothing.
+    """
+    scaling = keras.layers.Rescaling | keras.layers.Normalization
+    if about or any(isinstance(layer, scaling) for layer in all_layers(network)):
+        return None
+    return "the network is given pixels 0..255, and no layer of it scales them"

@@ -63,9 +63,9 @@ def models(name: Name[str] = "", /, image_size: int = 32, num_classes: int = 10,
     """Show the layers of a network; without a name, list the networks.
 
     Args:
-        name: of the network.
+        name: name of the network.
         image_size: height and width of its input.
-        num_classes: how many logits.
+        num_classes: number of classes.
         draw: also draw it into this .png, .svg or .pdf file.
     """
     check_backend()
@@ -106,12 +106,12 @@ def augment(
     Without a policy, list the policies.
 
     Args:
-        policy: of training images.
+        policy: name of the augmentation policy.
         dataset: where the images are from, as `kmodels data list` has them; digits are grey.
         image_size: height and width in pixels.
         data_dir: the folder of images, or of the archive you already have; left out: downloaded where that can be.
         skip_unreadable: leave out image files that cannot be read, instead of refusing all.
-        seed: which classes, images and draws.
+        seed: random seed for the choice of classes and images, and for the draws.
         out: the .png file to write; left out: augment_POLICY.png here.
     """
     check_backend()
@@ -158,7 +158,7 @@ def convert(
         file: what torch.save wrote, the state_dict itself or a checkpoint with it at any depth; needs torch.
         model: name of the network.
         image_size: height and width of its input.
-        model_options: of the network, as batch_norm=true for alexnet or hidden=128,128 for two_layer_net.
+        model_options: options of the network, as batch_norm=true for alexnet or hidden=128,128 for two_layer_net.
         key: which weights of a checkpoint with several networks, "ema" for instance; left out: the only ones, or those
             of a usual key (state_dict, model, net, ...).
         out: the file to write; left out: beside FILE, with the ending .keras.
@@ -246,7 +246,7 @@ def bench(
         models: networks, as `kmodels models` lists them; left out: those usual for the device.
         batch_sizes: images a training step; each network is measured with each.
         image_size: height and width of the images; left out: 224 for photographs, else 32.
-        repeats: turns of each contender.
+        repeats: how many times each contender is measured, in turns.
         contenders: ours, ours-epoch, deterministic (ours-epoch with deterministic operations), jax, jax-epoch,
             stock-fit, stock-fit-tensorflow, stock-fit-torch, torch, keras-tensorflow, keras-torch, input; left out:
             those usual for the device.

@@ -161,8 +161,8 @@ class Experiment:
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
     group_by: str | None = option(
         None,
-        "of dataset folder: a regular expression; images in whose paths it finds the same (in its first brackets) stay "
-        "in one split, as pictures of one series must",
+        "for dataset folder: a regular expression; images in whose paths it finds the same (in its first brackets) "
+        "stay in one split, as pictures of one series must",
     )
     subset: int | None = option(None, "keep this many of the train and val images together, stratified")
     augmentation: str = option(
@@ -213,7 +213,7 @@ class Experiment:
         "train no network; fit this head on the features of init_from's or of pretrained weights; or module:function "
         f"(returns a scikit-learn classifier): {', '.join(HEADS)}",
     )
-    kernel: str | None = option(None, f"of head svm: {' or '.join(KERNELS)}; None: linear")
+    kernel: str | None = option(None, f"for head svm: {' or '.join(KERNELS)}; None: linear")
 
     optimizer: str = option(
         "adam",

@@ -2,8 +2,8 @@
 
 Keras writes all three on TensorFlow only, so a process of its own does it there, whatever the backend in use. The
 exported network takes what it was trained on, usually pixels 0..255, as float32 (n, height, width, channels), and gives
-probabilities. Its file says so and carries the names of the classes: ONNX as metadata, LiteRT as files in the zip
-archive at its end, SavedModel in assets.extra.
+probabilities. Its file says so, as far as it is known, and carries the names of the classes: ONNX as metadata, LiteRT
+as files in the zip archive at its end, SavedModel in assets.extra.
 """
 
 import importlib.util
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.best_run import network_file
+from kmodels.data.arrays import values_in_words
 from kmodels.errors import InputError, require, unknown
 from kmodels.files import writable_folder
 from kmodels.models.about import About, read_about
@@ -137,6 +138,8 @@ def _on_tensorflow(order, answer):
     content = json.loads(answer.read_text())
     if "error" in content:
         raise InputError(content["error"])
+    if note := content.pop("unscaled"):
+        print(note, file=sys.stderr)
     return content
 
 
@@ -154,20 +157,23 @@ def main():
 def _work(file, format, quantise, images, record, out):
     import keras
 
-    from kmodels.classifier import Classifier
+    from kmodels.classifier import Classifier, unscaled
 
     classifier = Classifier(file)
     shape = classifier.image_shape
     inputs = keras.Input(shape, name="pixels")
     network = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(classifier.logits_model(inputs)))
-    found = _images(classifier, images, quantise, record)
+    about = read_about(file)
+    found = _images(classifier, about and about.value_range, images, quantise, record)
     pixels, labels = found.pixels, found.labels
     expected = network.predict(pixels, batch_size=32, verbose=0)
     require(np.isfinite(expected).all(), "the network's outputs must be finite numbers", str(file))
-    about = read_about(file) or About(class_names=classifier.class_names, image_shape=shape)
-    metadata = {
-        **asdict(about),
-        "input": f"{about.values}, float32 (n, height, width, channels)",
+    metadata = asdict(about or About(class_names=classifier.class_names, image_shape=shape))
+    if about is None:
+        # Where there is a range, None stands for pixels 0..255.
+        metadata["value_range"] = "unknown"
+    metadata |= {
+        "input": f"{about.values if about else 'unknown'}, float32 (n, height, width, channels)",
         "output": "probabilities, in the order of class_names",
     }
     write = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}[format]
@@ -188,6 +194,7 @@ def _work(file, format, quantise, images, record, out):
         "accuracy": right[0],
         "keras_accuracy": right[1],
         "note": found.note if labels is None else None,
+        "unscaled": unscaled(classifier.network, about),
     }
 
 
@@ -205,14 +212,17 @@ class _Images(NamedTuple):
     note: str | None = None
 
 
-def _images(classifier, folder, quantise, record):
-    """The _Images of a folder, of the run with this record, or parts of two photographs."""
+def _images(classifier, values, folder, quantise, record):
+    """The _Images of a folder, of the run with this record, or parts of two photographs.
+
+    `values` are the smallest and the largest value that the network was trained on; None: pixels 0..255, or unknown.
+    """
     remedy = "give images as --images FOLDER (images=), in a folder for each class, named as the class"
     if folder is not None:
         note = f"accuracy not measured: the images have no labels; {remedy}" if quantise else None
         return _of_folder(classifier, folder)._replace(note=note)
     if not quantise:
-        return _of_photographs(classifier)
+        return _of_photographs(classifier, values)
     reason = "no record of the network's run is beside it"
     if record:
         try:
@@ -221,10 +231,10 @@ def _images(classifier, folder, quantise, record):
             reason = f"the images of its run cannot be used: {error}"
     if quantise == "int8":
         raise InputError(f"int8 needs images as the network will see; {reason}; {remedy}")
-    return _of_photographs(classifier)._replace(note=f"accuracy not measured: {reason}; {remedy}")
+    return _of_photographs(classifier, values)._replace(note=f"accuracy not measured: {reason}; {remedy}")
 
 
-def _of_photographs(classifier):
+def _of_photographs(classifier, values):
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -236,8 +246,12 @@ def _of_photographs(classifier):
         for x, y in itertools.product(range(4), range(4)):
             part = picture.crop((x * columns, y * rows, (x + 1) * columns, (y + 1) * rows))
             parts.append(np.asarray(part.resize((width, height)), "float32").reshape(height, width, channels))
-    pixels = np.stack(parts)
-    return _Images(pixels, None, "parts of two photographs", pixels)
+    pixels, source = np.stack(parts), "parts of two photographs"
+    if values:
+        # Far outside of what it was trained on, a network computes large numbers, with large errors of rounding.
+        (low, high), source = values, f"{source}, scaled to {values_in_words(values)}"
+        pixels = low + (high - low) / 255 * pixels
+    return _Images(pixels, None, source, pixels)
 
 
 def _of_run(classifier, path):

@@ -29,7 +29,9 @@ def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path,
     assert best_run(tmp_path) == new
     (line,) = capsys.readouterr().err.splitlines()
     network = new.with_suffix(".keras")
-    assert line == f"using {network}: validation accuracy 70.00 %, the best of 3; 1 on other classes left out"
+    decided = "of 2 with this validation accuracy and loss the newest"
+    words = f"using {network}: validation accuracy 70.00 %, the best of 3 ({decided})"
+    assert line == f"{words}; 1 on other classes left out"
     assert network_file(str(tmp_path / "report" / "one")) == network
     assert best_run(other.parent) == other
     new.with_suffix(".keras").unlink()
@@ -37,6 +39,31 @@ def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path,
     assert network_file(old.with_suffix(".keras")) == old.with_suffix(".keras")
     with pytest.raises(InputError, match="or a folder of runs such as runs/photos"):
         network_file("none.keras")
+
+
+@pytest.mark.parametrize(
+    ("losses", "first", "decided"),
+    [
+        ((0.3, 0.4, None), 0, "of 3 with this validation accuracy the one with the smallest validation loss"),
+        ((0.3, 0.3, 0.4), 1, "of 2 with this validation accuracy and loss the newest"),
+        ((None, None, None), 2, "of 3 with this validation accuracy the newest"),
+    ],
+)
+def test_of_equal_accuracies_the_smallest_loss_decides_then_the_newer(losses, first, decided, tmp_path, capsys):
+    val = replace(make_record().val, accuracy=0.7)
+    paths = [
+        write_run(tmp_path, 0.7, seed=seed, val=replace(val, loss=loss), started=f"2026-01-0{seed + 1}T00:00:00+00:00")
+        for seed, loss in enumerate(losses)
+    ]
+    assert best_run(tmp_path) == paths[first]
+    assert f"the best of 3 ({decided})" in capsys.readouterr().err
+
+
+def test_a_better_accuracy_needs_no_other_reason(tmp_path, capsys):
+    best = write_run(tmp_path, 0.8, seed=0, val=replace(make_record().val, accuracy=0.8, loss=9.0))
+    write_run(tmp_path, 0.7, seed=1)
+    assert best_run(tmp_path) == best
+    assert capsys.readouterr().err.endswith("validation accuracy 80.00 %, the best of 2\n")
 
 
 def test_a_folder_without_a_network_is_told_what_is_missing(tmp_path):

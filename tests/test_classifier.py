@@ -178,6 +178,24 @@ def test_black_floats_are_pixels(trained):
     assert Classifier(trained[0]).predict(np.zeros((2, 16, 16, 3), "float32"))[1].confidence > 0
 
 
+@pytest.mark.parametrize(
+    ("scaling", "about", "noted"),
+    [
+        (None, None, True),
+        (keras.layers.Rescaling(1 / 255), None, False),
+        (keras.layers.Normalization(mean=0, variance=1), None, False),
+        (None, About(class_names=("a", "b"), image_shape=(8, 8, 3)), False),
+    ],
+)
+def test_what_pixels_a_network_takes_is_said_where_nothing_tells(scaling, about, noted, tmp_path, capsys):
+    image = keras.Input((8, 8, 3))
+    x = scaling(image) if scaling else image
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    save_network(model, tmp_path / "network.keras", about)
+    Classifier(tmp_path / "network.keras")
+    assert ("given pixels 0..255, and no layer of it scales them; if it was" in capsys.readouterr().err) == noted
+
+
 def test_a_network_that_does_not_divide_pixels_may_take_other_floats(tmp_path):
     layers = keras.layers
     network = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])

@@ -57,6 +57,18 @@ def test_the_text_of_an_argument_is_one_line():
     assert text == "Do it.\n\nIn two\nlines.\n\nArgs:\n    a: of several lines indeed.\n    b: of one."
 
 
+def test_the_text_of_an_argument_does_not_go_on_from_its_name(kmodels_command):
+    commands = [(name,) for group in cli.GROUPS.values() for name in group]
+    commands += [("data", name) for name in ("list", "prepare", "where")]
+    for command in commands:
+        status, out, err = kmodels_command(*command, "--help")
+        assert status == 0, err
+        # An argument, with or without a frame, then two spaces or more before its text.
+        texts = re.findall(r"^[│ ] (?! )(?:\S+ )+ +(\S.*)$", out, re.MULTILINE)
+        assert texts, command
+        assert [text for text in texts if text.startswith("of ")] == [], command
+
+
 def test_without_a_command_all_are_listed(kmodels_command):
     status, out, _ = kmodels_command()
     assert status == 2

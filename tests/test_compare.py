@@ -1,6 +1,7 @@
 """Two experiments compared: over seeds, image by image, and what may not be concluded."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -229,13 +230,42 @@ def test_the_number_of_images_needed_has_the_power_that_it_promises():
     shown = (drawn[:, 2] - drawn[:, 1]) / np.sqrt(drawn[:, 1] + drawn[:, 2]) > 1.96
     assert shown.mean() == pytest.approx(0.8, abs=0.03)
     a, b = 0.6, 0.65
-    drawn = np.random.default_rng(0).binomial(needed := intervals.unpaired_images_needed(a, b), (a, b), (2000, 2))
+    needed = intervals.unpaired_images_needed((600, 1000), (650, 1000))
+    drawn = np.random.default_rng(0).binomial(needed, (a, b), (2000, 2))
     shares = drawn / needed
     spread = np.sqrt((shares * (1 - shares)).sum(axis=1) / needed)
     assert ((shares[:, 1] - shares[:, 0]) / spread > 1.96).mean() == pytest.approx(0.8, abs=0.03)
     assert intervals.images_needed(intervals.Pairs(5, 1, 1, 5)) is None
-    assert intervals.unpaired_images_needed(0.5, 0.5) is None
+    assert intervals.unpaired_images_needed((5, 10), (4, 8)) is None
     assert intervals.runs_needed([[0.0, 0.0, 0.0]]) is None
+
+
+def test_of_few_images_those_needed_show_the_difference_and_are_more_than_have_not_shown_it():
+    # Of five images that only one has right, p is 2 / 2**5, of six half of it.
+    assert intervals.images_needed(intervals.Pairs(0, 0, 5, 0)) == 6
+    assert intervals.images_needed(intervals.Pairs(0, 1, 0, 0)) == 6
+    needed = intervals.unpaired_images_needed((0, 1), (1, 1))
+    assert intervals.unpaired_interval((0, needed), (needed, needed))[0] > 0
+    assert intervals.unpaired_interval((0, needed - 1), (needed - 1, needed - 1))[0] <= 0
+    rng = np.random.default_rng(0)
+    for largest in (2, 5, 12, 40):
+        for _ in range(20):
+            pairs = intervals.Pairs(*map(int, rng.integers(0, largest, 4)))
+            if pairs.only_a != pairs.only_b:
+                shown = intervals.shows_difference(intervals.paired_interval(pairs), intervals.mcnemar(pairs))
+                assert shown or intervals.images_needed(pairs) > sum(pairs), pairs
+            a, b = ((int(rng.integers(0, largest + 1)), largest) for _ in range(2))
+            if a != b:
+                shown = intervals.shows_difference(intervals.unpaired_interval(a, b))
+                assert shown or intervals.unpaired_images_needed(a, b) > largest, (a, b)
+
+
+def test_the_images_needed_are_rounded_up_in_words(tmp_path):
+    right = np.arange(103)
+    found = compare(on_images(tmp_path, BASE, right < 26), on_images(tmp_path, OTHER, right < 25))
+    assert (found.shown, found.needed > 103) == (False, True)
+    (number,) = re.findall(r"about ([\d,]+) test images would show it", str(found))
+    assert found.needed <= int(number.replace(",", "")) <= 1.1 * found.needed
 
 
 def test_networks_that_say_the_same_are_not_shown_to_differ(tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kmodels import Classifier, Experiment, InputError, build_model, run
 from kmodels.analysis import predict_logits
-from kmodels.export import FORMATS, _files, export
+from kmodels.export import FORMATS, _files, _images, export
 from kmodels.models.about import About
 from kmodels.models.saving import save_network
 
@@ -105,6 +105,7 @@ def test_a_network_of_other_values_than_pixels_says_so_in_other_programs(tmp_pat
     about = About(class_names=NAMES, image_shape=(8, 8, 3), value_range=(-1.0, 1.0))
     network = save_network(build_model("two_layer_net", (8, 8, 3), 3), tmp_path / "network.keras", about)
     done = export(network, "onnx")
+    assert done.source == "parts of two photographs, scaled to floats from -1 to 1"
     metadata = onnxruntime.InferenceSession(done.path).get_modelmeta().custom_metadata_map
     assert metadata["input"] == "floats from -1 to 1, float32 (n, height, width, channels)"
     example = runpy.run_path(str(ROOT / "experiments" / "serving" / "onnx_runtime.py"))
@@ -112,6 +113,33 @@ def test_a_network_of_other_values_than_pixels_says_so_in_other_programs(tmp_pat
         example["main"](done.path, next(images.rglob("*.png")))
     with pytest.raises(InputError, match="trained on floats from -1 to 1"):
         export(network, "onnx", tmp_path / "other.onnx", images)
+
+
+def test_nothing_is_claimed_of_the_pixels_of_a_network_from_elsewhere(tmp_path, kmodels_command):
+    tf = pytest.importorskip("tensorflow")
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    network.save(tmp_path / "own.keras")
+    status, _, err = kmodels_command("export", tmp_path / "own.keras", "--format", "saved_model")
+    assert (status, err) == (0, "the network is given pixels 0..255, and no layer of it scales them\n")
+    extra = tmp_path / "own_saved_model" / "assets.extra"
+    metadata = json.loads((extra / "kmodels.json").read_text())
+    assert metadata["input"] == "unknown, float32 (n, height, width, channels)"
+    assert metadata["value_range"] == "unknown"
+    assert tf.saved_model.contains_saved_model(str(extra.parent))
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-2.0, 3.0)])
+def test_a_network_is_compared_on_values_that_it_was_trained_on(tmp_path, values):
+    about = About(class_names=NAMES, image_shape=(8, 8, 3), value_range=values)
+    file = save_network(build_model("two_layer_net", (8, 8, 3), 3), tmp_path / "network.keras", about)
+    pixels = _images(Classifier(file), values, None, None, None).pixels
+    low, high = values
+    assert (pixels.shape, pixels.dtype) == ((32, 8, 8, 3), np.float32)
+    assert low <= pixels.min() < low + 0.3 * (high - low)
+    assert high >= pixels.max() > low + 0.7 * (high - low)
+    as_pixels = _images(Classifier(file), None, None, None, None).pixels
+    np.testing.assert_allclose(pixels, low + (high - low) * as_pixels / 255, atol=1e-5)
 
 
 # Runs the example, and tells what it has imported.

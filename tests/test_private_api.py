@@ -21,6 +21,11 @@ PRIVATE = {
         lambda: keras.layers.Layer,
         "finds the layers within any layer, of which only a model has public names for",
     ),
+    "_nodes_by_depth": (
+        lambda: _identity(),
+        "tells which calls of a layer are in the graph of a model, where the layer is in several models",
+    ),
+    "_inbound_nodes": (lambda: keras.layers.Layer(), "as _nodes_by_depth: the calls of a layer, in order"),
     "tensorflow.python.framework.config": (
         lambda: __import__("tensorflow.python.framework.config", fromlist=["config"]),
         "tells whether TensorFlow's operations are deterministic, which its public API can only switch on",
@@ -40,6 +45,11 @@ PRIVATE_MODULES = (".src.", "._src.", ".python.", ".externals.")
 def _built(optimizer):
     optimizer.build([keras.Variable([1.0])])
     return optimizer
+
+
+def _identity():
+    pixel = keras.Input((1,))
+    return keras.Model(pixel, keras.layers.Identity()(pixel))
 
 
 def uses():

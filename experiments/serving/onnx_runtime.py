@@ -36,8 +36,10 @@ def main(network, *files):
     """Prints class, probability and name of each file; returns the exit status."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
-    if not about["input"].startswith("pixels"):
+    if about["input"].startswith("floats"):
         sys.exit(f"the network takes no image files but {about['input']}")
+    if about["input"].startswith("unknown"):
+        print("the network is given pixels 0..255, and its file does not say what it was trained on", file=sys.stderr)
     names, shape = json.loads(about["class_names"]), json.loads(about["image_shape"])
     status = 0
     for file in files:

@@ -48,13 +48,11 @@ class _Pass(NamedTuple):
         four_d: {_Call: its output}, those with 4-D output, in order; on JAX shapes may stand for outputs.
         ends: the _Calls that returned the chosen output itself.
         units: of the chosen output.
-        outputs: how many outputs the model has.
     """
 
     four_d: dict
     ends: list
     units: int
-    outputs: int
 
 
 class _Explained(NamedTuple):
@@ -90,7 +88,7 @@ def grad_cam(model, images, layer=None, classes=None, *, input=None, output=None
             arrays.
         layer: name of a layer with 4-D output, also inside a nested model (of several calls of a shared layer, the last
             one counts), or of a nested model; None: "feature_map" or, in a model without one, the last layer whose 4-D
-            output has more than one row and column.
+            output has more than one row and column and leads to that of the network.
         classes: ints (n,), the class to explain for each image; None: the predicted one.
         input: name or index of the input that is explained, of a model with several inputs of images.
         output: name or index of the output that is explained, of a model with several.
@@ -99,7 +97,8 @@ def grad_cam(model, images, layer=None, classes=None, *, input=None, output=None
         float32 (n, height, width) in [0, 1], each map divided by its maximum; all 0 without evidence for the class.
 
     Raises:
-        InputError: if the layer does not exist or its output is not 4-D, or model, images or `classes` do not fit.
+        InputError: if the layer does not exist, its output is not 4-D or does not lead to that of the network, or
+            model, images or `classes` do not fit.
     """
     maps, (height, width) = _unscaled(model, images, layer, classes, input, output)
     resized = np.zeros((len(maps), height, width), np.float32)
@@ -234,10 +233,11 @@ def _explain(model, inputs, layer, image, output):
         require_sigmoid(end.layer, visible[end], seen.units)
     for call in candidates:
         explained = _Explained(call, tuple(four_d[call].shape), end, not visible, output, seen.units)
-        # Of several outputs, some layers lead to the others only.
-        if seen.outputs == 1 or _gradient(model, one, explained, None)[0].any():
+        # Some layers lead to another output only, or to none, as an auxiliary head does in use.
+        if _leads_to_output(model, one, explained):
             return explained
-    raise InputError(f"no gradient of output {output!r} reaches {shorten(call.layer.name for call in candidates)}")
+    name = "the network's output" if output is None else f"output {output!r}"
+    raise InputError(f"no gradient of {name} reaches {shorten(call.layer.name for call in candidates)}")
 
 
 def _candidates(model, four_d, name):
@@ -328,7 +328,6 @@ def _pass(model, inputs, output, values):
             calls=list(four_d),
             ends=[call for call, value in outputs.items() if value is chosen],
             units=chosen.shape[-1],
-            outputs=len(keras.tree.flatten(results)),
         )
         return list(four_d.values())
 
@@ -356,23 +355,13 @@ def _gradient(model, inputs, explained, classes):
     """The gradient of the class logits with respect to the layer's output, that output, and all logits: float32."""
 
     def score(delta):
-        seen = {}
-
-        def replace(call, compute, first):
-            if call == explained.end:
-                return _before_activation(call.layer, compute, first)
-            value = compute()
-            if call == explained.call:
-                value = seen["activation"] = value + ops.cast(delta, value.dtype)
-            return value
-
-        logits = ops.cast(choose_output(model, _forward(model, inputs, replace), explained.output), "float32")
+        logits, activation = _with_added(model, inputs, explained, delta)
         # Of one unit for two classes: its negative, and itself.
         scores = logits if explained.units > 1 else ops.concatenate([-logits, logits], axis=-1)
         index = ops.argmax(scores, axis=-1) if classes is None else ops.convert_to_tensor(classes)
         chosen = ops.take_along_axis(scores, ops.expand_dims(ops.cast(index, "int32"), -1), axis=-1)
         # With the second term, a layer that does not lead to the output has a gradient, of 0.
-        return SCALE * ops.sum(chosen) + 0 * ops.sum(delta), (seen["activation"], logits)
+        return SCALE * ops.sum(chosen) + 0 * ops.sum(delta), (activation, logits)
 
     gradient_of = {"jax": _jax_gradient, "tensorflow": _tensorflow_gradient, "torch": _torch_gradient}
     zero = ops.zeros((count(inputs), *explained.shape[1:]), "float32")
@@ -381,6 +370,29 @@ def _gradient(model, inputs, explained, classes):
         ops.convert_to_numpy(value).astype(np.float32) for value in (gradient, activation, logits)
     )
     return gradient / SCALE, activation, logits
+
+
+def _with_added(model, inputs, explained, delta):
+    """All logits, float32, and the layer's output, if `delta` is added to that output."""
+    seen = {}
+
+    def replace(call, compute, first):
+        if call == explained.end:
+            return _before_activation(call.layer, compute, first)
+        value = compute()
+        if call == explained.call:
+            value = seen["activation"] = value + ops.cast(delta, value.dtype)
+        return value
+
+    logits = choose_output(model, _forward(model, inputs, replace), explained.output)
+    return ops.cast(logits, "float32"), seen["activation"]
+
+
+def _leads_to_output(model, inputs, explained):
+    """Whether the logits are computed from the layer's output. Where they are, the gradient may be 0 all the same."""
+    leads = {"jax": _jax_leads, "tensorflow": _tensorflow_leads, "torch": _torch_leads}
+    zero = ops.zeros((count(inputs), *explained.shape[1:]), "float32")
+    return leads[keras.backend.backend()](lambda delta: _with_added(model, inputs, explained, delta)[0], zero)
 
 
 def _before_activation(layer, compute, first):
@@ -414,3 +426,33 @@ def _torch_gradient(score, zero):
         zero = zero.detach().clone().requires_grad_(True)
         value, seen = score(zero)
         return torch.autograd.grad(value, zero)[0], tuple(one.detach() for one in seen)
+
+
+def _jax_leads(function, zero):
+    import jax
+
+    # The program only, which is not compiled.
+    program = jax.make_jaxpr(function)(zero).jaxpr
+    reached = set(map(id, program.invars))
+    for equation in program.eqns:
+        if any(id(value) in reached for value in equation.invars):
+            reached.update(map(id, equation.outvars))
+    return any(id(value) in reached for value in program.outvars)
+
+
+def _tensorflow_leads(function, zero):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(zero)
+        value = function(zero)
+    return tape.gradient(value, zero) is not None
+
+
+def _torch_leads(function, zero):
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        zero = zero.detach().clone().requires_grad_(True)
+        value = function(zero)
+        return value.requires_grad and torch.autograd.grad(value.sum(), zero, allow_unused=True)[0] is not None

@@ -1,5 +1,6 @@
 """Images that may be labelled wrongly, and images that are nearly the same: for a person to look at."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -87,10 +88,10 @@ def near_duplicates(images, others):
 def label_issues(features, labels, num_classes, seed=0):
     """Images whose features look like those of another class: confident learning, with a linear classifier.
 
-    A logistic regression says of every image what a fit on four fifths of the others thinks of it. An image is listed
-    whose most probable class is another than the one given, is as probable as it is for images that have that label,
-    and is more probable than the label by at least LEAST_MARGIN. Features of a network that has learnt wrong labels by
-    heart hide them.
+    A logistic regression says of every image what a fit on four fifths of the images, without it, thinks of it (of a
+    class with fewer than five, on all but one). An image is listed whose most probable class is another than the one
+    given, is as probable as it is for images that have that label, and is more probable than the label by at least
+    LEAST_MARGIN. Features of a network that has learnt wrong labels by heart hide them.
 
     Args:
         features: floats (n, d).
@@ -115,10 +116,13 @@ def label_issues(features, labels, num_classes, seed=0):
     if len(classes) < 2:
         return LabelIssues(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     given = labels[used]
-    parts = StratifiedKFold(min(5, sizes[classes].min()), shuffle=True, random_state=seed)
+    # By the largest class, so that a class of two images does not halve the fit of all others: the images of a class
+    # are in different parts, as far as there are parts, so every fit has one of each class.
+    parts = StratifiedKFold(min(5, sizes.max()), shuffle=True, random_state=seed)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY / features.shape[1], max_iter=200))
     # A solver that stops early is near enough.
     with quiet_solvers():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         probabilities = cross_val_predict(model, features[used], given, cv=parts, method="predict_proba")
     column = np.searchsorted(classes, given)
     own = probabilities[np.arange(len(given)), column]

@@ -12,6 +12,7 @@ from kmodels.errors import require
 
 # Of a network that has diverged, or whose weights are damaged.
 NOT_FINITE = "the network's outputs are not finite numbers"
+NEVER_FINITE = f"{NOT_FINITE} for any image: its training has diverged, or its weights are damaged"
 
 
 @dataclass(frozen=True, kw_only=True)

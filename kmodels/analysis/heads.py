@@ -15,7 +15,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kmodels.errors import InputError, require, require_whole, unknown
+from kmodels.errors import InputError, require, require_whole, shorten, unknown
 
 KERNELS = ("linear", "rbf")
 SELECT = ("accuracy", "balanced_accuracy")
@@ -36,7 +36,7 @@ class _PenaltyHead(ClassifierMixin, BaseEstimator):
             features: floats (n, d), finite.
             labels: (n,), ints or strings, at least two classes.
             val_features: (m, d), to choose C by; needed for several C.
-            val_labels: (m,).
+            val_labels: (m,), as `labels`, with at least one class of theirs.
 
         Returns:
             self.
@@ -58,6 +58,10 @@ class _PenaltyHead(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(labels)
         if all(given):
             val_features, val_labels = _validated(self, val_features, val_labels, reset=False)
+            # Not np.isin, for which 1 and "1" are the same.
+            known, found = self.classes_.tolist(), np.unique(val_labels).tolist()
+            rule = f"val_labels must have a class that training has: {shorten(map(repr, known))}"
+            require(set(known) & set(found), rule, found)
         with _input_errors():
             pipelines = {
                 C: make_pipeline(StandardScaler(), self._classifier(C)).fit(features, labels) for C in candidates
@@ -196,7 +200,6 @@ class LogisticHead(_PenaltyHead):
             return super()._score(pipeline, val_features, val_labels)
         # A class without training images has no probability.
         seen = np.isin(val_labels, self.classes_)
-        require(seen.any(), "val_labels must have a class that training has", val_labels)
         probabilities = pipeline.predict_proba(val_features[seen])
         return -float(log_loss(val_labels[seen], probabilities, labels=self.classes_))
 

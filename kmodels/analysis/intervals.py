@@ -16,6 +16,8 @@ from kmodels.errors import require
 CONFIDENCE = 0.95
 # How often an experiment of the size that `runs_needed` and `images_needed` return would show the difference.
 POWER = 0.8
+# Of fewer images, the numbers needed are checked with the test and the interval that they are for.
+FEW = 1000
 
 
 def mean_difference(numbers):
@@ -270,8 +272,21 @@ def _newcombe(a, b, correlation):
     return low, difference + distance(accuracy_a - low_a, high_b - accuracy_b)
 
 
+def shows_difference(interval, p_value=None):
+    """Whether a difference is shown: 0 is outside the interval, and the p-value, if there is one, below 5 %.
+
+    Args:
+        interval: (low, high).
+        p_value: of the test that goes with it.
+    """
+    low, high = interval
+    return (low > 0 or high < 0) and (p_value is None or p_value < 1 - CONFIDENCE)
+
+
 def images_needed(pairs):
     """About how many of the same images would show a difference as large as the one measured; as `runs_needed`.
+
+    It is at least the number with which these shares show it, and more than the present one where they do not.
 
     Args:
         pairs: Pairs.
@@ -285,20 +300,42 @@ def images_needed(pairs):
         return None
     from scipy.stats import norm
 
+    def shown(images):
+        only = [round(count * images / total) for count in (pairs.both, pairs.only_a, pairs.only_b)]
+        like = Pairs(*only, max(0, images - sum(only)))
+        return shows_difference(paired_interval(like), mcnemar(like))
+
     spread = norm.ppf(_upper()) * math.sqrt(discordant) + norm.ppf(POWER) * math.sqrt(discordant - difference**2)
-    return math.ceil((spread / difference) ** 2)
+    return _first_shown(math.ceil((spread / difference) ** 2), total, shown)
 
 
-def unpaired_images_needed(accuracy_a, accuracy_b):
+def unpaired_images_needed(a, b):
     """As `images_needed`, for two sets of different images, of each of them.
 
     Args:
-        accuracy_a, accuracy_b: fractions of 1.
+        a, b: (right, total), numbers of images.
     """
-    variances = sum(accuracy * (1 - accuracy) for accuracy in (accuracy_a, accuracy_b))
-    if accuracy_a == accuracy_b:
+    accuracies = [right / total for right, total in (a, b)]
+    if accuracies[0] == accuracies[1]:
         return None
-    return math.ceil(variances * (_normal_quantiles() / (accuracy_b - accuracy_a)) ** 2)
+
+    def shown(images):
+        return shows_difference(unpaired_interval(*((round(share * images), images) for share in accuracies)))
+
+    variances = sum(accuracy * (1 - accuracy) for accuracy in accuracies)
+    images = math.ceil(variances * (_normal_quantiles() / (accuracies[1] - accuracies[0])) ** 2)
+    return _first_shown(images, min(a[1], b[1]), shown)
+
+
+def _first_shown(images, present, shown):
+    """The first number of images, from the one given, with which a difference is shown; not the present one if not."""
+    images = max(1, images)
+    if images <= present and not shown(present):
+        images = present + 1
+    # The approximation is far off where there are few images; where there are many, the first number will do.
+    while images < FEW and not shown(images):
+        images += 1
+    return images
 
 
 def _freedom(variances):

@@ -133,7 +133,7 @@ def embed(model, images, layer="embedding", batch_size=None):
 
     Arguments and errors as in `features`; a layer whose output is not 2-D is an InputError, too.
     """
-    _require_rank(model, layer, (2,))
+    _chosen_outputs(model, (layer,), ranks=(2,))
     return features(model, images, layer, batch_size)
 
 
@@ -151,8 +151,7 @@ def feature_maps(model, images, layers, batch_size=None):
     require(not isinstance(layers, str), "layers must be a list of names", layers)
     layers = tuple(layers)
     require(layers, "layers must name at least one layer", layers)
-    for name in layers:
-        _require_rank(model, name, (2, 4))
+    _chosen_outputs(model, layers, ranks=(2, 4))
     return _outputs(model, images, layers, batch_size)
 
 
@@ -269,7 +268,7 @@ def _predict(model, inputs, batch_size):
 
 
 def _outputs(model, images, names, batch_size):
-    outputs = {name: _output(model, name) for name in names}
+    outputs = _chosen_outputs(model, names)
     inputs = model_inputs(model, images)
     extractor = _derived(model, names, lambda: _cut(model, outputs))
     predicted = _predict(extractor, inputs, batch_size)
@@ -286,42 +285,39 @@ def _derived(model, key, build):
 
 
 def _cut(model, outputs):
-    try:
-        return use_fast_layers(keras.Model(inputs_of(model), outputs), training=False)
-    except ValueError as error:
-        raise InputError(
-            f"the network cannot be cut at {', '.join(outputs)}: no path leads there from its input"
-        ) from error
+    return use_fast_layers(keras.Model(inputs_of(model), outputs), training=False)
 
 
-def _output(model, name):
-    """The output tensor of a layer in the graph of the model; of several calls of the layer, that of the first."""
-    layers = {layer.name: layer for layer in model.layers}
-    if name not in layers:
-        raise unknown("layer", name, layers)
-    require(
-        not isinstance(layers[name], keras.Model),
-        "the network cannot be cut at a layer that is itself a model; choose a layer before or after it",
-        name,
-    )
-    require(
-        has_graph(model) and output_rank(layers[name]) is not None,
-        "the layer must have one output in the graph of a functional or Sequential network",
-        name,
-    )
-    return layers[name].output
+def layer_outputs(model):
+    """{layer's name: its output tensor in the graph of this model}, of several calls there that of the first.
+
+    `layer.output` is that of the layer's first call anywhere, which may be in another network. Layers with several
+    outputs are left out; of a model without a graph there are none.
+    """
+    if not has_graph(model):
+        return {}
+    # A Sequential model does not have the nodes itself.
+    graph = keras.Model(inputs_of(model), output_structure(model))
+    nodes = {node for nodes in graph._nodes_by_depth.values() for node in nodes}
+    firsts = {layer.name: next(node for node in layer._inbound_nodes if node in nodes) for layer in graph.layers}
+    return {name: node.output_tensors[0] for name, node in firsts.items() if len(node.output_tensors) == 1}
 
 
-def _require_rank(model, name, ranks):
-    if len(_output(model, name).shape) not in ranks:
-        fitting = [layer.name for layer in model.layers if output_rank(layer) in ranks]
-        dimensions = " or ".join(f"{rank}-D" for rank in ranks)
-        raise InputError(f"layer {name!r} must have {dimensions} output; layers that have: {', '.join(fitting)}")
-
-
-def output_rank(layer):
-    """Dimensions of the layer's output; None where it has not one output (several, or never called)."""
-    try:
-        return len(layer.output.shape)
-    except (AttributeError, ValueError):
-        return None
+def _chosen_outputs(model, names, ranks=None):
+    """{name: output tensor} of some layers of the model, each with a number of dimensions from `ranks`, if given."""
+    layers, outputs = {layer.name: layer for layer in model.layers}, layer_outputs(model)
+    for name in names:
+        if name not in layers:
+            raise unknown("layer", name, layers)
+        require(
+            not isinstance(layers[name], keras.Model),
+            "the network cannot be cut at a layer that is itself a model; choose a layer before or after it",
+            name,
+        )
+        rule = "the layer must have one output in the graph of a functional or Sequential network"
+        require(name in outputs, rule, name)
+        if ranks and len(outputs[name].shape) not in ranks:
+            fitting = [known for known in layers if known in outputs and len(outputs[known].shape) in ranks]
+            dimensions = " or ".join(f"{rank}-D" for rank in ranks)
+            raise InputError(f"layer {name!r} must have {dimensions} output; layers that have: {', '.join(fitting)}")
+    return {name: outputs[name] for name in names}

@@ -35,7 +35,7 @@ class _Opening:
     """The arguments that decide what is prepared."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """of the dataset, as `kmodels data list` has it, or tfds:NAME"""
+    """name of the dataset, as `kmodels data list` has it, or tfds:NAME"""
     image_size: int | None = None
     """height and width in pixels; left out: as stored"""
     data_dir: Path | None = None
@@ -45,7 +45,7 @@ class _Opening:
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all"""
     group_by: str | None = None
-    """of a folder: a regular expression; images in whose paths it finds the same stay in one split"""
+    """for a folder: a regular expression; images in whose paths it finds the same stay in one split"""
     mirror: str | None = None
     """a URL of the archive on another server, or of its folder with "/" at its end; tried before all others"""
 
@@ -102,7 +102,7 @@ class _Where:
     """Say where datasets lie: the cache, what is prepared in it, and where the files of one are looked for."""
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """of the dataset; left out: all that are prepared"""
+    """name of the dataset; left out: all that are prepared"""
 
     def run(self):
         from kmodels.data.about import ABOUT, places, prepared_sets, size_in_words

@@ -77,9 +77,9 @@ def predict(
     if not shown:
         _require_finite(failed)
     if grad_cam and shown:
-        from kmodels.report.grad_cam_files import write_grad_cam_of_files
+        from kmodels.report.grad_cam_files import write_grad_cam_of_classified
 
-        for picture in write_grad_cam_of_files(file, shown, grad_cam):
+        for picture in write_grad_cam_of_classified(classifier, file, shown, grad_cam):
             print(picture, file=sys.stderr)
     return _say_failed(failed)
 
@@ -225,10 +225,10 @@ def _evaluation(pairs, class_names, unreadable):
 
 def _require_finite(predictions):
     """Raises InputError if nothing is predicted, and the network is the reason for it."""
-    from kmodels.analysis.evaluation import NOT_FINITE
+    from kmodels.analysis.evaluation import NEVER_FINITE, NOT_FINITE
 
     if all(one.error for one in predictions) and any(one.error == NOT_FINITE for one in predictions):
-        raise InputError(f"{NOT_FINITE} for any image: its training has diverged, or its weights are damaged")
+        raise InputError(NEVER_FINITE)
 
 
 def _say_failed(failed):

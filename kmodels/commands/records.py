@@ -76,7 +76,7 @@ def mistakes(
         record: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos,
             for the one with the best validation accuracy.
         split: list mistakes on the test images or on the validation images (val).
-        number: at most so many rows in each table.
+        number: largest number of rows in each table.
         data_dir: the folder or archive of the images; left out: where they were during the run.
     """
     check_backend()
@@ -146,7 +146,7 @@ def tsne(
         record: the .json file of a run, with its network (.keras) beside it; or a folder of runs such as runs/photos,
             for the one with the best validation accuracy.
         samples: how many test images to draw, chosen at random.
-        seed: of that choice and of t-SNE.
+        seed: random seed for the choice of images and for t-SNE.
         perplexity: about how many neighbours each image has; must be less than the number of samples. Left out: 30, or
             a third of the samples if they are fewer than 91.
         data_dir: the folder or archive of the images; left out: where they were during the run.

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
-from kmodels.best_run import best_of
+from kmodels.best_run import best_of, tie_break
 from kmodels.errors import InputError, require
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.flags import parse_options
@@ -42,7 +42,7 @@ class _Folder(Running):
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """of the images"""
+    """the folder of images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
     page: Literal["best", "all", "none"] = "best"
@@ -76,7 +76,9 @@ class _Folder(Running):
             return status
         best = best_of(completed)
         network = self.out / f"{best.stem}.keras"
-        print(f"\nbest on the validation images: {best.experiment.name}, {accuracy_text(best.test)}")
+        decided = tie_break(best, completed)
+        name = f"{best.experiment.name} ({decided})" if decided else best.experiment.name
+        print(f"\nbest on the validation images: {name}, {accuracy_text(best.test)}")
         if self.page != "none":
             drawn = None if self.page == "all" else [best]
             print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)

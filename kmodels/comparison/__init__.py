@@ -58,8 +58,7 @@ class Comparison:
     @property
     def shown(self):
         """Whether a difference is shown: 0 is outside the interval, and the p-value, if there is one, below 5 %."""
-        outside = self.low > 0 or self.high < 0
-        return outside and (self.p_value is None or self.p_value < 1 - intervals.CONFIDENCE)
+        return intervals.shows_difference((self.low, self.high), self.p_value)
 
     @property
     def over_seeds(self):

@@ -37,8 +37,9 @@ def on_images(a, b, paths):
         method, needed = "Newcombe's, paired by image", intervals.images_needed(pairs)
         p_value = intervals.mcnemar(pairs)
     else:
-        low, high = intervals.unpaired_interval(*((_right(one), one.test.examples) for one in records))
-        method, needed = "Newcombe's, of two sets of images", intervals.unpaired_images_needed(a.mean, b.mean)
+        right = [(_right(one), one.test.examples) for one in records]
+        low, high = intervals.unpaired_interval(*right)
+        method, needed = "Newcombe's, of two sets of images", intervals.unpaired_images_needed(*right)
         pairs = p_value = None
         if same_data(a, b):
             missing = [letter for letter, one in zip("ab", predictions, strict=True) if one is None]

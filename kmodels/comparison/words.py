@@ -44,7 +44,9 @@ def _verdict(comparison):
     words = "no difference shown, which does not mean that they are equal"
     if comparison.needed is None:
         return words
-    number = "more than a million" if comparison.needed > 1e6 else f"about {int(float(f'{comparison.needed:.2g}')):,}"
+    # Rounded up: a smaller number may be one that has shown nothing.
+    step = 10 ** max(0, len(str(comparison.needed)) - 2)
+    number = "more than a million" if comparison.needed > 1e6 else f"about {-(-comparison.needed // step) * step:,}"
     what, unit = ("difference and spread are", "seeds of each") if comparison.over_seeds else ("it is", "test images")
     return f"{words}; if {what} as large as measured, {number} {unit} would show it four times out of five"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from kmodels.analysis.predict import layer_outputs
 from kmodels.errors import InputError, require
 from kmodels.models import trainable_parameters
 
@@ -21,16 +22,11 @@ def layer_table(network):
         shape of a layer with several outputs, or of one that is not in a graph, is "-".
     """
     rows = [("layer", "kind", "output", "parameters")]
+    outputs = layer_outputs(network)
     for layer in network.layers:
-        rows.append((layer.name, type(layer).__name__, _output_shape(layer), f"{trainable_parameters(layer):,}"))
+        shape = "x".join(map(str, outputs[layer.name].shape[1:])) if layer.name in outputs else "-"
+        rows.append((layer.name, type(layer).__name__, shape, f"{trainable_parameters(layer):,}"))
     return rows
-
-
-def _output_shape(layer):
-    try:
-        return "x".join(str(size) for size in layer.output.shape[1:])
-    except (AttributeError, ValueError):
-        return "-"
 
 
 def can_draw():

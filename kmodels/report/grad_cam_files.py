@@ -1,19 +1,20 @@
 """Grad-CAM of any .keras file on any image files: what `kmodels gradcam MODEL.keras IMAGES...` draws."""
 
+import math
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from kmodels import plots
-from kmodels.analysis import cam_layers, grad_cam, predict_logits
+from kmodels.analysis import cam_layers, grad_cam, log_softmax, predict_logits
+from kmodels.analysis.evaluation import NEVER_FINITE
+from kmodels.classifier import unscaled
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import images_inside
 from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
 from kmodels.data.resizing import resize_and_crop
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
-from kmodels.models.logits import all_layers
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
@@ -21,7 +22,7 @@ from kmodels.text import clip, printable
 
 # Of more images, the first are drawn.
 MOST_IMAGES = 20
-# Height and width of images for a network that takes any.
+# Height and width of images for a network that takes any, where its file does not say which it was trained on.
 ANY_SIZE = 224
 
 
@@ -42,36 +43,66 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
         The paths of the pictures.
 
     Raises:
-        InputError: if a file cannot be read, or the network does not fit.
+        InputError: if a file cannot be read, the network does not fit, or its outputs are not finite for any image.
     """
+    require(math.isfinite(scale) and scale > 0, "scale must be a finite number above 0", scale)
     files = _image_files(images)
-    network = load_network(file)
-    height, width, channels = _input_shape(network)
-    scaling = keras.layers.Rescaling | keras.layers.Normalization
-    if scale == 1 and not any(isinstance(layer, scaling) for layer in all_layers(network)):
-        print("the network is given pixels 0..255, and no layer of it scales them; see --scale")
-    pictures = [_rgb(path) for path in files]
-    shown = np.stack([resize_and_crop(picture, (height, width)) for picture in pictures])
-    given = shown
-    if channels == 1:
-        given = np.stack([resize_and_crop(picture.convert("L"), (height, width))[..., None] for picture in pictures])
-        shown = given.repeat(3, axis=-1)
+    network, about = load_network(file), read_about(file)
+    if scale == 1 and (note := unscaled(network, about)):
+        print(f"{note}; see --scale")
+    shown, given = _pixels(files, _image_shape(network, about))
     given = given if scale == 1 else given.astype(np.float32) * scale
-    if about := read_about(file):
+    if about:
         about.require_values(given, "--scale (scale=) must bring pixels into this range")
-    maps = grad_cam(network, given)
-    predicted = predict_logits(network, given).argmax(axis=1)
-    names = _class_names(Path(file))
-    titles = [
-        f"{clip(printable(path.name), 26)}\n{names[label] if label < len(names) else f'class {label}'}"
-        for path, label in zip(files, predicted, strict=True)
+    return _drawn(network, files, shown, given, _class_names(Path(file)), Path(out) / Path(file).stem, layers)
+
+
+def write_grad_cam_of_classified(classifier, file, images, out):
+    """As `write_grad_cam_of_files`, with the images and names of a Classifier.
+
+    Args:
+        classifier: a Classifier.
+        file: its .keras file.
+        images: paths of image files that it can read.
+        out: the folder to write into.
+    """
+    shown, given = _pixels(images, classifier.image_shape)
+    return _drawn(classifier.network, images, shown, given, classifier.class_names, Path(out) / Path(file).stem)
+
+
+def _pixels(files, image_shape):
+    """The images as they are shown, uint8 (n, height, width, 3), and as a network with this input takes them."""
+    *size, channels = image_shape
+    pictures = [_rgb(path) for path in files]
+    if channels == 3:
+        shown = np.stack([resize_and_crop(picture, size) for picture in pictures])
+        return shown, shown
+    given = np.stack([resize_and_crop(picture.convert("L"), size)[..., None] for picture in pictures])
+    return given.repeat(3, axis=-1), given
+
+
+def _drawn(network, files, shown, given, names, stem, layers=None):
+    """Draws one layer, and several; returns the paths of the pictures, which begin with `stem`."""
+    logits = predict_logits(network, given)
+    finite = ~np.isnan(log_softmax(logits)).any(axis=1)
+    if not finite.any():
+        raise InputError(NEVER_FINITE)
+    classes = [
+        (names[label] if label < len(names) else f"class {label}") if known else "not finite"
+        for label, known in zip(logits.argmax(axis=1), finite, strict=True)
     ]
-    figures = {"grad_cam": plots.grad_cam_panels(shown, maps, titles)}
+    titles = [f"{clip(printable(path.name), 26)}\n{name}" for path, name in zip(files, classes, strict=True)]
+
+    def maps(layer=None):
+        found = np.zeros(given.shape[:3], np.float32)
+        found[finite] = grad_cam(network, given[finite], layer)
+        return found
+
+    figures = {"grad_cam": plots.grad_cam_panels(shown, maps(), titles)}
     layers = cam_layers(network) if layers is None else layers
     if layers:
-        of_layers = {layer: grad_cam(network, given, layer) for layer in layers}
-        figures["grad_cam_layers"] = plots.grad_cam_layers(shown, of_layers, titles)
-    return [save(figure, Path(out) / f"{Path(file).stem}_{name}.png") for name, figure in figures.items()]
+        figures["grad_cam_layers"] = plots.grad_cam_layers(shown, {layer: maps(layer) for layer in layers}, titles)
+    return [save(figure, stem.with_name(f"{stem.name}_{name}.png")) for name, figure in figures.items()]
 
 
 def _image_files(paths):
@@ -87,7 +118,8 @@ def _image_files(paths):
     return files[:MOST_IMAGES]
 
 
-def _input_shape(network):
+def _image_shape(network, about):
+    """(height, width, channels), the same as that of a Classifier where it knows one."""
     shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or ()]
     require(
         len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] in (1, 3),
@@ -95,6 +127,8 @@ def _input_shape(network):
         ", ".join(str(shape[1:]) for shape in shapes) or "a network that does not tell its inputs",
     )
     height, width, channels = shapes[0][1:]
+    if about and None in (height, width):
+        return about.image_shape
     return height or width or ANY_SIZE, width or height or ANY_SIZE, channels
 
 

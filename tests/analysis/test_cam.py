@@ -457,6 +457,39 @@ def test_input_and_output_are_chosen_by_name_or_index():
         grad_cam(model, arrays[0])
 
 
+class Auxiliary(keras.Model):
+    """A layer that is called last, and whose output is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = keras.layers.Conv2D(4, 3, name="used"), keras.layers.Conv2D(4, 3, name="unused")
+        self.head = keras.layers.Dense(3)
+
+    def call(self, x):
+        x = self.used(keras.ops.cast(x, "float32") / 255)
+        self.unused(x)
+        return self.head(keras.ops.mean(x, (1, 2)))
+
+
+def test_a_layer_that_leads_nowhere_is_not_explained():
+    model = Auxiliary()
+    model(images(8))
+    known_weights(model)
+    maps = grad_cam(model, images(8))
+    assert maps.any()
+    np.testing.assert_array_equal(maps, grad_cam(model, images(8), "used"))
+    with pytest.raises(InputError, match="no gradient of the network's output reaches unused"):
+        grad_cam(model, images(8), "unused")
+
+
+def test_a_layer_whose_gradient_is_0_for_every_image_is_explained_all_the_same():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    dead = keras.layers.ReLU()(keras.layers.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(-1e6))(x))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(dead)))
+    assert not grad_cam(model, images(8), "conv").any()
+
+
 def test_of_a_shared_layer_the_call_on_the_explained_input_counts():
     shared = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"), keras.layers.Flatten()])
     left, right = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")

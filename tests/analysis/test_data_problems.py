@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.model_selection import cross_val_predict
 
 from kmodels import InputError
-from kmodels.analysis import label_issues, near_duplicates
+from kmodels.analysis import data_problems, label_issues, near_duplicates
 
 
 def photographs(n, side=48, seed=0):
@@ -60,6 +61,24 @@ def test_wrong_labels_are_found_with_the_class_that_they_look_like():
 
 def test_right_labels_are_left_alone():
     assert len(label_issues(*blobs(), 3).index) == 0
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_small_class_leaves_four_fifths_of_the_others_to_each_fit(size, monkeypatch):
+    features, labels = blobs()
+    labels = np.r_[labels, np.full(size, 3)]
+    features = np.r_[features, 6 * np.eye(8)[np.full(size, 5)]]
+    seen = []
+
+    def keep(model, features, given, cv, **options):
+        seen.extend(given[train] for train, _ in cv.split(features, given))
+        return cross_val_predict(model, features, given, cv=cv, **options)
+
+    monkeypatch.setattr(data_problems, "cross_val_predict", keep)
+    assert label_issues(features, labels, 4).index.tolist() == []
+    for given in seen:
+        assert np.bincount(given)[:3].tolist() == [40, 40, 40]
+        assert np.sum(given == 3) >= size - 1
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [0, 0, 1]])

@@ -147,6 +147,20 @@ def test_validation_features_come_with_labels_and_fit():
         SVMHead().fit(features, labels, features[:, :2], labels)
 
 
+@pytest.mark.parametrize("head", [SVMHead, LogisticHead])
+@pytest.mark.parametrize(
+    ("other", "received"), [(lambda y: y.astype(str), "'0', '1', '2'"), (lambda y: y + 10, "10, 11")]
+)
+def test_validation_labels_have_a_class_of_training(head, other, received):
+    features, labels = blobs()
+    message = f"must have a class that training has: 0, 1, 2. Received: .{received}"
+    with pytest.raises(InputError, match=message):
+        head(C=(0.1, 1)).fit(features, labels, features, other(labels))
+    # One of three is enough.
+    scores = SVMHead(C=(0.1, 1)).fit(features, labels, features, labels + 2).val_scores_
+    assert max(scores.values()) < 1
+
+
 @pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2), (1, 3)])
 def test_logistic_regression_is_a_dense_layer(classes):
     features, labels = blobs((30, 30, 30)[: len(classes)] + (0,) * (3 - len(classes)))

@@ -180,12 +180,50 @@ def test_a_nested_model_is_refused_but_what_comes_after_it_is_not():
         features(network, images(2), "inner")
 
 
-def test_a_layer_of_another_network_is_refused(network):
-    image = keras.Input((12, 12, 6))
-    borrowed = keras.Model(image, keras.layers.Flatten()(network.get_layer("pool1")(image)))
-    # Known too late by older versions of Keras, as a KeyError.
-    with pytest.raises((InputError, KeyError)):
-        features(borrowed, np.zeros((1, 12, 12, 6), np.float32), "pool1")
+def test_a_layer_of_another_network_is_read_where_this_network_calls_it(network):
+    pool, image = network.get_layer("pool1"), keras.Input((12, 12, 6))
+    borrowed = keras.Model(image, keras.layers.Flatten()(pool(image)))
+    maps = np.random.default_rng(0).normal(size=(2, 12, 12, 6)).astype(np.float32)
+    np.testing.assert_array_equal(features(borrowed, maps, "pool1"), keras.ops.convert_to_numpy(pool(maps)))
+
+
+def test_two_networks_on_the_same_input_share_a_layer():
+    image, shared = keras.Input((16, 16, 3)), keras.layers.Dense(4, name="embedding")
+    pooled = [keras.layers.GlobalAveragePooling2D()(image), keras.layers.GlobalMaxPooling2D()(image)]
+    shared_outputs = [shared(x) for x in pooled]
+    for output in shared_outputs:
+        expected = keras.Model(image, output).predict(images(3), verbose=0)
+        model = keras.Model(image, keras.layers.Dense(3)(output))
+        np.testing.assert_allclose(embed(model, images(3)), expected, rtol=1e-5)
+
+
+def layers_of_a_base():
+    base = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, name="conv"), keras.layers.Flatten(name="embedding")]
+    )
+    return base.inputs[0], base.layers
+
+
+@pytest.mark.parametrize("same_input", [True, False])
+def test_layers_of_a_base_called_again_behind_a_rescaling(same_input):
+    image, base = layers_of_a_base()
+    image = image if same_input else keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    outputs = {layer.name: (x := layer(x)) for layer in base}
+    expected = keras.Model(image, outputs).predict(images(3), verbose=0)
+    model = keras.Model(image, keras.layers.Dense(3)(x))
+    for name, values in feature_maps(model, images(3), outputs).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+def test_of_a_layer_called_twice_in_the_network_the_first_call_counts():
+    image, shared = keras.Input((16, 16, 3)), keras.layers.Dense(4, name="embedding")
+    first = shared(keras.layers.GlobalAveragePooling2D()(image))
+    second = shared(keras.layers.GlobalMaxPooling2D()(image))
+    # Keras' own order of layers begins with what is joined first.
+    model = keras.Model(image, keras.layers.Concatenate()([second, first]))
+    expected = keras.Model(image, first).predict(images(3), verbose=0)
+    np.testing.assert_allclose(embed(model, images(3)), expected, rtol=1e-5)
 
 
 def test_a_layer_that_is_neither_image_nor_vector_has_no_map():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -188,15 +189,79 @@ def test_grad_cam_of_what_was_classified(colours, kmodels_command, tmp_path):
     ]
 
 
+def drawn_titles(monkeypatch):
+    """The titles of the images in each figure that is drawn from now on, instead of its file."""
+    titles = []
+
+    def keep(figure, path):
+        titles.append([title for axes in figure.axes if (title := axes.get_title(loc="left"))])
+        return path
+
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", keep)
+    return titles
+
+
+def test_grad_cam_names_classes_as_the_table_does(colours, kmodels_command, monkeypatch, tmp_path):
+    _, images = colours
+    about = About(class_names=("ant", "bee", "cow"), image_shape=(32, 32, 3))
+    network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras", about)
+    titles, image = drawn_titles(monkeypatch), images / "red" / "0.png"
+    command = ("predict", network, image, "--grad-cam", tmp_path / "maps", "--class-names", "dog", "elk", "fox")
+    status, out, _ = kmodels_command(*command)
+    assert (status, out.split()[2] in ("dog", "elk", "fox")) == (0, True)
+    assert titles[0] == [f"0.png\n{out.split()[2]}"]
+
+
+@pytest.mark.parametrize(("known", "size"), [(True, 16), (False, 224)])
+def test_grad_cam_of_a_network_for_any_size_is_of_images_of_the_size_that_its_file_names(
+    known, size, colours, kmodels_command, monkeypatch, tmp_path
+):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 3)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    about = About(class_names=("a", "b"), image_shape=(16, 16, 3)) if known else None
+    network, image = save_network(model, tmp_path / "any.keras", about), colours[1] / "red" / "0.png"
+    shapes = []
+
+    def keep(figure, path):
+        shapes.append(figure.axes[0].images[0].get_array().shape[:2])
+        return path
+
+    monkeypatch.setattr("kmodels.report.grad_cam_files.save", keep)
+    status, _, err = kmodels_command("gradcam", network, image)
+    assert (status, set(shapes)) == (0, {(size, size)}), err
+    if known:
+        assert kmodels_command("predict", network, image, "--grad-cam", tmp_path / "maps")[0] == 0
+        assert set(shapes) == {(size, size)}
+
+
+def test_grad_cam_names_no_class_where_the_outputs_are_not_finite(colours, kmodels_command, monkeypatch, tmp_path):
+    image, titles = keras.Input((8, 8, 3)), drawn_titles(monkeypatch)
+    large = keras.initializers.Constant(1e30)
+    x = keras.layers.Conv2D(2, 3, kernel_initializer=large)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(x)))
+    # Of a white image, the first logit is beyond the largest number.
+    model.get_layer("logits").set_weights([np.array([[1e10, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
+    for name, grey in (("black", 0), ("white", 255)):
+        Image.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(tmp_path / f"{name}.png")
+    network = save_network(model, tmp_path / "network.keras")
+    paths = [tmp_path / f"{name}.png" for name in ("black", "white")]
+    assert kmodels_command("gradcam", network, *paths)[0] == 0
+    assert titles[0] == ["black.png\nclass 0", "white.png\nnot finite"]
+    status, _, err = kmodels_command("gradcam", network, paths[1])
+    assert (status, "not finite numbers for any image" in err) == (2, True)
+    for scale in ("nan", "0", "-1", "inf"):
+        status, _, err = kmodels_command("gradcam", network, *paths, "--scale", scale)
+        assert (status, "scale must be a finite number above 0" in err) == (2, True), scale
+
+
 def test_a_folder_of_class_folders_is_drawn_as_it_is_classified(colours, kmodels_command, monkeypatch, tmp_path):
     _, images = colours
     network = save_network(build_model("conv_net", (32, 32, 3), 3), tmp_path / "cnn.keras")
-    drawn = []
-    monkeypatch.setattr("kmodels.report.grad_cam_files.save", lambda figure, path: drawn.append(figure) or path)
+    titles = drawn_titles(monkeypatch)
     status, _, err = kmodels_command("gradcam", network, images)
     assert (status, err) == (0, "")
-    titles = [title for axes in drawn[0].axes if (title := axes.get_title(loc="left"))]
-    assert len(titles) == 12
+    assert len(titles[0]) == 12
 
 
 def test_a_folder_for_grad_cam_that_is_a_file_is_refused_before_anything_is_classified(colours, kmodels_command):
