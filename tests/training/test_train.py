@@ -111,6 +111,20 @@ def test_a_training_step_or_loss_that_would_not_be_used_is_refused(dataset, kind
     assert train(nested, dataset, **settings).history["loss"] == train(tiny(), dataset, **settings).history["loss"]
 
 
+@pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Dropout])
+def test_an_activity_regularizer_is_part_of_the_loss(dataset, layer):
+    options = {keras.layers.Conv2D: {"filters": 3, "kernel_size": 1}, keras.layers.Dropout: {"rate": 0.5}}
+    penalty = keras.regularizers.L2(100.0)
+    image = keras.Input((8, 8, 3))
+    x = layer(activity_regularizer=penalty, **options.get(layer, {}))(keras.layers.Rescaling(1 / 255)(image))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    fitted = train(network, dataset, epochs=1, batch_size=16, learning_rate=1e-9, verbose=0)
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = network.evaluate(dataset.val.images, dataset.val.labels, batch_size=30, verbose=0)
+    assert expected > 100
+    assert fitted.history["val_loss"][0] == pytest.approx(expected, rel=1e-3)
+
+
 class Invert(keras.layers.Layer):
     """A deterministic augmentation layer that knows no `training`."""
 
