@@ -15,7 +15,7 @@ import numpy as np
 
 from kmodels.analysis.evaluation import NOT_FINITE
 from kmodels.analysis.metrics import log_softmax
-from kmodels.analysis.predict import logits_model, predict_logits, usual_batch
+from kmodels.analysis.predict import logits_model, predict_logits, require_logits, usual_batch
 from kmodels.backend import keep_compiled
 from kmodels.best_run import network_file
 from kmodels.data.arrays import checked_names, range_unless_pixels
@@ -23,7 +23,7 @@ from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, p
 from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
-from kmodels.models.logits import all_layers, divides_by_255
+from kmodels.models.logits import FEW, all_layers, divides_by_255
 from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
 from kmodels.text import clip, printable
@@ -105,7 +105,9 @@ class Classifier:
         logits_model: from pixels to logits, the network without a softmax at its end.
 
     Raises:
-        InputError: if the file cannot be loaded, the network does not take images, or the names do not fit.
+        InputError: if the file cannot be loaded, the network does not take images, or the names do not fit; if the
+            softmax of its logits is not the probability of a class, as in a network for several classes at once
+            (`kmodels.models.logits`).
 
     Example:
         classifier = kmodels.Classifier("pets.keras")
@@ -124,6 +126,7 @@ class Classifier:
         self.image_shape = shapes[0] if None not in shapes[0] else about and about.image_shape
         require(self.image_shape, "the network must say the size of its images, since the file does not", shapes[0])
         self.logits_model = logits_model(self.network)
+        require_logits(self.network, np.random.default_rng(0).integers(0, 256, (FEW, *self.image_shape), np.uint8))
         classes = self.logits_model.output_shape[-1]
         if class_names is not None:
             names = checked_names(class_names)

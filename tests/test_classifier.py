@@ -265,6 +265,58 @@ def test_names_must_be_different_strings(trained, names):
         Classifier(trained[0], names)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Certain(keras.layers.Dense):
+    """A Dense layer whose activation kmodels does not leave out."""
+
+
+ENDS = {
+    "sigmoid": lambda x: keras.ops.sigmoid(keras.layers.Dense(1)(x)),
+    "softmax": lambda x: keras.activations.softmax(keras.layers.Dense(3)(x)),
+    "dropout": lambda x: keras.layers.Dropout(0.5)(keras.layers.Dense(3, activation="softmax")(x)),
+    "bfloat16": lambda x: keras.layers.Activation("linear", dtype="float32")(
+        keras.layers.Dense(3, activation="softmax", dtype="mixed_bfloat16")(x)
+    ),
+}
+
+
+def ending(end):
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, end(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_probabilities_are_those_of_the_network_whatever_it_ends_in(end, tmp_path):
+    network = ending(ENDS[end])
+    network.save(tmp_path / "network.keras")
+    classifier = Classifier(tmp_path / "network.keras")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    expected = keras.ops.convert_to_numpy(network(pixels))
+    for found in (classifier.predict(pixels), list(classifier.stream(pixels))):
+        probabilities = [dict(one.likeliest(3)) for one in found]
+        known = (
+            [{f"class {i}": row[i] for i in range(3)} for row in expected]
+            if expected.shape[1] > 1
+            else [{"class 0": 1 - p, "class 1": p} for (p,) in expected]
+        )
+        for one, other in zip(probabilities, known, strict=True):
+            assert one == pytest.approx(other, abs=0.01 if end == "bfloat16" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: Certain(3, activation="softmax"), "look like probabilities"),
+        (lambda: Certain(1, activation="sigmoid"), "look like probabilities"),
+        (lambda: keras.layers.Dense(3, activation="sigmoid"), "must be of one class"),
+    ],
+)
+def test_a_network_without_logits_is_refused_at_once(layer, message, tmp_path):
+    ending(layer()).save(tmp_path / "network.keras")
+    with pytest.raises(InputError, match=message):
+        Classifier(tmp_path / "network.keras")
+
+
 RANGE = '{"class_names": ["a", "b"], "image_shape": [8, 8, 3], "value_range": [1, 0]}'
 
 

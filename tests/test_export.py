@@ -75,6 +75,31 @@ def test_a_network_whose_outputs_are_not_finite_is_refused(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nan.keras"]
 
 
+def test_a_network_that_puts_out_probabilities_of_a_hidden_end_is_refused(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    layers, file = keras.layers, tmp_path / "network.keras"
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.EinsumDense("ab,bc->ac", 3, "softmax")]
+    )
+    network.save(file)
+    with pytest.raises(InputError, match="look like probabilities"):
+        export(file, "litert")
+
+
+def test_an_operation_at_the_end_is_exported_once(tmp_path):
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.ops.softmax(keras.layers.Dense(3)(keras.layers.Flatten()(image))))
+    network.save(tmp_path / "network.keras")
+    interpreter = interpreters.Interpreter(export(tmp_path / "network.keras", "litert").path)
+    interpreter.allocate_tensors()
+    pixels = np.random.default_rng(0).uniform(0, 9, (1, 8, 8, 3)).astype("float32")
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(found, network.predict(pixels, verbose=0), atol=1e-4)
+
+
 def test_each_class_has_one_line_in_the_list_of_labels():
     files = _files({"class_names": ["new\nline", "a\r", "\u2028", "b"]})
     assert files["labels.txt"].splitlines() == [r"new\nline", r"a\r", r"\u2028", "b"]

@@ -10,6 +10,7 @@ one that the network ends in (`_explain`).
 """
 
 import re
+import warnings
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -19,16 +20,22 @@ import numpy as np
 from keras import activations, ops
 from PIL import Image
 
-from kmodels.analysis.predict import choose_output, count, model_inputs, warn_of_probabilities
+from kmodels.analysis.predict import choose_output, count, logits_end, model_inputs
 from kmodels.errors import InputError, describe_error, require, shorten, unknown
-from kmodels.models.logits import all_layers, end_activation, has_graph, looks_like_probabilities, require_sigmoid
+from kmodels.models.logits import (
+    HIDDEN,
+    LOGITS,
+    all_layers,
+    end_activation,
+    has_graph,
+    looks_like_probabilities,
+    require_sigmoid,
+)
 
 # Pixels in one forward pass, of at most 64 images: the outputs of all layers are held for the gradient.
 PIXELS = 2**20
 # Where a network is sure, the gradient of these vanishes: what they are computed from is differentiated instead.
 SATURATING = (activations.softmax, activations.log_softmax, activations.sigmoid)
-# Layers whose activation comes last.
-ENDS = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation, keras.layers.Softmax)
 # The score is multiplied by it and the gradient divided: float16 has no numbers below 6e-8. A power of two changes no
 # digit of other types.
 SCALE = 1024
@@ -62,7 +69,7 @@ class _Explained(NamedTuple):
         call: the _Call whose output is explained.
         shape: of that output for one image: (1, rows, columns, channels).
         end: the _Call whose activation is left out; None where the network ends in none.
-        hidden_end: whether it is not visible what the network ends in.
+        hidden_end: whether outputs may be probabilities: no activation is left out, and no logits are visible.
         output: name or index of the output.
         units: of that output.
     """
@@ -165,16 +172,16 @@ def _maps(model, inputs, explained, classes):
         maps.append(np.maximum((weights * activation).sum(axis=-1), 0).astype(np.float32))
         logits.append(scores)
     if explained.hidden_end:
-        _check_logits(model, np.concatenate(logits), classes)
+        _check_logits(np.concatenate(logits), classes)
     return np.concatenate(maps)
 
 
-def _check_logits(model, logits, classes):
+def _check_logits(logits, classes):
     """Outputs whose last activation is not visible may be probabilities."""
     if logits.shape[-1] > 1:
-        if looks_like_probabilities(logits, least=1):
-            warn_of_probabilities(model)
-    elif classes is None and len(logits) and logits.min() >= 0 and logits.max() <= 1:
+        if looks_like_probabilities(logits):
+            warnings.warn(HIDDEN, stacklevel=4)
+    elif classes is None and looks_like_probabilities(logits):
         raise InputError(
             "the network's one output may be a logit or a probability, so the predicted class is not known; give "
             "classes, or end the network with a Dense or Activation layer"
@@ -227,17 +234,24 @@ def _explain(model, inputs, layer, image, output):
         changed = _pass(model, keras.tree.pack_sequence_as(inputs, ones), output, True).four_d
         four_d = {call: value for call, value in four_d.items() if not np.array_equal(value, changed[call])}
     candidates = _candidates(model, four_d, layer)
-    visible = {call: end_activation(call.layer) for call in seen.ends if isinstance(call.layer, ENDS)}
+    visible = {call: end_activation(call.layer) for call in seen.ends}
     end = next((call for call, activation in visible.items() if activation in SATURATING), None)
     if end:
         require_sigmoid(end.layer, visible[end], seen.units)
+    hidden = end is None and not _ends_in_logits(model, seen.ends, output)
     for call in candidates:
-        explained = _Explained(call, tuple(four_d[call].shape), end, not visible, output, seen.units)
+        explained = _Explained(call, tuple(four_d[call].shape), end, hidden, output, seen.units)
         # Some layers lead to another output only, or to none, as an auxiliary head does in use.
         if _leads_to_output(model, one, explained):
             return explained
     name = "the network's output" if output is None else f"output {output!r}"
     raise InputError(f"no gradient of {name} reaches {shorten(call.layer.name for call in candidates)}")
+
+
+def _ends_in_logits(model, ends, output):
+    """Whether it is visible that an output of a model is logits; `ends` are the _Calls that returned it."""
+    dense = any(type(call.layer) is keras.layers.Dense and call.layer.activation in LOGITS for call in ends)
+    return dense or (has_graph(model) and logits_end(model, output).activation in LOGITS)
 
 
 def _candidates(model, four_d, name):

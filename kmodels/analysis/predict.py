@@ -8,14 +8,7 @@ import numpy as np
 
 from kmodels.errors import InputError, require, unknown
 from kmodels.models.faster_layers import use_fast_layers
-from kmodels.models.logits import (
-    has_graph,
-    inputs_of,
-    looks_like_probabilities,
-    require_weights,
-    two_logits,
-    without_activation,
-)
+from kmodels.models.logits import end_of, has_graph, inputs_of, require_model, two_logits, why_no_logits
 
 # Model -> {what was asked of it: the model of its layers that computes it}. Features of train, validation and test are
 # three calls, and each new model would be compiled again.
@@ -57,7 +50,8 @@ def predict_logits(model, images, batch_size=None, output=None):
     """Logits float32 (n, classes) of all images, in order.
 
     A last softmax or sigmoid is left out where it is visible, and one unit z for two classes becomes [0, z]; so the
-    softmax of the logits is the probability, and the class with the largest one is the predicted class.
+    softmax of the logits is the probability, and the class with the largest one is the predicted class. A warning tells
+    where it is not the probability, because the activation is hidden or each class has a sigmoid of its own.
 
     Args:
         model: a built keras.Model from pixels to logits or probabilities.
@@ -67,39 +61,55 @@ def predict_logits(model, images, batch_size=None, output=None):
         output: name or index of the output, of a model with several.
 
     Raises:
-        InputError: if the model has no weights yet, the images do not fit, or it is not said which output is meant.
+        InputError: if the model has no weights yet, the images do not fit, or it is not said which output is meant; for
+            one unit that is a probability all the same.
     """
     inputs = model_inputs(model, images)
-    if has_graph(model):
-        logits = _predict(logits_model(model, output), inputs, batch_size)
-    else:
-        logits = choose_output(model, _predict(model, inputs, batch_size), output)
-        require(logits.ndim == 2, "the network's output must be (batch, classes)", logits.shape)
-    if looks_like_probabilities(logits):
-        warn_of_probabilities(model)
-    return logits
+    logits = _before_end(model, inputs, batch_size, output)
+    if problem := _problem(model, logits.shape[-1], inputs, output):
+        if logits.shape[-1] == 1:
+            # The larger one of [0, p] would always be p.
+            raise InputError(problem)
+        warnings.warn(problem, stacklevel=2)
+    return np.concatenate([np.zeros_like(logits), logits], axis=1) if logits.shape[-1] == 1 else logits
 
 
 def logits_model(model, output=None):
     """The model from the same inputs to the logits, see `predict_logits`; the same one each time it is asked for.
 
     Raises:
-        InputError: if the model has no graph (a subclass), or it is not said which output is meant.
+        InputError: if the model has no graph (a `call` of its own), or it is not said which output is meant.
     """
-    require(has_graph(model), "the network must be functional or Sequential, to be cut before its softmax", model.name)
-    return _derived(model, ("logits", output), lambda: _to_logits(model, output))
+    rule = "the network must be functional or Sequential, without a call of its own, to be cut before its softmax"
+    require(has_graph(model), rule, model.name)
+    logits = logits_end(model, output).logits or model
+    if logits.outputs[0].shape[-1] > 1:
+        return logits
+    return _derived(model, ("two logits", output), lambda: two_logits(logits))
 
 
-def warn_of_probabilities(model):
-    """Says that the outputs of a model are probabilities, and that its last activation cannot be left out."""
-    warnings.warn(
-        f"the outputs of {model.name!r} look like probabilities, and the activation they come from is not visible: "
-        "end the network with logits, or with a Dense, Activation or Softmax layer",
-        stacklevel=3,
-    )
+def require_logits(model, images):
+    """Raises InputError where the softmax of the logits is not the probability of each class, see `predict_logits`.
+
+    Args:
+        model: a keras.Model with a graph and one output.
+        images: (n, height, width, channels), one or more.
+    """
+    if problem := _problem(model, model.outputs[0].shape[-1], images, None):
+        raise InputError(problem)
 
 
-def _to_logits(model, output):
+def logits_end(model, output=None):
+    """The End of a model with a graph; in the place of its `logits` a faster model, or None for the model itself.
+
+    Args:
+        model: a keras.Model.
+        output: as in `predict_logits`.
+    """
+    return _derived(model, ("logits", output), lambda: _end(model, output))
+
+
+def _end(model, output):
     tensor = choose_output(model, output_structure(model), output)
     require(
         len(tensor.shape) == 2,
@@ -107,9 +117,29 @@ def _to_logits(model, output):
         tuple(tensor.shape),
     )
     one = model if len(model.outputs) == 1 and not nested(model) else keras.Model(inputs_of(model), tensor)
-    logits = without_activation(one, strict=False)
-    logits = two_logits(logits) if tensor.shape[-1] == 1 else logits
-    return use_fast_layers(logits, training=False)
+    end = end_of(one)
+    logits = use_fast_layers(end.logits, training=False)
+    # A reference to the model itself would keep it alive.
+    return end._replace(logits=None if logits is model else logits)
+
+
+def _before_end(model, inputs, batch_size, output):
+    """What a model computes before its softmax or sigmoid: float32 (n, units)."""
+    if has_graph(model):
+        return _predict(logits_end(model, output).logits or model, inputs, batch_size)
+    outputs = choose_output(model, _predict(model, inputs, batch_size), output)
+    require(outputs.ndim == 2, "the network's output must be (batch, classes)", outputs.shape)
+    return outputs
+
+
+def _problem(model, units, inputs, output):
+    """Why `_before_end` returns no logits, in words; None where it does."""
+    activation = logits_end(model, output).activation if has_graph(model) else None
+
+    def compute(few):
+        return _before_end(model, few, None, output)
+
+    return why_no_logits(activation, units, compute, inputs if count(inputs) else None)
 
 
 def features(model, images, layer, batch_size=None):
@@ -168,8 +198,7 @@ def model_inputs(model, images):
     Raises:
         InputError: if the model has no weights yet, or the images are not those that it takes.
     """
-    require(isinstance(model, keras.Model), "model must be a keras.Model", model)
-    require_weights(model)
+    require_model(model, "model")
     if not has_graph(model):
         several = isinstance(images, dict) or (
             isinstance(images, list | tuple) and any(np.ndim(array) == 4 for array in images)

@@ -40,39 +40,50 @@ import keras
 from keras import ops
 
 from kmodels.backend import deterministic
-from kmodels.models.logits import all_layers
+from kmodels.models.logits import has_graph
 
 
 def use_fast_layers(network, training=True):
     """A model that computes what `network` does, with its variables, and is faster.
 
     Args:
-        network: a keras.Model. Only functional and Sequential models are changed, nested ones included; a subclassed
-            model is returned as it is.
+        network: a keras.Model. Only functional and Sequential models are changed, nested ones included; one with a
+            `call` of its own is kept as it is, and so is all that is in it.
         training: whether it is to be trained; else only what is slow in prediction is changed.
 
     Returns:
         A model with the same inputs and outputs. Training it trains `network`.
     """
-    if not isinstance(network, keras.Sequential) and type(network) is not type(_functional()):
-        return network
+    fast = {}
 
     def fast_or_same(layer):
-        replacement = _replacement(layer, training)
-        return replacement(layer) if replacement else layer
+        if id(layer) not in fast:
+            fast[id(layer)] = _clone(layer, fast_or_same) if _is_graph(layer) else _fast(layer, training)
+        return fast[id(layer)]
 
-    if not any(_replacement(layer, training) for layer in all_layers(network)):
+    return fast_or_same(network)
+
+
+def _is_graph(layer):
+    return isinstance(layer, keras.Model) and has_graph(layer)
+
+
+def _clone(network, change):
+    if all(change(layer) is layer for layer in network.layers):
         return network
-    return keras.models.clone_model(network, clone_function=fast_or_same, recursive=True)
+    return keras.models.clone_model(network, clone_function=change)
 
 
-def _functional():
-    pixel = keras.Input((1,))
-    return keras.Model(pixel, keras.layers.Identity()(pixel))
+def _fast(layer, training):
+    replacement = _replacement(layer, training)
+    return replacement(layer) if replacement else layer
 
 
 def _replacement(layer, training):
     """The class that computes this layer in another way on this backend; None where there is none."""
+    if getattr(layer, "activity_regularizer", None):
+        # Its outputs are part of the loss, to which the layer itself adds them.
+        return None
     # By the exact type: a subclass may compute something else.
     for kind, fast, backends in FAST_LAYERS:
         wanted = type(layer) is kind and keras.backend.backend() in backends and (training or fast.in_prediction)

@@ -1,8 +1,17 @@
 """The logits of a network that ends in softmax or sigmoid.
 
 The loss, Grad-CAM and calibration need logits: computed from probabilities they lose digits, or all of them where a
-network is sure. Where the end of a network is visible in its graph, its logits are computed from the same layers.
+network is sure. Where the end of a network is visible in its graph, its logits are computed from the same layers. Where
+it is hidden (in a subclass, say), its outputs tell whether they are probabilities, which are refused.
+
+An image is of one class here. Several units that end in sigmoid are of a network for images of several classes at once
+(multi-label): no softmax gives their probabilities, so it is refused, both in training and in use.
+
+`end_of` decides what a network ends in, for all others.
 """
+
+from functools import cache
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,9 +22,94 @@ from kmodels.errors import InputError, require
 # What softmax turns into the same probabilities: logits need not be looked for behind it.
 LOGITS = (activations.linear, activations.log_softmax)
 PROBABILITIES = (activations.softmax, activations.sigmoid)
+# Layers whose activation comes last.
+ENDS = (layers.Dense, layers.EinsumDense, layers.Activation, layers.Softmax)
+# How many images tell whether outputs are probabilities. Each is shown again, so many times as bright: a logit leaves
+# 0..1 then. float16 has no numbers above 65504.
+FEW, BRIGHTER = 8, 100
+# How far from 1 the sum of probabilities may be: those of bfloat16 have three digits, whatever they are cast to later.
+ROUNDING = 0.02
+HIDDEN = (
+    "the network must end in logits, or in a softmax or sigmoid that can be seen (a Dense layer with that activation, "
+    "an Activation or Softmax layer, or keras.ops). Received: outputs that look like probabilities"
+)
 
 
-def logits_network(network, num_classes):
+class End(NamedTuple):
+    """What a network ends in.
+
+    Attributes:
+        logits: the keras.Model without the softmax or sigmoid at the end; the network itself where none is visible.
+        activation: the last one, a function of keras.activations or a layer of ReLU's kin; None where it is hidden.
+        layers: the layer or operation that has it, and those called after it that change nothing.
+    """
+
+    logits: keras.Model
+    activation: Any = None
+    layers: tuple = ()
+
+
+def end_of(network):
+    """What a network ends in; layers that change nothing in use, as Dropout, are not its end.
+
+    Args:
+        network: a keras.Model with a graph and one output (batch, units), whatever its inputs.
+
+    Returns:
+        An End.
+
+    Raises:
+        InputError: if one unit ends in softmax, which is always 1.
+    """
+    last = network.layers[-1]
+    if type(last) is layers.Dense and last.activation in LOGITS and last.output is network.outputs[0]:
+        return End(network, last.activation)
+    inputs, output, calls = _copy(network)
+    call, later = calls.get(id(output)), []
+    while call and _changes_nothing(call):
+        later.insert(0, call)
+        call = calls.get(id(call.input))
+    if not call:
+        return End(network)
+    logits, activation, found = _before_activation(call, network.outputs[0].shape[-1])
+    found = (*found, *(one.operation for one in later))
+    if logits is None:
+        return End(network, activation, found)
+    for one in later:
+        logits = one.on(logits)
+    return End(keras.Model(inputs, logits, name=network.name), activation, found)
+
+
+def why_no_logits(activation, units, compute, images):
+    """Why the softmax of a network's logits is not the probability of each class, in words; None where it is.
+
+    Args:
+        activation: of its End.
+        units: of its output.
+        compute: a function from images to what the network puts out, an array (n, units). It is called only where the
+            end is hidden.
+        images: an array of one or more, or a list or dict of arrays; None: outputs are not looked at.
+    """
+    if activation is activations.sigmoid and units > 1:
+        return (
+            "an image must be of one class, so the network must end in softmax or logits. "
+            f"Received: a sigmoid for each of {units} classes, which can all be true at once"
+        )
+    if activation is not None or images is None:
+        return None
+    looks_like = (looks_like_probabilities(compute(_few(images, factor))) for factor in (1, BRIGHTER))
+    return HIDDEN if all(looks_like) else None
+
+
+def _few(images, factor):
+    def few(array):
+        image = array.ndim == 4 or array.dtype.kind == "f"
+        return factor * array[:FEW].astype("float32") if image and factor != 1 else array[:FEW]
+
+    return keras.tree.map_structure(few, images)
+
+
+def logits_network(network, num_classes, images=None):
     """A network from images to logits, of the same layers and variables.
 
     A last softmax or sigmoid is left out, also inside a nested model. One unit for two classes becomes the logits
@@ -28,21 +122,28 @@ def logits_network(network, num_classes):
         network: a keras.Model with one input (batch, height, width, channels) and one output: logits or probabilities
             (batch, num_classes), or (batch, 1) for two classes.
         num_classes: how many logits.
+        images: (n, height, width, channels), those that it is to be trained on; some of them tell whether they fit, and
+            whether outputs are logits where its end is hidden. None: neither is looked at.
 
     Returns:
         A keras.Model whose output is (batch, num_classes); `network` itself where it ends in logits, and where its end
-        is not visible: a subclassed model, alone or at the end of another one (see `looks_like_probabilities`).
+        is hidden, in a subclassed model for instance.
 
     Raises:
-        InputError: if the network is not built, has other inputs or outputs, or ends in another activation.
+        InputError: if the network is not built, has other inputs or outputs, or ends in another activation; if it does
+            not fit the images, or what it makes of them are probabilities.
     """
-    require(isinstance(network, keras.Model), "network must be a keras.Model", network)
-    require_weights(network)
+    require_model(network)
     if not has_graph(network):
         return network
     _check(network, num_classes)
-    logits = without_activation(network)
-    return logits if logits.outputs[0].shape[-1] == num_classes else two_logits(logits)
+    end, units = end_of(network), network.outputs[0].shape[-1]
+    _check_end(network, end)
+    if images is not None:
+        check_images(network, images)
+    if problem := why_no_logits(end.activation, units, lambda few: ops.convert_to_numpy(network(few)), images):
+        raise InputError(problem)
+    return end.logits if units == num_classes else two_logits(end.logits)
 
 
 def two_logits(network):
@@ -55,8 +156,9 @@ def two_logits(network):
     return keras.Model(inputs_of(network), ops.concatenate([ops.zeros_like(z), z], axis=-1), name=network.name)
 
 
-def require_weights(network):
-    """Raises InputError if the network has not been built."""
+def require_model(network, name="network"):
+    """Raises InputError if this is no keras.Model, or one that has not been built; `name` is that of the argument."""
+    require(isinstance(network, keras.Model), f"{name} must be a keras.Model", network)
     require(
         network.built,
         "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape), as in "
@@ -66,8 +168,23 @@ def require_weights(network):
 
 
 def has_graph(network):
-    """Whether the network is functional or Sequential, so that its inputs, outputs and layers' calls are known."""
-    return getattr(network, "inputs", None) is not None
+    """Whether a network is functional or Sequential, without a `call` of its own: its graph is all that it computes."""
+    stock = type(network).call in (keras.Sequential.call, _functional().call)
+    return stock and getattr(network, "inputs", None) is not None
+
+
+@cache
+def _functional():
+    pixel = keras.Input((1,))
+    return type(keras.Model(pixel, layers.Identity()(pixel)))
+
+
+@cache
+def _operations():
+    """{class of an operation between layers: the activation that it computes}."""
+    pixel = keras.Input((2,))
+    functions = (activations.softmax, activations.log_softmax, activations.sigmoid)
+    return {type(keras.Model(pixel, function(pixel)).operations[-1]): function for function in functions}
 
 
 def all_layers(network):
@@ -100,39 +217,57 @@ def end_activation(layer):
         return activations.softmax
     if isinstance(layer, layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU):
         return layer
-    activation = getattr(layer, "activation", None)
+    activation = layer.activation if isinstance(layer, ENDS) else None
     return activations.softmax if isinstance(activation, layers.Softmax) else activation
 
 
-def looks_like_probabilities(outputs, least=2):
+def looks_like_probabilities(outputs):
     """Whether a network's outputs are probabilities rather than logits, as far as numbers can tell.
 
     Args:
-        outputs: floats (n, classes), of several images.
-        least: how many images there must be for the answer True.
+        outputs: floats (n, units), of one or more images.
 
     Returns:
-        True if all are from 0 to 1, and each row's sum is 1 within 0.001.
+        True if all are from 0 to 1 and, of several units, each row's sum is about 1.
     """
     outputs = np.asarray(outputs, np.float64)
-    within = outputs.ndim == 2 and len(outputs) >= least and outputs.min() >= 0 and outputs.max() <= 1
-    return bool(within and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=1e-3))
+    outputs = outputs[np.isfinite(outputs).all(axis=-1)]
+    if outputs.ndim != 2 or not len(outputs) or outputs.min() < 0 or outputs.max() > 1:
+        return False
+    return outputs.shape[1] == 1 or bool(np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=ROUNDING))
 
 
-def check_images(network, logits, images):
-    """Raises InputError where a network cannot be trained on images, or its outputs are probabilities.
+def check_graph(network, image_shape):
+    """Raises InputError where a network is none that can be trained on its own.
 
     Args:
-        network: a built keras.Model; a subclassed one only inside a functional or Sequential one.
-        logits: what `logits_network` made of it.
-        images: (n, height, width, channels), of which the first are looked at.
+        network: a keras.Model.
+        image_shape: (height, width, channels).
     """
+    require_model(network)
+    nested = f"keras.Sequential([keras.Input({tuple(image_shape)}), network])"
     require(
         has_graph(network),
-        "a subclassed network must be part of a functional or Sequential one: give keras.Sequential([keras.Input("
-        f"{tuple(images.shape[1:])}), network])",
+        f"a network with a call of its own must be part of a functional or Sequential one: give {nested}",
         type(network).__name__,
     )
+    steps = ("train_step", "test_step", "compute_loss")
+    own = [name for name in steps if getattr(type(network), name) is not getattr(keras.Model, name)]
+    require(
+        not own,
+        "the network must leave the training step and the loss to kmodels, which is the cross entropy of its logits: "
+        f"train it by its own fit, or give {nested}, whose steps are Keras' own",
+        ", ".join(own),
+    )
+
+
+def check_images(network, images):
+    """Raises InputError where a network cannot be trained on images.
+
+    Args:
+        network: a built keras.Model with a graph.
+        images: (n, height, width, channels), of which the first are looked at.
+    """
     wanted, shape = network.input_shape[1:], images.shape[1:]
     if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
         hint = ""
@@ -144,13 +279,6 @@ def check_images(network, logits, images):
         raise InputError(
             "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
             f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
-        )
-    # Only where the end cannot be seen, since JAX compiles this forward pass operation by operation.
-    ends_in_dense = isinstance(network.layers[-1], layers.Dense)
-    if logits is network and not ends_in_dense and looks_like_probabilities(ops.convert_to_numpy(logits(sample))):
-        raise InputError(
-            "the network must end in logits, or in a softmax or sigmoid that can be seen (a Dense layer with that "
-            "activation, or an Activation or Softmax layer). Received: outputs that are probabilities"
         )
 
 
@@ -204,47 +332,20 @@ def _check(network, num_classes):
     )
 
 
-def without_activation(network, strict=True):
-    """The network without the softmax or sigmoid that it ends in, also inside a nested model.
-
-    Args:
-        network: a functional or Sequential keras.Model with one output (batch, units), whatever its inputs.
-        strict: refuse an end in another activation.
-
-    Returns:
-        A keras.Model; `network` itself where no softmax or sigmoid is visible at its end.
-
-    Raises:
-        InputError: if one unit ends in softmax, or, where strict, for another activation.
-    """
-    last = network.layers[-1]
-    if last.output is network.outputs[0] and getattr(last, "activation", None) in LOGITS:
-        return network
-    inputs, last, arguments, options = _last_call(network)
-    if isinstance(last, keras.Model):
-        if not has_graph(last):
-            return network
-        inner = without_activation(last, strict)
-        return network if inner is last else keras.Model(inputs, inner(*arguments, **options), name=network.name)
-    activation = end_activation(last)
-    if activation is None or activation in LOGITS:
-        return network
-    name = getattr(activation, "__name__", type(activation).__name__)
-    if activation not in PROBABILITIES:
-        if not strict:
-            return network
+def _check_end(network, end):
+    """Raises InputError for an end before which no loss can be computed."""
+    if end.activation is not None and end.activation not in (*LOGITS, *PROBABILITIES):
         raise InputError(
             f"the network must end in logits, softmax or sigmoid; remove the activation of its last layer "
-            f"{last.name!r}. Received: {name}"
+            f"{end.layers[0].name!r}. Received: {getattr(end.activation, '__name__', type(end.activation).__name__)}"
         )
-    require_sigmoid(last, activation, network.outputs[0].shape[-1])
-    if type(last) is layers.Dense:
-        end = PreActivation(last)
-    elif isinstance(last, layers.Activation | layers.Softmax):
-        end = layers.Activation("linear", name=f"{last.name}_logits", dtype=last.dtype_policy)
-    else:
-        return network
-    return keras.Model(inputs, end(arguments[0]), name=network.name)
+    regularised = [layer.name for layer in end.layers if getattr(layer, "activity_regularizer", None)]
+    require(
+        end.logits is network or not regularised,
+        "an activity_regularizer at the end of the network must be one of logits, since the loss is computed before "
+        "softmax and sigmoid; remove it, or end the network in logits",
+        ", ".join(regularised),
+    )
 
 
 def require_sigmoid(layer, activation, units):
@@ -256,18 +357,77 @@ def require_sigmoid(layer, activation, units):
     )
 
 
-def _last_call(network):
-    """The inputs of a copy of the network's graph, and the layer called last there, with its arguments.
+class _Call(NamedTuple):
+    """A call of a layer or operation in the graph of a network."""
+
+    operation: Any
+    arguments: tuple
+    options: dict
+
+    @property
+    def input(self):
+        return next(iter((*self.arguments, *self.options.values())))
+
+    def on(self, tensor):
+        """The same call on another tensor."""
+        if self.arguments:
+            return self.operation(tensor, *self.arguments[1:], **self.options)
+        return self.operation(**{**self.options, next(iter(self.options)): tensor})
+
+
+def _copy(network):
+    """The inputs and the output of a copy of the network's graph, and {id of a tensor there: the _Call it comes from}.
 
     In a copy, because `layer.input` is that of the layer's first call, which may be in another network.
     """
-    calls = []
+    calls = {}
 
     def call(layer, *arguments, **options):
-        calls.append((layer, arguments, options))
-        return layer(*arguments, **options)
+        outputs = layer(*arguments, **options)
+        for tensor in keras.tree.flatten(outputs):
+            calls[id(tensor)] = _Call(layer, arguments, options)
+        return outputs
 
     # An uncompiled network of the same layers: of a compiled one, the copy would have an optimizer too.
     graph = keras.Model(inputs_of(network), network.outputs[0])
     copy = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
-    return inputs_of(copy), *calls[-1]
+    return inputs_of(copy), copy.outputs[0], calls
+
+
+def _changes_nothing(call):
+    """Whether this call returns its input, in inference mode."""
+    layer = call.operation
+    linear = type(layer) is layers.Activation and layer.activation is activations.linear
+    return linear or (type(layer) in (layers.Dropout, layers.Identity) and not call.options.get("training"))
+
+
+def _visible_activation(operation):
+    """The activation that a layer or operation is known to end in; None where it may compute anything."""
+    activation = _operations().get(type(operation)) or end_activation(operation)
+    # By the exact type: a subclass may compute something else.
+    if type(operation) in (layers.Dense, layers.Activation, layers.Softmax, *_operations()):
+        return activation if getattr(operation, "axis", -1) in (-1, 1) else None
+    if type(operation) is PreActivation:
+        return activations.linear
+    return None if activation in (*LOGITS, *PROBABILITIES) else activation
+
+
+def _before_activation(call, units):
+    """What the last _Call of a network computes before its softmax or sigmoid, and `activation` and `layers` of an End.
+
+    The first is None where neither is visible.
+    """
+    last, tensor = call.operation, call.input
+    if isinstance(last, keras.Model):
+        end = end_of(last) if has_graph(last) and len(last.outputs) == 1 else End(last)
+        logits = None if end.logits is last else end.logits(*call.arguments, **call.options)
+        return logits, end.activation, end.layers
+    activation = _visible_activation(last)
+    if activation not in PROBABILITIES:
+        return None, activation, (last,)
+    require_sigmoid(last, activation, units)
+    if type(last) is layers.Dense:
+        tensor = PreActivation(last)(tensor)
+    elif isinstance(last, layers.Layer):
+        tensor = layers.Activation("linear", name=f"{last.name}_logits", dtype=last.dtype_policy)(tensor)
+    return tensor, activation, (last,)

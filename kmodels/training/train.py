@@ -26,7 +26,7 @@ from kmodels.data.arrays import labelled_images, range_unless_pixels, require_sa
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
-from kmodels.models.logits import check_images, logits_network
+from kmodels.models.logits import check_graph, logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
@@ -77,9 +77,10 @@ def train(
 
     Args:
         network: a keras.Model, functional or Sequential (which may hold a subclassed one), from images (batch, height,
-            width, channels) to logits (batch, classes). An end in softmax or sigmoid is recognised, and so is one unit
-            for two classes: the loss is computed before it, and the network is left as it is. Its weights are changed
-            in place.
+            width, channels) to logits (batch, classes). An end in softmax is recognised, and so is one unit for two
+            classes, a logit or a sigmoid: the loss is computed before it, and the network is left as it is. Several
+            sigmoids are refused, since an image is of one class, and so is a network with its own train_step or
+            compute_loss: the loss is the cross entropy. Its weights are changed in place.
         dataset: a Dataset: `load_dataset(...)`, `Dataset.from_arrays(...)`, `Dataset.from_batches(...)`.
         epochs: the largest number of epochs.
         batch_size: images per training step; the last step of an epoch may have fewer, and is left out if it had less
@@ -217,6 +218,7 @@ class Training:
         self.settings = s = SimpleNamespace(**{**DEFAULTS, **settings})
         check_settings(s, dataset)
         check_on_device(s.on_device, s.data_loader)
+        check_graph(network, dataset.image_shape)
         # A network and its optimizer refer to each other: those of an earlier training would stay in memory for long.
         gc.collect()
         self.devices = choose_devices(s.devices, s.batch_size)
@@ -226,8 +228,7 @@ class Training:
         weights = class_weights(s.class_weight, dataset.train.labels, classes)
         with self.devices.scope() if self.devices else nullcontext():
             self._trained = _copy_of(network) if self.devices else network
-            logits = logits_network(self._trained, classes)
-            check_images(self._trained, logits, dataset.train.images)
+            logits = logits_network(self._trained, classes, dataset.train.images)
             check_pixel_values(s.augmentation, dataset.train.images)
             self.trainer = build_trainer(
                 logits,

@@ -360,6 +360,22 @@ def test_probabilities_of_a_hidden_end_are_warned_of():
         predict_logits(model, images(8))
 
 
+def test_probabilities_behind_a_last_linear_activation_are_warned_of():
+    layers = keras.layers
+    half = layers.Dense(4, activation="softmax", dtype="mixed_bfloat16")
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        grad_cam(of_weights(functional(half, layers.Activation("linear", dtype="float32")), weights(4, 100)), images(8))
+
+
+def test_logits_of_one_unit_are_known_behind_a_last_linear_activation():
+    # All between 0 and 1, where they could be probabilities if the end were hidden.
+    layers, bias = keras.layers, keras.initializers.Constant(0.5)
+    start = {"kernel_initializer": "zeros", "bias_initializer": bias}
+    for dense in (layers.Dense(1, **start), layers.Dense(1, dtype="mixed_bfloat16", **start)):
+        maps = grad_cam(functional(dense, layers.Activation("linear", dtype="float32")), images(8))
+        np.testing.assert_array_equal(maps, 0)
+
+
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
 def test_one_unit_explains_two_classes(activation):
     # One network's unit is the logit of class 1 and the other one's that of class 0, so their maps are exchanged.

@@ -117,6 +117,50 @@ def test_logits_are_those_before_a_last_activation(end):
     np.testing.assert_allclose(probabilities if end == "softmax" else probabilities[:, 1:], expected, atol=1e-4)
 
 
+class Hidden(keras.Model):
+    """Ends in an activation that no graph shows."""
+
+    def __init__(self, units, activation):
+        super().__init__()
+        self.flatten, self.head = keras.layers.Flatten(), keras.layers.Dense(units, activation)
+
+    def call(self, x):
+        return self.head(self.flatten(x) / 255)
+
+
+def alone(*arguments):
+    model = Hidden(*arguments)
+    model(images(1))
+    return model
+
+
+def in_a_graph(*arguments):
+    return keras.Sequential([keras.Input((16, 16, 3)), Hidden(*arguments)])
+
+
+@pytest.mark.parametrize("build", [alone, in_a_graph])
+def test_one_unit_is_the_logit_of_class_1_whether_its_end_is_visible_or_not(build):
+    model = build(1, None)
+    logits = predict_logits(model, images(3))
+    np.testing.assert_array_equal(logits[:, 0], 0)
+    np.testing.assert_allclose(logits[:, 1:], keras.ops.convert_to_numpy(model(images(3))), atol=1e-5)
+    assert predict_logits(model, images(0)).shape == (0, 2)
+    with pytest.raises(InputError, match="look like probabilities"):
+        predict_logits(build(1, "sigmoid"), images(1))
+
+
+@pytest.mark.parametrize("build", [alone, in_a_graph])
+def test_probabilities_of_several_classes_are_warned_of_from_one_image_on(build):
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        predict_logits(build(3, "softmax"), images(1))
+
+
+def test_a_sigmoid_for_each_of_several_classes_is_warned_of():
+    model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3, "sigmoid")])
+    with pytest.warns(UserWarning, match="must be of one class"):
+        predict_logits(model, images(1))
+
+
 def test_several_inputs_and_outputs():
     image, vector = keras.Input((16, 16, 3), name="image"), keras.Input((2,), name="vector")
     x = keras.layers.Concatenate(name="joined")([keras.layers.Flatten()(image), vector])

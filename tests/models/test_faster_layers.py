@@ -8,6 +8,7 @@ import pytest
 
 from kmodels import build_model
 from kmodels.models.faster_layers import FastLayer, use_fast_layers
+from kmodels.models.logits import all_layers
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_state, build_trainer
 
@@ -314,6 +315,38 @@ def test_adaptive_pooling_by_slices_has_the_values_of_keras(size, backend, monke
     assert isinstance(fast.layers[-1], FastLayer)
     expected = keras.ops.convert_to_numpy(network(images))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(fast(images)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [keras.Sequential, keras.Model])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_call_of_a_models_own_stays(kind, nested):
+    class Own(kind):
+        def call(self, images, training=None, mask=None):
+            return super().call(images / 2, training=training)
+
+    image, drop = keras.Input((4, 4, 3)), keras.layers.Dropout(0.5)
+    own = Own([image, drop]) if kind is keras.Sequential else Own(image, drop(image))
+    network = keras.Model(image, keras.layers.Dropout(0.5)(own(image))) if nested else own
+    fast = use_fast_layers(network)
+    assert (fast is network) == (not nested)
+    images = np.ones((2, 4, 4, 3), np.float32)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(fast(images)), images / 2)
+    assert own in (fast, *fast.layers)
+
+
+def test_a_layer_shared_by_nested_models_stays_shared():
+    image, drop = keras.Input((4, 4, 3)), keras.layers.Dropout(0.5)
+    first, second = keras.Sequential([keras.Input((4, 4, 3)), drop]), keras.Model(image, drop(image))
+    fast = use_fast_layers(keras.Model(image, drop(second(first(image)))))
+    found = [layer for layer in all_layers(fast) if not isinstance(layer, keras.Model)]
+    assert len(found) == 1
+    assert isinstance(found[0], FastLayer)
+
+
+def test_a_layer_with_an_activity_regularizer_stays_as_it_is():
+    image = keras.Input((4, 4, 3))
+    network = keras.Model(image, keras.layers.Dropout(0.5, activity_regularizer="l2")(image))
+    assert use_fast_layers(network) is network
 
 
 def test_a_subclassed_model_and_a_layer_of_a_users_own_stay_as_they_are():

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmodels import Dataset, InputError, build_model, train
-from kmodels.models.logits import check_images, logits_network, looks_like_probabilities
+from kmodels.models.logits import logits_network, looks_like_probabilities
 
 
 def images(n=5):
@@ -49,6 +49,8 @@ ENDS = {
     "no bias": lambda: [layers.Dense(3, activation="softmax", use_bias=False)],
     "activation": lambda: [layers.Dense(3), layers.Activation("softmax")],
     "softmax": lambda: [layers.Dense(3), layers.Softmax()],
+    "dropout": lambda: [layers.Dense(3, activation="softmax"), layers.Dropout(0.5)],
+    "linear": lambda: [layers.Dense(3, activation="softmax"), layers.Activation("linear"), layers.Identity()],
 }
 
 
@@ -72,9 +74,92 @@ def test_one_unit_for_two_classes(end):
     assert logits.output_shape == (None, 2)
 
 
-def test_sigmoids_of_several_classes_are_taken_off():
-    network = functional(layers.Dense(3, activation="sigmoid"))
-    assert_close(ops.sigmoid(logits_network(network, 3)(images())), network(images()))
+OPERATIONS = {
+    "ops.softmax": (3, ops.softmax),
+    "activations.softmax": (3, keras.activations.softmax),
+    "ops.log_softmax": (3, ops.log_softmax),
+    "ops.sigmoid": (1, ops.sigmoid),
+    "dropout": (1, lambda x: layers.Dropout(0.5)(ops.sigmoid(x))),
+}
+
+
+@pytest.mark.parametrize("end", OPERATIONS)
+def test_an_operation_at_the_end_is_left_out_like_a_layer(end):
+    units, operation = OPERATIONS[end]
+    network = outputs_of(operation, units)
+    probabilities = ops.softmax(logits_network(network, max(units, 2), images())(images()))
+    outputs = network(images())
+    if end == "ops.log_softmax":
+        outputs = ops.exp(outputs)
+    assert_close(probabilities if units > 1 else probabilities[:, 1:], outputs)
+
+
+@pytest.mark.parametrize("end", [lambda: layers.Dense(3, activation="sigmoid"), lambda: layers.Activation("sigmoid")])
+def test_a_network_for_several_classes_at_once_is_refused(end):
+    for build in (functional, nested):
+        with pytest.raises(InputError, match=r"must be of one class.*Received: a sigmoid for each of 3 classes"):
+            logits_network(build(layers.Dense(3), end()), 3)
+
+
+class OwnDense(layers.Dense):
+    pass
+
+
+class Flipped(keras.Model):
+    """A functional network that computes another thing than its graph."""
+
+    def call(self, inputs, training=None, mask=None):
+        return ops.flip(super().call(inputs, training=training), axis=-1)
+
+
+def flipped(*end):
+    network = functional(*end)
+    return keras.Sequential([keras.Input((8, 8, 3)), Flipped(network.inputs[0], network.outputs[0])])
+
+
+# Ends that compute probabilities; the number of units.
+HIDDEN = {
+    "sigmoid of a subclass": (1, lambda: functional(OwnDense(1, activation="sigmoid"))),
+    "sigmoid and more": (1, lambda: outputs_of(lambda x: 1 - layers.Activation("sigmoid")(x), 1)),
+    "sigmoid in a model": (1, lambda: sequential(Subclassed(1, "sigmoid"))),
+    "sigmoid in a call": (1, lambda: flipped(layers.Dense(1, activation="sigmoid"))),
+    "softmax of a subclass": (3, lambda: functional(OwnDense(3, activation="softmax"))),
+    "softmax of EinsumDense": (3, lambda: functional(layers.EinsumDense("ab,bc->ac", 3, activation="softmax"))),
+    "softmax and more": (3, lambda: outputs_of(lambda x: ops.flip(ops.softmax(x), axis=-1))),
+    "softmax of half precision": (3, lambda: sequential(Subclassed(3, "softmax", dtype="mixed_bfloat16"))),
+    "softmax in a call": (3, lambda: flipped(layers.Dense(3, activation="softmax"))),
+    "dropout of a prediction": (3, lambda: outputs_of(lambda x: layers.Dropout(0.0)(ops.softmax(x), training=True))),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_probabilities_of_a_hidden_end_are_refused(name):
+    units, build = HIDDEN[name]
+    with pytest.raises(InputError, match=r"softmax or sigmoid that can be seen.*look like probabilities"):
+        logits_network(build(), max(units, 2), images())
+
+
+@pytest.mark.parametrize(("units", "mean", "spread"), [(1, 0.5, 0.1), (3, 1 / 3, 0.003)])
+def test_logits_of_a_hidden_end_are_not_mistaken_for_probabilities(units, mean, spread):
+    # Those of a new network may all be between 0 and 1, and have a sum of 1.
+    small = keras.initializers.RandomNormal(0, spread, seed=0)
+    start = {"kernel_initializer": small, "bias_initializer": keras.initializers.Constant(mean)}
+    for network in (functional(OwnDense(units, **start)), sequential(Subclassed(units, None, **start))):
+        assert looks_like_probabilities(ops.convert_to_numpy(network(images())))
+        assert logits_network(network, max(units, 2), images()).output_shape == (None, max(units, 2))
+
+
+def test_an_activity_regularizer_of_an_end_that_is_left_out_is_refused():
+    regularised = {"activity_regularizer": keras.regularizers.L2(0.1)}
+    for end in (
+        [layers.Dense(3, activation="softmax", **regularised)],
+        [layers.Dense(3), layers.Activation("softmax", **regularised)],
+    ):
+        for build in (functional, nested):
+            with pytest.raises(InputError, match=r"activity_regularizer at the end .* Received: '(dense|activation)"):
+                logits_network(build(*end), 3)
+    network = functional(layers.Dense(3, **regularised))
+    assert logits_network(network, 3) is network
 
 
 def test_logits_stay_as_they_are():
@@ -131,9 +216,9 @@ def test_a_network_of_keras_applications():
 
 
 class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.flatten, self.classify = layers.Flatten(), layers.Dense(3, activation="softmax")
+    def __init__(self, units=3, activation="softmax", dtype=None, **options):
+        super().__init__(dtype=dtype)
+        self.flatten, self.classify = layers.Flatten(), layers.Dense(units, activation, dtype=dtype, **options)
 
     def call(self, inputs):
         return self.classify(self.flatten(inputs))
@@ -146,20 +231,30 @@ def test_the_end_of_a_subclassed_network_is_not_visible_but_its_outputs_are():
     outputs = ops.convert_to_numpy(network(images()))
     assert logits_network(network, 3) is network
     assert looks_like_probabilities(outputs)
-    assert not looks_like_probabilities(outputs[:1])
-    assert not looks_like_probabilities(outputs * 1.01)
+    assert looks_like_probabilities(outputs[:1])
+    assert looks_like_probabilities(outputs[:, :1])
+    assert not looks_like_probabilities(outputs * 1.05)
+    assert not looks_like_probabilities(outputs[:, :1] - 1)
+    assert not looks_like_probabilities(np.full((2, 3), np.nan))
 
 
-def test_a_subclassed_network_is_trained_inside_another_one():
-    network = Subclassed()
-    network.classify.activation = None
+def own_graph(*end):
+    network = functional(*end)
+    return Flipped(network.inputs[0], network.outputs[0])
+
+
+@pytest.mark.parametrize("build", [lambda: Subclassed(3, None), lambda: own_graph(layers.Dense(3))])
+def test_a_network_with_a_call_of_its_own_is_trained_inside_another_one(build):
+    network = build()
     network(images())
-    with pytest.raises(InputError, match=r"give keras.Sequential\(\[keras.Input\(\(8, 8, 3\)\), network\]\)"):
-        check_images(network, network, images())
     dataset = Dataset.from_arrays((images(60), np.arange(60) % 3))
+    with pytest.raises(InputError, match=r"give keras.Sequential\(\[keras.Input\(\(8, 8, 3\)\), network\]\)"):
+        train(network, dataset, epochs=1, verbose=0)
     before = [ops.convert_to_numpy(weight) for weight in network.weights]
-    train(keras.Sequential([keras.Input((8, 8, 3)), network]), dataset, epochs=1, batch_size=16, verbose=0)
+    wrapped = keras.Sequential([keras.Input((8, 8, 3)), network])
+    fitted = train(wrapped, dataset, epochs=1, batch_size=16, verbose=0)
     assert not np.array_equal(before[0], ops.convert_to_numpy(network.weights[0]))
+    assert_close(fitted.logits(dataset.val), network(dataset.val.images))
 
 
 def two_inputs():
@@ -167,9 +262,9 @@ def two_inputs():
     return keras.Model([image, more], layers.Dense(3)(layers.Flatten()(layers.Add()([image, more]))))
 
 
-def outputs_of(make):
+def outputs_of(make, units=3):
     image = keras.Input((8, 8, 3))
-    return keras.Model(image, make(layers.Dense(3)(layers.Flatten()(image))))
+    return keras.Model(image, make(layers.Dense(units)(layers.Flatten()(image))))
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,8 @@ def test_a_network_learns_and_says_what_came_out(dataset):
     assert not fitted.diverged
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_an_end_in_probabilities_is_trained_on_its_logits_and_stays(dataset, activation):
-    plain, ended = tiny(), tiny(activation=activation)
+def test_an_end_in_probabilities_is_trained_on_its_logits_and_stays(dataset):
+    plain, ended = tiny(), tiny(activation="softmax")
     settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "verbose": 0}
     expected, fitted = train(plain, dataset, **settings), train(ended, dataset, **settings)
     assert fitted.history["loss"] == pytest.approx(expected.history["loss"], rel=1e-5)
@@ -66,7 +65,7 @@ def test_an_end_in_probabilities_is_trained_on_its_logits_and_stays(dataset, act
     outputs = ended.predict(dataset.test.images, verbose=0)
     assert outputs.min() >= 0
     assert outputs.max() <= 1
-    assert ended.get_layer("end").activation.__name__ == activation
+    assert ended.get_layer("end").activation.__name__ == "softmax"
 
 
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
@@ -87,8 +86,43 @@ def test_probabilities_whose_end_cannot_be_seen_are_refused(dataset):
             return keras.ops.softmax(keras.ops.sum(x, axis=(1, 2)))
 
     image = keras.Input((8, 8, 3))
-    with pytest.raises(InputError, match="outputs that are probabilities"):
+    with pytest.raises(InputError, match="outputs that look like probabilities"):
         train(keras.Model(image, Hidden()(image)), dataset, verbose=0)
+
+
+class OwnStep(keras.Model):
+    def train_step(self, *arguments):
+        return super().train_step(*arguments)
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, *arguments, **options):
+        return super().compute_loss(*arguments, **options)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(OwnStep, "train_step"), (OwnLoss, "compute_loss")])
+def test_a_training_step_or_loss_that_would_not_be_used_is_refused(dataset, kind, name):
+    network = tiny()
+    own = kind(network.inputs[0], network.outputs[0])
+    with pytest.raises(InputError, match=rf"cross entropy.* give keras.Sequential\(.*Received: '{name}'"):
+        train(own, dataset, verbose=0)
+    nested = keras.Sequential([keras.Input((8, 8, 3)), own])
+    settings = {"epochs": 1, "batch_size": 16, "verbose": 0}
+    assert train(nested, dataset, **settings).history["loss"] == train(tiny(), dataset, **settings).history["loss"]
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Dropout])
+def test_an_activity_regularizer_is_part_of_the_loss(dataset, layer):
+    options = {keras.layers.Conv2D: {"filters": 3, "kernel_size": 1}, keras.layers.Dropout: {"rate": 0.5}}
+    penalty = keras.regularizers.L2(100.0)
+    image = keras.Input((8, 8, 3))
+    x = layer(activity_regularizer=penalty, **options.get(layer, {}))(keras.layers.Rescaling(1 / 255)(image))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    fitted = train(network, dataset, epochs=1, batch_size=16, learning_rate=1e-9, verbose=0)
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = network.evaluate(dataset.val.images, dataset.val.labels, batch_size=30, verbose=0)
+    assert expected > 100
+    assert fitted.history["val_loss"][0] == pytest.approx(expected, rel=1e-3)
 
 
 class Invert(keras.layers.Layer):
