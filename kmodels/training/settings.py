@@ -45,6 +45,7 @@ def check_settings(s, dataset):
         setattr(s, name, listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
+    _check_callbacks(s.callbacks)
     s.augmentation = _without_lambda_layers(s.augmentation)
     sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
@@ -84,6 +85,15 @@ def _check_numbers(s):
     without = [name for name in TORCH if name not in ("sgd", "rmsprop")]
     rule = f"momentum belongs to sgd and rmsprop, not to {s.optimizer}"
     require(not s.momentum or s.optimizer not in without, rule, s.momentum)
+
+
+def _check_callbacks(callbacks):
+    """Refuses callbacks that restore other weights than those that are said to be kept."""
+    for callback in callbacks:
+        restores = getattr(callback, "restore_best_weights", False)
+        rule = "callbacks must not have restore_best_weights=True: `keep` and `monitor` of the training decide which "
+        rule += "weights the network has in the end; leave it out"
+        require(not restores, rule, type(callback).__name__)
 
 
 def _is_number(value):

@@ -106,7 +106,7 @@ def train(
             indices of classes to numbers, in which a class left out weighs 1.
         metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
         callbacks: Keras callbacks (a list, or one), called after kmodels' own. What they save is the network; what they
-            add to `logs` is not in the history.
+            add to `logs` is not in the history. EarlyStopping must have restore_best_weights=False: `keep` decides.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
         patience: end training after this many epochs in which `monitor` did not improve; None: never.

@@ -225,6 +225,13 @@ def test_further_metrics_and_callbacks(dataset):
         train(tiny(), dataset, callbacks=["Note"])
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_no_callback_restores_other_weights_than_those_kept(dataset, keep):
+    stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=9, restore_best_weights=True)
+    with pytest.raises(InputError, match=r"must not have restore_best_weights=True.*Received: 'EarlyStopping'"):
+        train(tiny(), dataset, keep=keep, callbacks=stop, verbose=0)
+
+
 def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
