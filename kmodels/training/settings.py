@@ -19,6 +19,8 @@ from kmodels.training.optimizers import TORCH
 # The settings that are numbers, and need not be whole.
 NUMBERS = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "plateau_factor")
 OPTIONAL = ("patience", "plateau_patience", "learning_rate", "weight_decay")
+# What the history has without further metrics; each also of the val split, as val_...
+MEASURED = ("loss", "accuracy", "cross_entropy", "learning_rate", "seconds")
 # Keras numbers names in the order of creation; seeds follow that of the training.
 CHANGING = ("name", "seed")
 
@@ -46,6 +48,9 @@ def check_settings(s, dataset):
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
     _check_callbacks(s.callbacks)
+    for metric in s.metrics:
+        rule = f"a metric must not have the name of what is measured anyway: {', '.join(MEASURED)}, or val_..."
+        require(metric.name not in MEASURED and not metric.name.startswith("val_"), rule, metric.name)
     s.augmentation = _without_lambda_layers(s.augmentation)
     sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
@@ -175,6 +180,8 @@ def compared_settings(s, optimizer):
     # Resumed with more epochs, a rate that has come near 0 would rise again.
     same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
     same |= {"plateau_patience": s.plateau_patience, "plateau_factor": s.plateau_patience and s.plateau_factor}
+    # The history has a value of each for every epoch.
+    same["metrics"] = [metric.name for metric in s.metrics]
     same |= {"augmentation": described(s.augmentation), "class_weight": described(s.class_weight)}
     optimizer = {**optimizer, "learning_rate": optimizer.get("learning_rate")}
     # The weight_decay of `train`; Keras' own is another.

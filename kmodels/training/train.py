@@ -104,7 +104,8 @@ def train(
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
         class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from
             indices of classes to numbers, in which a class left out weighs 1.
-        metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
+        metrics: further Keras metrics of labels (batch,) and logits (batch, classes), with names of their own; accuracy
+            is always there.
         callbacks: Keras callbacks (a list, or one), called after kmodels' own. What they save is the network; what they
             add to `logs` is not in the history. EarlyStopping must have restore_best_weights=False: `keep` decides.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".

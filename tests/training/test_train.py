@@ -362,6 +362,7 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
 
 DECAY = keras.optimizers.schedules.ExponentialDecay
 TURN = keras.layers.RandomRotation
+TOP2 = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
 
 
 @pytest.mark.parametrize(
@@ -385,6 +386,8 @@ TURN = keras.layers.RandomRotation
         ({"schedule": "plateau"}, {"schedule": "plateau", "plateau_factor": 0.5}, "plateau_factor=0.1, not 0.5"),
         ({"warmup_epochs": 1}, {}, "warmup_epochs=1, not 0"),
         ({"label_smoothing": 0.1}, {"label_smoothing": 0.2}, "label_smoothing=0.1, not 0.2"),
+        ({}, {"metrics": TOP2}, r"metrics=\[\], not \['top2'\]"),
+        ({"metrics": TOP2}, {}, r"metrics=\['top2'\], not \[\]"),
     ],
 )
 def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, first, second, message):
@@ -402,6 +405,7 @@ def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, fi
         lambda: {"augmentation": [keras.layers.RandomCrop(8, 8), shift], "schedule": DECAY(0.1, 5, 0.5)},
         lambda: {"optimizer": keras.optimizers.Lion(DECAY(0.1, 5, 0.5))},
         lambda: {"schedule": Halving(), "warmup_epochs": 1},
+        lambda: {"metrics": TOP2},
     ],
 )
 def test_a_training_with_equal_settings_resumes_and_may_last_longer(dataset, tmp_path, setting):
@@ -491,6 +495,8 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"checkpoint": ""}, "there is a folder of that name"),
         ({"data_loader": "stream", "sampler": "oversample"}, "shows each image once; sampler must be shuffle"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
+        ({"metrics": keras.metrics.Mean(name="loss")}, "a metric must not have the name of what .* Received: 'loss'"),
+        ({"metrics": keras.metrics.Mean(name="val_top2")}, "a metric must not have the name of what"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(dataset, change, message):
