@@ -133,14 +133,12 @@ def find_learning_rate(
 
 def _rising_rate(optimizer, lowest, highest, steps):
     """The settings of a Training whose learning rate rises exponentially with every step."""
-    rate = lowest
     if isinstance(optimizer, keras.optimizers.Optimizer):
         # Of one with a schedule of its own, the rate could not be changed.
         optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})
-        rate = None
     # A schedule, since on JAX a rate that is set between the steps of an epoch has no effect.
     schedule = keras.optimizers.schedules.ExponentialDecay(lowest, max(steps - 1, 1), highest / lowest)
-    return {"optimizer": optimizer, "learning_rate": rate, "schedule": schedule}
+    return {"optimizer": optimizer, "schedule": schedule}
 
 
 def _train_and_restore(training, steps, verbose):

@@ -64,7 +64,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
         optimizer: with a constant learning rate, from which the schedule begins.
         schedule: None or "plateau" (a callback's work): constant; "cosine" or "linear": to 0 at the last step; or a
             keras.optimizers.schedules.LearningRateSchedule.
-        warmup_steps: in which the rate rises linearly from 0, before the schedule begins.
+        warmup_steps: in which the rate rises linearly from 0 to the first rate of the schedule, before that begins.
         total_steps: of the training, warm-up included.
         plateaus: whether a callback will lower the rate on plateaus, as with schedule "plateau".
 
@@ -95,6 +95,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
     elif schedule is not None:
         rule = "schedule must be a name or a keras.optimizers.schedules.LearningRateSchedule"
         require(isinstance(schedule, schedules.LearningRateSchedule), rule, schedule)
+        rate = float(ops.convert_to_numpy(schedule(ops.zeros(()))))
     optimizer.learning_rate = WarmUp(rate, warmup_steps, schedule) if warmup_steps else schedule
 
 

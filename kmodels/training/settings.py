@@ -87,6 +87,9 @@ def _check_numbers(s):
             rule += " or a Keras schedule"
         require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
         setattr(s, name, float(value))
+    own = s.schedule is not None and not isinstance(s.schedule, str)
+    rule = "learning_rate must be left out where schedule is a Keras schedule, which has rates of its own"
+    require(not own or s.learning_rate is None, rule, s.learning_rate)
     without = [name for name in TORCH if name not in ("sgd", "rmsprop")]
     rule = f"momentum belongs to sgd and rmsprop, not to {s.optimizer}"
     require(not s.momentum or s.optimizer not in without, rule, s.momentum)

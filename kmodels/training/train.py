@@ -90,8 +90,9 @@ def train(
         momentum: of "sgd" and "rmsprop".
         weight_decay: added to the gradient, decoupled for "adamw"; None: PyTorch's default (adamw 0.01, others 0).
         schedule: of the learning rate: None (constant), "plateau", "cosine" or "linear" (to 0 at the last epoch), or a
-            keras.optimizers.schedules.LearningRateSchedule.
-        warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins; below `epochs`.
+            keras.optimizers.schedules.LearningRateSchedule, without learning_rate.
+        warmup_epochs: in which the learning rate rises linearly from 0 to that with which the schedule then begins;
+            below `epochs`.
         plateau_patience: multiply the learning rate by plateau_factor after this many epochs in which `monitor` did not
             improve; None: never, or with schedule "plateau" 5. Not together with another schedule or a warm-up.
             PyTorch's scheduler waits for one epoch more, and ignores a relative gain under 1e-4.

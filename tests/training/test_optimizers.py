@@ -98,10 +98,10 @@ def rates(optimizer, steps):
         (None, [0.05, 0.1, 0.1, 0.1, 0.1, 0.1]),
         ("linear", [0.05, 0.1, 0.1, 0.075, 0.05, 0.025]),
         ("cosine", [0.05, 0.1, 0.1, 0.0853553, 0.05, 0.0146447]),
-        (keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.3, 0.2]), [0.05, 0.1, 0.3, 0.3, 0.2, 0.2]),
+        (keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.3, 0.2]), [0.15, 0.3, 0.3, 0.3, 0.2, 0.2]),
     ],
 )
-def test_a_schedule_begins_after_the_warm_up(schedule, expected):
+def test_a_warm_up_ends_where_the_schedule_begins(schedule, expected):
     for optimizer in (build_optimizer("sgd", 0.1), keras.optimizers.Lion(0.1)):
         set_schedule(optimizer, schedule, warmup_steps=2, total_steps=6)
         assert rates(optimizer, 6) == pytest.approx(expected, abs=1e-6)

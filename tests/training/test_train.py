@@ -470,6 +470,7 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
         ({"warmup_epochs": 2, "epochs": 2}, r"warmup_epochs must be at least 0 and below epochs \(2\)"),
+        ({"schedule": DECAY(0.1, 5, 0.5), "learning_rate": 0.1}, "learning_rate must be left out where schedule is a"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
         # They failed at the first plateau, after hours perhaps.
         ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
