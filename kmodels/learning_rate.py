@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from kmodels.errors import require, require_whole
+from kmodels.training.optimizers import copy_of
 from kmodels.training.settings import check_dataset
 from kmodels.training.train import DEFAULTS, Training
 
@@ -135,7 +136,7 @@ def _rising_rate(optimizer, lowest, highest, steps):
     """The settings of a Training whose learning rate rises exponentially with every step."""
     if isinstance(optimizer, keras.optimizers.Optimizer):
         # Of one with a schedule of its own, the rate could not be changed.
-        optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})
+        optimizer = copy_of(optimizer, learning_rate=lowest)
     # A schedule, since on JAX a rate that is set between the steps of an epoch has no effect.
     schedule = keras.optimizers.schedules.ExponentialDecay(lowest, max(steps - 1, 1), highest / lowest)
     return {"optimizer": optimizer, "schedule": schedule}

@@ -14,7 +14,7 @@ from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.experiment import DATA_LOADERS, KEEPS, MONITORS, PLATEAU_PATIENCE, RANGES
 from kmodels.training.checkpoint import checkpoint_files
-from kmodels.training.optimizers import TORCH
+from kmodels.training.optimizers import TORCH, configuration
 
 # The settings that are numbers, and need not be whole.
 NUMBERS = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "plateau_factor")
@@ -215,7 +215,7 @@ def described(item):
     if not hasattr(item, "get_config"):
         return getattr(item, "__name__", type(item).__name__)
     try:
-        config = item.get_config()
+        config = configuration(item) if isinstance(item, keras.optimizers.Optimizer) else item.get_config()
     except NotImplementedError:
         config = {}
     return {"class": type(item).__name__, **described(config)}

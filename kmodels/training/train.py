@@ -32,7 +32,7 @@ from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN
 from kmodels.training.devices import choose_devices
 from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
-from kmodels.training.optimizers import build_optimizer, set_schedule
+from kmodels.training.optimizers import EXCLUDED, build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
 from kmodels.training.settings import check_settings, compared_settings, described
 from kmodels.training.trainer import build_state, build_trainer
@@ -252,6 +252,9 @@ class Training:
         if network.compute_dtype == "float16":
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
+        # The copies of the network have other variables.
+        rule = "exclude_from_weight_decay of the optimizer must be by var_names, not by var_list, with several devices"
+        require(not (self.devices and getattr(optimizer, EXCLUDED[0], ())), rule, type(optimizer).__name__)
         self._optimizer_described = described(optimizer)
         steps = -(-images_shown(len(self.dataset.train), s.batch_size) // s.batch_size)
         set_schedule(

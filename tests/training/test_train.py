@@ -405,6 +405,7 @@ def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, fi
         lambda: {"augmentation": [keras.layers.RandomCrop(8, 8), shift], "schedule": DECAY(0.1, 5, 0.5)},
         lambda: {"optimizer": keras.optimizers.Lion(DECAY(0.1, 5, 0.5))},
         lambda: {"schedule": Halving(), "warmup_epochs": 1},
+        lambda: {"optimizer": keras.optimizers.SGD(Halving(), momentum=0.9)},
         lambda: {"metrics": TOP2},
     ],
 )
