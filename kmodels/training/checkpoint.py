@@ -314,6 +314,18 @@ def _unpacked(value, arrays):
     return [_unpacked(inner, arrays) for inner in value] if isinstance(value, list) else value
 
 
+def is_checkpoint(path):
+    """Whether a file is one that a Checkpoint began to write, perhaps damaged since: its first array is `meta`.
+
+    Args:
+        path: of a file that exists.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(38)
+    # Of a zip file, the name of the first member begins at the 30th byte.
+    return not head or (head.startswith(b"PK") and head[30:] == b"meta.npy")
+
+
 def checkpoint_files(path):
     """The paths of all files that a Checkpoint with this path may have written."""
     path = Path(path)

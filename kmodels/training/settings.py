@@ -13,7 +13,7 @@ from kmodels.data import Dataset
 from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.experiment import DATA_LOADERS, KEEPS, MONITORS, PLATEAU_PATIENCE, RANGES
-from kmodels.training.checkpoint import checkpoint_files
+from kmodels.training.checkpoint import checkpoint_files, is_checkpoint
 from kmodels.training.optimizers import TORCH, configuration
 
 # The settings that are numbers, and need not be whole.
@@ -155,13 +155,17 @@ def _without_lambda_layers(augmentation):
 
 
 def _check_checkpoint(path):
-    """Refuses what is no path of a file, before a folder of the user's is renamed."""
+    """Refuses what is no path of a file, before a folder or file of the user's is renamed."""
     require(isinstance(path, str | os.PathLike), "checkpoint must be the path of a file, or None", path)
     rule = "checkpoint must be the path of a file, and there is a folder of that name; name a file in it, for instance"
     require(not Path(path).is_dir(), rule, str(path))
     # The files that are written beside it.
     for file in checkpoint_files(path):
         require(not file.is_dir(), rule, str(file))
+        other = (
+            "checkpoint must be a file that is not there yet, or a checkpoint of kmodels; name another, or remove it"
+        )
+        require(not file.exists() or is_checkpoint(file), other, str(file))
 
 
 def compared_settings(s, optimizer):

@@ -457,6 +457,16 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
     assert [path.name for path in tmp_path.rglob("*")] == [folder, "photo.png"]
 
 
+@pytest.mark.parametrize("name", ["mine.keras", "mine.keras.previous"])
+def test_a_file_that_is_no_checkpoint_is_refused_and_stays(dataset, tmp_path, name):
+    (tmp_path / "mine.keras").touch()
+    tiny().save(tmp_path / "network.keras")
+    before = (tmp_path / "network.keras").rename(tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match=r"not there yet, or a checkpoint of kmodels.*Received: '.*mine.keras"):
+        train(tiny(), dataset, epochs=1, checkpoint=tmp_path / "mine.keras", verbose=0)
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
