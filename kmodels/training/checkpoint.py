@@ -7,9 +7,9 @@ stop, and on PyTorch the generators of Python, NumPy and PyTorch. The order of t
 function of seed and epoch. (Keras' BackupAndRestore keeps weights, optimizer and epoch; a training resumed from it
 reduces the rate and stops at other epochs.)
 
-A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these, and
-`set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
-are known without. Any other callback starts afresh, and a line says so.
+A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these (with text
+as keys), and `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and
+History of Keras are known without, their subclasses are not. Any other callback starts afresh, and a line says so.
 
 How it is written. One .npz file under the name with `.new` added, flushed to the disk, then renamed; the previous one
 stays, with `.previous` added. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a
@@ -33,21 +33,24 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kmodels.errors import InputError, shorten
+from kmodels.errors import InputError, require, shorten
 from kmodels.tracking import Tracker
-from kmodels.training.callbacks import Clock, StopOnNaN
+from kmodels.training.callbacks import Clock, KeepWeights, StopOnNaN
 from kmodels.training.environment import versions
 
-# What callbacks without get_state count, by class; all of it is reset by their on_train_begin.
+# What callbacks without get_state count, by class; all of it is reset by their on_train_begin. Subclasses, which may
+# count more, are not meant.
+_EARLY_STOPPING = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
 STATE = {
-    keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch", "best_weights"),
+    keras.callbacks.EarlyStopping: _EARLY_STOPPING,
+    KeepWeights: _EARLY_STOPPING,
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
     StopOnNaN: ("diverged",),
     Clock: ("compile_seconds", "train_seconds"),
 }
-# Callbacks whose state is none, or belongs to the process.
-STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN, Tracker)
+# Without state.
+STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
 FORMAT = 4
@@ -119,14 +122,15 @@ class Checkpoint(keras.callbacks.Callback):
             return
         afresh = []
         for callback, (kind, state) in zip(self.callbacks, self._saved["callbacks"], strict=False):
-            if kind != type(callback).__name__ or state is None:
-                if not isinstance(callback, STATELESS):
-                    afresh.append(type(callback).__name__)
-            elif hasattr(callback, "set_state"):
+            same = kind == type(callback).__name__ and state is not None
+            if same and hasattr(callback, "set_state"):
                 callback.set_state(state)
-            else:
+            elif same and type(callback) in STATE:
                 for name, value in state.items():
                     setattr(callback, name, value)
+            # What a Tracker shows is read from the history.
+            elif type(callback) not in STATELESS and not isinstance(callback, Tracker):
+                afresh.append(type(callback).__name__)
         if afresh:
             print(
                 f"not restored, since they have no get_state and set_state: {', '.join(afresh)}; they start afresh",
@@ -248,8 +252,8 @@ def _state_of(callback):
     """What a callback has counted; None where that cannot be known."""
     if hasattr(callback, "get_state") and hasattr(callback, "set_state"):
         return callback.get_state()
-    names = [name for kind, names in STATE.items() if isinstance(callback, kind) for name in names]
-    return {name: getattr(callback, name) for name in names} or None
+    names = STATE.get(type(callback))
+    return {name: getattr(callback, name) for name in names} if names else None
 
 
 def _generators():
@@ -288,7 +292,9 @@ def _torch_generators():
 def _packed(value, arrays):
     """The value as JSON can hold it; arrays are put into `arrays`, and named in their place."""
     if isinstance(value, dict):
-        return {str(name): _packed(inner, arrays) for name, inner in value.items()}
+        for name in value:
+            require(isinstance(name, str), "a dict in the state of a callback must have text as keys", name)
+        return {name: _packed(inner, arrays) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_packed(inner, arrays) for inner in value]
     if isinstance(value, str | bool | int | float | None):

@@ -324,6 +324,26 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), resume=True)
 
 
+class CountingStop(keras.callbacks.EarlyStopping):
+    """Counts more than Keras' own, and has no get_state."""
+
+
+def test_a_subclass_of_a_known_callback_starts_afresh_and_is_named(dataset, tmp_path, capsys):
+    settings = {"callbacks": [CountingStop(patience=5)], "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, epochs=1, **settings)
+    train(tiny(), dataset, epochs=2, resume=True, **settings)
+    assert "CountingStop; they start afresh" in capsys.readouterr().out
+
+
+def test_the_state_of_a_callback_has_text_as_keys(dataset, tmp_path):
+    class Numbered(Counter):
+        def get_state(self):
+            return {"seen": {1: 2}}
+
+    with pytest.raises(InputError, match=r"must have text as keys\. Received: 1"):
+        train(tiny(), dataset, epochs=1, callbacks=[Numbered()], checkpoint=tmp_path / "ck", verbose=0)
+
+
 def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, tmp_path, monkeypatch):
     # No epoch is due for saving; the labels of val are wrong, so that the best epoch is an early one.
     monkeypatch.setattr(checkpoint.Checkpoint, "_due", lambda self: False)
