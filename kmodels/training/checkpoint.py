@@ -5,7 +5,8 @@ seed generators of dropout and augmentation, the optimizer with its learning rat
 far, the state of the callbacks, the history, the number of finished epochs, whether training had already decided to
 stop, and on PyTorch the generators of Python, NumPy and PyTorch. The order of the examples need not be saved: it is a
 function of seed and epoch. (Keras' BackupAndRestore keeps weights, optimizer and epoch; a training resumed from it
-reduces the rate and stops at other epochs.)
+reduces the rate and stops at other epochs.) A training that had ended continues where the present settings would not
+have ended it: with more patience, or without the callback that did.
 
 A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these (with text
 as keys), and `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and
@@ -49,6 +50,8 @@ STATE = {
     StopOnNaN: ("diverged",),
     Clock: ("compile_seconds", "train_seconds"),
 }
+# Those that end training when they have waited for their patience.
+STOPPING = (keras.callbacks.EarlyStopping, KeepWeights)
 # Without state.
 STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
@@ -68,7 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         epochs_done: how many epochs the state has that `restore` restores.
         epochs_saved: how many epochs the newest file has.
-        stopped: whether training had ended then.
+        ended: why nothing is left to train, where training had ended then and would with the present callbacks.
     """
 
     # Does nothing between batches.
@@ -78,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.path, self.callbacks, self.settings = Path(path), callbacks, settings
         self.epochs_done = self.epochs_saved = saved["meta"]["epochs_done"] if saved else 0
-        self.stopped = saved["meta"]["stopped"] if saved else False
+        self.ended = _why_ended(saved, callbacks) if saved and saved["meta"]["stopped"] else None
         self._saved, self._thread, self._failed = saved, None, False
         self._copied_at = self._copy_seconds = self._write_seconds = 0.0
 
@@ -254,6 +257,29 @@ def _state_of(callback):
         return callback.get_state()
     names = STATE.get(type(callback))
     return {name: getattr(callback, name) for name in names} if names else None
+
+
+def _why_ended(saved, callbacks):
+    """Why the training of a checkpoint ended, where these callbacks would end it too; None where not."""
+    by_patience = False
+    for callback, (kind, state) in zip(callbacks, saved["callbacks"], strict=False):
+        if kind == StopOnNaN.__name__ and state["diverged"]:
+            return "its loss was not a finite number"
+        if kind in (one.__name__ for one in STOPPING) and state["stopped_epoch"] + 1 == saved["meta"]["epochs_done"]:
+            by_patience = True
+            if type(callback) in STOPPING and state["wait"] >= callback.patience:
+                return f"{callback.monitor} had not improved for {state['wait']} epochs; a larger patience continues it"
+    kinds = {kind for kind, _ in saved["callbacks"]}
+    names = [type(one).__name__ for one in callbacks if _may_end(one) and type(one).__name__ in kinds]
+    if by_patience or not names:
+        return None
+    return f"a callback had ended it ({', '.join(names)}); without that, resume=True continues it"
+
+
+def _may_end(callback):
+    """Whether a callback is of code that is not known, and may end training."""
+    known = type(callback).__module__.startswith(("keras.", "kmodels."))
+    return not known or isinstance(callback, keras.callbacks.LambdaCallback)
 
 
 def _generators():

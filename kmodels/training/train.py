@@ -111,7 +111,8 @@ def train(
             add to `logs` is not in the history. EarlyStopping must have restore_best_weights=False: `keep` decides.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
-        patience: end training after this many epochs in which `monitor` did not improve; None: never.
+        patience: end training after this many epochs in which `monitor` did not improve; None: never. Resumed with
+            more, a training that had ended continues.
         seed: of order and augmentation, at least 0. Initial weights and dropout are the network's: call
             keras.utils.set_random_seed before building it.
         checkpoint: a file in which the state is saved after epochs; None: none.
@@ -343,15 +344,18 @@ class Training:
     def fit(self):
         """Trains from the checkpoint's epoch, or from the beginning, to the end; returns the Fitted."""
         s, first, callbacks, steps = self.settings, self.epochs_done, self.callbacks, None
+        ended = self.checkpoint and self.checkpoint.ended
         if first and s.verbose != 0:
-            print(f"resuming from epoch {first + 1}, after the {first} of the checkpoint", flush=True)
+            left = f"nothing is left to train after epoch {first}: {ended}"
+            print(
+                left if ended else f"resuming from epoch {first + 1}, after the {first} of the checkpoint", flush=True
+            )
         if s.data_loader == "stream":
             batches, steps = stream_batches(self.dataset, s.batch_size, s.seed, s.epochs, first)
             batches = divided_stream(self.devices, batches) if self.devices else batches
         else:
             batches = self.train_batches()
             callbacks = [EpochOrder(batches), *callbacks]
-        stopped = self.checkpoint is not None and self.checkpoint.stopped
         verbose, lines = s.verbose, nullcontext()
         if verbose is None:
             verbose = 1 if sys.stdout.isatty() else 2
@@ -366,7 +370,7 @@ class Training:
                     steps_per_epoch=steps,
                     initial_epoch=first,
                     # A training that was killed after its last epoch has nothing left to train.
-                    epochs=first if stopped else s.epochs,
+                    epochs=first if ended else s.epochs,
                     validation_data=self.batches(self.dataset.val),
                     callbacks=callbacks,
                     # The batches decide the order; Keras would shuffle them once more.

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 
 import keras
 import numpy as np
@@ -251,7 +252,11 @@ def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
 
 
 class Counter(keras.callbacks.Callback):
-    """Has state of its own: an array and a number."""
+    """Has state of its own: an array and a number; ends training after `last` epochs."""
+
+    def __init__(self, last=5):
+        super().__init__()
+        self.last = last
 
     def on_train_begin(self, logs=None):
         self.seen, self.total = np.zeros(2), 0
@@ -259,7 +264,7 @@ class Counter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.total += 1
         self.seen[epoch % 2] += 1
-        if self.total == 5:
+        if self.total == self.last:
             self.model.stop_training = True
 
     def get_state(self):
@@ -322,6 +327,41 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), checkpoint=path, resume=True, warmup_epochs=2)
     with pytest.raises(InputError, match="resume needs a checkpoint"):
         fit(Counter(), resume=True)
+
+
+def stop(patience):
+    return keras.callbacks.EarlyStopping(monitor="loss", min_delta=10, patience=patience)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ({"patience": 1}, {"patience": 9}, "val_loss had not improved for 1 epochs; a larger patience continues it"),
+        ({"callbacks": [stop(1)]}, {"callbacks": [stop(9)]}, "loss had not improved for 1 epochs"),
+        ({"callbacks": [stop(1)]}, {}, "loss had not improved"),
+        ({"callbacks": [Counter(2)]}, {}, r"a callback had ended it \(Counter\); without that"),
+        # One that only looks does not keep a training from continuing.
+        ({"patience": 1, "callbacks": [Counter()]}, {"patience": 9, "callbacks": [Counter()]}, "val_loss had not impr"),
+    ],
+)
+def test_a_training_that_had_ended_continues_where_the_settings_would_not_end_it(
+    tmp_path, capsys, first, second, reason
+):
+    # The labels of val are wrong: its loss is lowest after the first epoch.
+    images, labels = images_and_labels(30, seed=1)
+    wrong = Dataset.from_arrays(train=images_and_labels(96), val=(images, (labels + 1) % 3))
+    settings = {"epochs": 4, "learning_rate": 0.01, "batch_size": 48}
+    whole = train(tiny(), wrong, verbose=0, **settings, **second).history
+    settings["checkpoint"] = tmp_path / "ck"
+    ended = train(tiny(), wrong, verbose=0, **settings, **first).history
+    assert len(ended["loss"]) == 2
+    capsys.readouterr()
+    assert train(tiny(), wrong, resume=True, verbose=2, **settings, **first).history == ended
+    assert re.search(f"nothing is left to train after epoch 2: {reason}", capsys.readouterr().out)
+    longer = train(tiny(), wrong, resume=True, verbose=2, **settings, **second).history
+    assert "resuming from epoch 3" in capsys.readouterr().out
+    assert len(longer["loss"]) == 4
+    assert longer["val_loss"] == whole["val_loss"]
 
 
 class CountingStop(keras.callbacks.EarlyStopping):
