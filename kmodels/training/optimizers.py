@@ -12,7 +12,7 @@ import keras
 from keras import ops
 from keras.optimizers import schedules
 
-from kmodels.errors import InputError, describe_error, require, unknown
+from kmodels.errors import InputError, not_copied, require, unknown
 from kmodels.experiment import SCHEDULES
 
 DEFAULT_RATE = 1e-3
@@ -74,10 +74,7 @@ def copy_of(optimizer, **changes):
     try:
         copy = type(optimizer).from_config({**configuration(optimizer), **changes})
     except Exception as error:
-        raise InputError(
-            f"optimizer {type(optimizer).__name__} cannot be copied from its configuration ({describe_error(error)}); "
-            "its get_config must return all arguments of its __init__"
-        ) from error
+        raise not_copied("optimizer", optimizer, error) from error
     for name in EXCLUDED:
         if hasattr(optimizer, name):
             setattr(copy, name, getattr(optimizer, name))

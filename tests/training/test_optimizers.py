@@ -172,7 +172,7 @@ class Scaled(keras.optimizers.SGD):
 
 
 def test_an_optimizer_that_cannot_be_copied_is_refused_with_what_to_do():
-    message = r"optimizer Scaled cannot be copied .*'factor'.* get_config must return all arguments of its __init__"
+    message = r"optimizer Scaled cannot be copied .*'factor'.* a get_config that returns all arguments of its __init__"
     with pytest.raises(InputError, match=message):
         build_optimizer(Scaled(2.0, learning_rate=0.1))
     with pytest.raises(InputError, match="must not be a LossScaleOptimizer"):

@@ -180,9 +180,25 @@ def test_random_numbers_of_ones_own_augmentation_follow_the_seed(dataset, make):
     assert losses(0) != losses(1)
 
 
+class Scale(keras.layers.Layer):
+    """Has an argument that Keras cannot save, and no get_config."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, images):
+        return self.function(images)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "message"),
-    [(halve, "images of the shape"), (3, "Received: 3"), ("flipp", "unknown augmentation 'flipp'; did you mean flip")],
+    [
+        (halve, "images of the shape"),
+        (Scale(halve), "augmentation Scale cannot be copied .* needs a get_config"),
+        (3, "Received: 3"),
+        ("flipp", "unknown augmentation 'flipp'; did you mean flip"),
+    ],
 )
 def test_an_augmentation_that_cannot_be_used_is_refused(dataset, augmentation, message):
     with pytest.raises(InputError, match=message):
