@@ -22,7 +22,7 @@ import numpy as np
 
 from kmodels.errors import require, require_whole
 from kmodels.training.optimizers import copy_of
-from kmodels.training.settings import check_dataset
+from kmodels.training.settings import check_dataset, is_number
 from kmodels.training.train import DEFAULTS, Training
 
 # The running mean that ends the test: its last ten steps or so count.
@@ -97,9 +97,9 @@ def find_learning_rate(
     """
     require_whole("steps", steps, 1)
     require_whole("batch_size", batch_size, 1)
-    require(
-        0 < lowest < highest < math.inf, "lowest must be above 0, and highest a number above lowest", (lowest, highest)
-    )
+    numbers = is_number(lowest) and is_number(highest)
+    rule = "lowest must be a number above 0, and highest a number above lowest"
+    require(numbers and 0 < lowest < highest < math.inf, rule, (lowest, highest))
     frozen = isinstance(network, keras.Model) and network.built and not network.trainable_variables
     require(not frozen, "the network must have layers that train; all of them are frozen", getattr(network, "name", ""))
     check_dataset(dataset)

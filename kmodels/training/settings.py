@@ -47,7 +47,7 @@ def check_settings(s, dataset):
         setattr(s, name, listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
-    _check_callbacks(s.callbacks)
+    _check_callbacks(s.callbacks, s.metrics)
     for metric in s.metrics:
         rule = f"a metric must not have the name of what is measured anyway: {', '.join(MEASURED)}, or val_..."
         require(metric.name not in MEASURED and not metric.name.startswith("val_"), rule, metric.name)
@@ -77,7 +77,7 @@ def _check_numbers(s):
         if getattr(s, name) is not None or name not in OPTIONAL:
             require_whole(name, getattr(s, name), least)
     rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
-    require(_is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
+    require(is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
     for name in NUMBERS:
         value, (rule, holds) = getattr(s, name), RANGES[name]
         # A schedule is a function of the step.
@@ -85,7 +85,7 @@ def _check_numbers(s):
             continue
         if name == "learning_rate":
             rule += " or a Keras schedule"
-        require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
+        require(is_number(value) and holds(value), f"{name} must be {rule}", value)
         setattr(s, name, float(value))
     own = s.schedule is not None and not isinstance(s.schedule, str)
     rule = "learning_rate must be left out where schedule is a Keras schedule, which has rates of its own"
@@ -95,16 +95,44 @@ def _check_numbers(s):
     require(not s.momentum or s.optimizer not in without, rule, s.momentum)
 
 
-def _check_callbacks(callbacks):
-    """Refuses callbacks that restore other weights than those that are said to be kept."""
+def _check_callbacks(callbacks, metrics):
+    """Refuses callbacks that restore other weights than those that are said to be kept, or cannot do what they are for.
+
+    Keras would tell the latter after an epoch.
+    """
     for callback in callbacks:
+        name = type(callback).__name__
         restores = getattr(callback, "restore_best_weights", False)
         rule = "callbacks must not have restore_best_weights=True: `keep` and `monitor` of the training decide which "
         rule += "weights the network has in the end; leave it out"
-        require(not restores, rule, type(callback).__name__)
+        require(not restores, rule, name)
+        averages = isinstance(callback, keras.callbacks.SwapEMAWeights)
+        require(not averages, "callbacks must not have SwapEMAWeights: no averages of weights are kept", name)
+        # Of a name with a mode, another callback may write the value.
+        monitor = getattr(callback, "monitor", None) if getattr(callback, "mode", None) == "auto" else None
+        known = ["loss", "accuracy", "cross_entropy", *(metric.name for metric in metrics)]
+        known += [f"val_{measured}" for measured in known]
+        rule = f"{name} must monitor one of {', '.join(known)}, or be given mode='min' or mode='max'"
+        require(monitor is None or monitor in known, rule, monitor)
 
 
-def _is_number(value):
+def check_rate_callbacks(callbacks, optimizer):
+    """Refuses callbacks that set the learning rate, which Keras refuses after an epoch where it follows a schedule.
+
+    Args:
+        callbacks: a list of Keras callbacks.
+        optimizer: the keras.optimizers.Optimizer, with its schedule.
+    """
+    setting = keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau
+    names = [type(callback).__name__ for callback in callbacks if isinstance(callback, setting)]
+    rule = (
+        "callbacks must not set the learning rate where it follows a schedule or has a warm-up; leave out one of them"
+    )
+    require(not names or isinstance(optimizer.learning_rate, keras.Variable), rule, names)
+
+
+def is_number(value):
+    """Whether a value is a number, Python's or NumPy's, and no bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 

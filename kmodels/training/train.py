@@ -34,7 +34,7 @@ from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import EXCLUDED, build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
-from kmodels.training.settings import check_settings, compared_settings, described
+from kmodels.training.settings import check_rate_callbacks, check_settings, compared_settings, described
 from kmodels.training.trainer import build_state, build_trainer
 
 
@@ -265,6 +265,7 @@ class Training:
             total_steps=s.epochs * steps,
             plateaus=s.plateau_patience is not None,
         )
+        check_rate_callbacks(s.callbacks, optimizer)
         return optimizer
 
     def _make_callbacks(self, saved):

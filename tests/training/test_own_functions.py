@@ -57,6 +57,9 @@ def invert(images):
     return 255.0 - images
 
 
+flip = keras.layers.RandomFlip()
+
+
 GENERATOR = keras.random.SeedGenerator(5)
 
 
@@ -180,6 +183,13 @@ def test_a_head_of_ones_own_has_the_seed_of_the_run(own, tmp_path, capsys):
     head = {"name": "tests/head", "init_from": "tests/own", "head": "own_functions:Seeded", "augmentation": "none"}
     run(replace(parent, **head), 3, tmp_path, verbose=0)
     assert "the head has seed 3 and 3" in capsys.readouterr().out
+
+
+def test_a_layer_of_ones_own_is_an_augmentation(own, tmp_path):
+    named = run(replace(own(), augmentation="own_functions:flip"), 0, tmp_path, verbose=0)
+    assert named.history["loss"] != run(replace(own(), augmentation="none"), 0, tmp_path, verbose=0).history["loss"]
+    # It is the same run, and is not repeated.
+    assert run(replace(own(), augmentation="own_functions:flip"), 0, tmp_path, verbose=0) == named
 
 
 @pytest.mark.parametrize(

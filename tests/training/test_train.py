@@ -249,6 +249,14 @@ def test_no_callback_restores_other_weights_than_those_kept(dataset, keep):
         train(tiny(), dataset, keep=keep, callbacks=stop, verbose=0)
 
 
+def test_callbacks_set_a_constant_learning_rate_and_monitor_what_is_measured(dataset):
+    monitors = [CALLBACKS.EarlyStopping("val_top2", patience=9), CALLBACKS.EarlyStopping("mine", mode="max")]
+    note = CALLBACKS.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=1.0))
+    callbacks = [SET_RATE, note, *monitors]
+    history = train(tiny(), dataset, epochs=2, optimizer="sgd", metrics=TOP2, callbacks=callbacks, verbose=0).history
+    assert history["learning_rate"] == pytest.approx([0.1, 0.05])
+
+
 def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -438,6 +446,8 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
 
 DECAY = keras.optimizers.schedules.ExponentialDecay
 TURN = keras.layers.RandomRotation
+CALLBACKS = keras.callbacks
+SET_RATE = CALLBACKS.LearningRateScheduler(lambda epoch: 0.1 * 0.5**epoch)
 TOP2 = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
 
 
@@ -578,6 +588,15 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_stays(dataset, tmp_path, na
         ({"class_weight": {3: 1.0}}, "from some of their indices, 0 to 2, to numbers. Received: {3: 1.0}"),
         ({"class_weight": 2}, "class_weight must be 3 numbers"),
         ({"callbacks": "Note"}, "callbacks must be a list of keras.callbacks.Callback. Received: 'Note'"),
+        (
+            {"callbacks": CALLBACKS.EarlyStopping(monitor="val_acc")},
+            "EarlyStopping must monitor one of loss, accuracy, cross_entropy, val_loss, .* Received: 'val_acc'",
+        ),
+        ({"callbacks": CALLBACKS.ReduceLROnPlateau("val_top2")}, "ReduceLROnPlateau must monitor one of loss"),
+        ({"callbacks": CALLBACKS.SwapEMAWeights()}, "no averages of weights are kept"),
+        ({"schedule": "cosine", "callbacks": CALLBACKS.ReduceLROnPlateau()}, r"schedule or .*\['ReduceLROnPlateau'\]"),
+        ({"warmup_epochs": 1, "callbacks": SET_RATE}, r"a schedule or has a warm-up.*\['LearningRateScheduler'\]"),
+        ({"optimizer": keras.optimizers.SGD(DECAY(0.1, 5, 0.5)), "callbacks": SET_RATE}, "a schedule or has a warm-up"),
         ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
         ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
         ({"checkpoint": ""}, "there is a folder of that name"),
