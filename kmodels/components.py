@@ -16,7 +16,7 @@ import textwrap
 import types
 from pathlib import Path
 
-from kmodels.errors import InputError, shorten, unknown
+from kmodels.errors import InputError, require, shorten, unknown
 
 # {reference: object} that take precedence over an import: functions of a notebook, in the worker processes of a sweep.
 RECEIVED = {}
@@ -86,36 +86,77 @@ def _imported(name):
         return importlib.import_module(name)
 
 
-def source_digest(component):
+def source_digest(component, reference=":"):
     """SHA-256 of the source of a function or class, and of what it uses of the same module, as hex digits.
 
-    That is functions, classes, and the assignments of constants. Comments and formatting count. What it uses of other
-    modules does not; the record has the versions of packages.
+    That is functions, classes, and the assignments of constants, also where a decorator, a default or a body of a class
+    names them. Comments and formatting count. What it uses of other modules does not; the record has the versions of
+    packages.
+
+    Args:
+        component: a function, a class, or another object that can be called.
+        reference: its name "module:NAME"; of such an object, what assigns NAME counts.
+
+    Raises:
+        InputError: for an object that can be called, where the source that assigns its name is not at hand.
     """
-    digest = hashlib.sha256()
-    for source in sorted(_sources(component, {}).values()):
+    digest, found = hashlib.sha256(), {}
+    module_name, _, path = reference.partition(":")
+    module, name = sys.modules.get(module_name), path.partition(".")[0]
+    # Also the object of a method.
+    if module and not _is_code(getattr(module, name, None)):
+        _add_constants([name], module, found)
+    if _is_code(component):
+        _sources(component, found)
+    rule = f"{reference} must be a function or a class; make it a function that returns the object, which has no source"
+    require(found, rule, type(component).__name__)
+    for source in sorted(found.values()):
         digest.update(source.encode())
     return digest.hexdigest()
 
 
+def _is_code(value):
+    """Whether a value is a function, a class or a partial, and no other object that can be called."""
+    kinds = inspect.isroutine, inspect.isclass, inspect.ismodule
+    value = inspect.unwrap(value)
+    return isinstance(value, functools.partial) or any(kind(value) for kind in kinds)
+
+
 def _sources(component, found):
-    """{name: source} of a function or class and, recursively, of what its code names in its module."""
+    """{name: source} of a function or class and, recursively, of what its source names in its module."""
     component = inspect.unwrap(component)
     if isinstance(component, functools.partial):
         # A repr of anything but plain values may have an address in memory.
         given = [*enumerate(component.args), *component.keywords.items()]
         found["partial"] = repr([(key, value if _is_plain(value) else type(value)) for key, value in given])
         return _sources(component.func, found)
-    name = getattr(component, "__qualname__", repr(component))
+    name, enclosed = getattr(component, "__qualname__", repr(component)), _enclosed(component)
+    if enclosed:
+        # One function makes many of this name.
+        name = f"{name} {id(component)}"
     if name in found:
         return found
     found[name], read = _source(component)
     module = _globals_of(component)
-    for used in _names_used(component):
+    for used in (*_names_used(component), *_globals_in(_without_annotations(found[name]))):
         if _is_defined_in(module, used):
             _sources(module[used], found)
+    for variable, value in enclosed.items():
+        if _is_plain(value):
+            found[f"{name} {variable}"] = f"{variable} = {value!r}"
+        elif _is_defined_in({**module, variable: value}, variable):
+            _sources(value, found)
     _add_constants(read, component, found)
     return found
+
+
+def _enclosed(component):
+    """{name: value} of the variables of an enclosing function that a function uses."""
+    if not inspect.isfunction(component):
+        return {}
+    cells = zip(component.__code__.co_freevars, component.__closure__ or (), strict=True)
+    # The class of a method that calls super() has the method in it.
+    return {name: cell.cell_contents for name, cell in cells if name != "__class__"}
 
 
 def _source(component):
@@ -124,9 +165,7 @@ def _source(component):
         source = inspect.getsource(component)
     except (OSError, TypeError):
         # Typed into a plain interpreter, or compiled: the bytecode changes where the source does.
-        code = getattr(component, "__code__", None)
-        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(component)
-        return source, _names_used(component)
+        return repr(_compiled(component)), _names_used(component)
     try:
         return source, _globals_in(source)
     except SyntaxError:
@@ -134,22 +173,49 @@ def _source(component):
         return source, _names_used(component)
 
 
+def _compiled(component):
+    """The bytecode of a function and its defaults, or of all that is in a class; where there is none, the component."""
+    if inspect.isclass(component):
+        plain = {name: value for name, value in vars(component).items() if _is_plain(value)}
+        return plain, [_bytecode(function.__code__) for function in _functions_in(component)]
+    if not hasattr(component, "__code__"):
+        return component
+    defaults = component.__defaults__, component.__kwdefaults__
+    return _bytecode(component.__code__) + (defaults if any(defaults) and _is_plain(defaults) else ())
+
+
+def _bytecode(code):
+    # The repr of code inside, as of a comprehension, has its address in memory.
+    constants = tuple(_bytecode(one) if isinstance(one, types.CodeType) else one for one in code.co_consts)
+    return code.co_code, constants, code.co_names
+
+
+def _functions_in(kind):
+    """The functions in the body of a class, those of its properties included."""
+    found = []
+    for value in vars(kind).values():
+        parts = (value.fget, value.fset, value.fdel) if isinstance(value, property) else [value]
+        found += [inspect.unwrap(getattr(part, "__func__", part)) for part in parts]
+    return [value for value in found if inspect.isfunction(value)]
+
+
 def _globals_of(component):
     """{name: object} of the module of a function or class; of a function from another process, what it uses of it."""
+    if inspect.ismodule(component):
+        return vars(component)
     module = sys.modules.get(getattr(component, "__module__", None))
     return getattr(component, "__globals__", None) or (vars(module) if module else {})
 
 
 def _is_defined_in(module, name):
-    value = module.get(name)
+    value = inspect.unwrap(module.get(name))
     return (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.get("__name__")
 
 
 def _names_used(component):
     if inspect.isclass(component):
-        functions = [value for value in vars(component).values() if inspect.isfunction(value)]
         bases = [base.__name__ for base in component.__bases__]
-        return bases + [name for function in functions for name in _names_in(function.__code__)]
+        return bases + [name for function in _functions_in(component) for name in _names_in(function.__code__)]
     code = getattr(component, "__code__", None)
     return _names_in(code) if code else []
 
@@ -195,6 +261,19 @@ def _globals_in(source):
         tables += table.get_children()
         names += [symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and symbol.is_global()]
     return names
+
+
+def _without_annotations(source):
+    """Source code without the types of arguments and variables, which do not change what it does."""
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return ""
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            if getattr(node, name, None):
+                setattr(node, name, ast.Constant(None))
+    return ast.unparse(tree)
 
 
 @functools.lru_cache(maxsize=8)

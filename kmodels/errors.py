@@ -2,6 +2,7 @@
 
 import difflib
 import numbers
+import textwrap
 import threading
 
 from kmodels.text import printable
@@ -52,6 +53,21 @@ def shorten(names, limit=5):
 def describe_error(error):
     """An error in words: a user's mistake as it is, any other with its type."""
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+def not_copied(kind, item, error):
+    """The InputError for an object of Keras whose class cannot make it again from its configuration.
+
+    Args:
+        kind: what it is, "optimizer" for instance.
+        item: the object.
+        error: what get_config or from_config raised.
+    """
+    reason = textwrap.shorten(str(error), 200)
+    return InputError(
+        f"{kind} {type(item).__name__} cannot be copied from its configuration ({type(error).__name__}: {reason}); its "
+        "class needs a get_config that returns all arguments of its __init__"
+    )
 
 
 def require(condition, rule, received):

@@ -21,7 +21,8 @@ import keras
 import numpy as np
 
 from kmodels.errors import require, require_whole
-from kmodels.training.settings import check_dataset
+from kmodels.training.optimizers import copy_of
+from kmodels.training.settings import check_dataset, is_number
 from kmodels.training.train import DEFAULTS, Training
 
 # The running mean that ends the test: its last ten steps or so count.
@@ -96,9 +97,9 @@ def find_learning_rate(
     """
     require_whole("steps", steps, 1)
     require_whole("batch_size", batch_size, 1)
-    require(
-        0 < lowest < highest < math.inf, "lowest must be above 0, and highest a number above lowest", (lowest, highest)
-    )
+    numbers = is_number(lowest) and is_number(highest)
+    rule = "lowest must be a number above 0, and highest a number above lowest"
+    require(numbers and 0 < lowest < highest < math.inf, rule, (lowest, highest))
     frozen = isinstance(network, keras.Model) and network.built and not network.trainable_variables
     require(not frozen, "the network must have layers that train; all of them are frozen", getattr(network, "name", ""))
     check_dataset(dataset)
@@ -133,14 +134,12 @@ def find_learning_rate(
 
 def _rising_rate(optimizer, lowest, highest, steps):
     """The settings of a Training whose learning rate rises exponentially with every step."""
-    rate = lowest
     if isinstance(optimizer, keras.optimizers.Optimizer):
         # Of one with a schedule of its own, the rate could not be changed.
-        optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": lowest})
-        rate = None
+        optimizer = copy_of(optimizer, learning_rate=lowest)
     # A schedule, since on JAX a rate that is set between the steps of an epoch has no effect.
     schedule = keras.optimizers.schedules.ExponentialDecay(lowest, max(steps - 1, 1), highest / lowest)
-    return {"optimizer": optimizer, "learning_rate": rate, "schedule": schedule}
+    return {"optimizer": optimizer, "schedule": schedule}
 
 
 def _train_and_restore(training, steps, verbose):

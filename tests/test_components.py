@@ -147,6 +147,105 @@ def test_the_digest_follows_the_constants_of_the_module_that_the_code_names(modu
     assert digest("SCALE = 3", "SCALE = 4", "Network") == digest(name="Network")
 
 
+USES = """
+import functools
+
+
+def helper(x):
+    return x * 1
+
+
+def wrapping(function):
+    @functools.wraps(function)
+    def call(*arguments):
+        return helper(function(*arguments))
+
+    return call
+
+
+def hiding(function):
+    def call(*arguments):
+        return function(*arguments)
+
+    return call
+
+
+@functools.lru_cache
+def cached():
+    return helper(1)
+
+
+@wrapping
+def by_decorator(x): ...
+
+
+@hiding
+def by_closure(x):
+    return helper(x)
+
+
+def by_default(x, *, change=helper): ...
+
+
+def by_cached(x):
+    return cached()
+
+
+class ByStaticMethod:
+    @staticmethod
+    def change(x):
+        return helper(x)
+
+
+class ByProperty:
+    @property
+    def change(self):
+        return helper(self)
+
+
+class ByAttribute:
+    change = {"a": helper}
+
+
+class Network:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, input_shape, num_classes):
+        return helper(self.factor)
+
+
+by_instance = Network(3)
+
+
+def by_annotation(x: Network) -> Network: ...
+"""
+USING = ("by_decorator", "by_closure", "by_default", "by_cached", "ByStaticMethod", "ByProperty", "ByAttribute")
+
+
+@pytest.mark.parametrize("name", [*USING, "by_instance", "by_instance.__call__"])
+def test_the_digest_follows_whatever_way_code_is_used(module, name):
+    def digest(source=USES):
+        reference = f"{module(source)}:{name}"
+        return source_digest(load_component("model", reference), reference)
+
+    assert digest() == digest()
+    assert digest() != digest(USES.replace("x * 1", "x * 2"))
+    assert (digest() != digest(USES.replace("Network(3)", "Network(4)"))) == name.startswith("by_instance")
+
+
+def test_the_digest_does_not_follow_the_types_of_arguments(module):
+    found = source_digest(load_component("model", f"{module(USES)}:by_annotation"))
+    assert found == hashlib.sha256(b"def by_annotation(x: Network) -> Network: ...\n").hexdigest()
+
+
+def test_an_object_without_source_is_refused_with_what_to_do(module):
+    name = module(USES)
+    network = load_component("model", f"{name}:by_instance")
+    with pytest.raises(InputError, match=r"make it a function that returns the object.*Received: 'Network'"):
+        source_digest(network, f"{name}:another")
+
+
 def test_the_digest_of_code_without_constants_is_that_of_its_functions_alone(module):
     source = "def helper(x):\n    return x\n\n\ndef network(x):\n    y = 1\n    return helper(x).width + y\n"
     found = source_digest(load_component("model", f"{module('width = y = 3' + chr(10) * 3 + source)}:network"))
@@ -172,6 +271,22 @@ def test_in_a_notebook_the_digest_follows_the_values_of_constants():
     other = object()
     assert digest(WIDTH=8, OTHER=other) == digest(WIDTH=8, OTHER=object(), UNUSED=1)
     assert digest(WIDTH=[8, "a"], OTHER=other) != digest(WIDTH=[8, "b"], OTHER=other)
+
+
+def test_code_without_source_has_the_same_digest_each_time_and_another_when_it_changes():
+    def digest(source, name):
+        defined = {"__name__": "typed"}
+        exec(source, defined)
+        return source_digest(defined[name])
+
+    for source, name in (
+        ("def f(x): return [x * 1 for _ in x]", "f"),
+        ("def f(x, n=1): ...", "f"),
+        ("def f(x, *, n=1): ...", "f"),
+        ("class C:\n  n = 1", "C"),
+        ("class C:\n  @classmethod\n  def f(cls, x): return x * 1", "C"),
+    ):
+        assert digest(source, name) == digest(source, name) != digest(source.replace("1", "2"), name)
 
 
 def test_a_function_without_source_has_a_digest_too():

@@ -152,7 +152,8 @@ def test_a_loss_that_is_no_number_ends_the_test(digits, nan_loss):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lowest": 0}, "lowest must be above 0"),
+        ({"lowest": 0}, "lowest must be a number above 0"),
+        ({"lowest": "a"}, r"lowest must be a number above 0.*Received: \('a', 10.0\)"),
         ({"lowest": 1, "highest": 0.1}, "highest a number above lowest"),
         ({"steps": 0}, "steps must be an integer of at least 1"),
         ({"optimizer": "adamm"}, "did you mean adam"),

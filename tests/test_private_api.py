@@ -36,6 +36,10 @@ PRIVATE = {
     ),
     "_velocities": (lambda: _built(keras.optimizers.Adam()), "as _momentums"),
     "_accumulators": (lambda: _built(keras.optimizers.Adagrad()), "the sums of Adagrad, which have no public name"),
+    "_learning_rate": (
+        lambda: keras.optimizers.Adam(),
+        "the schedule of an optimizer; the public name has the rate of the present step",
+    ),
     "_get_variable_index": (lambda: keras.optimizers.Adam(), "finds the slots of a variable in an optimizer's update"),
 }
 # Parts of the names of modules that are not public.

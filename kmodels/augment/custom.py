@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kmodels.augment.mixing import Mixing
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError, not_copied, require
 
 
 class TrainingOnly(keras.layers.Layer):
@@ -128,11 +128,12 @@ def custom_layer(change, seed):
         seed: of the random numbers.
 
     Raises:
-        InputError: for anything else, and for layers that mix images and leave the labels as they are.
+        InputError: for anything else, for layers that mix images and leave the labels as they are, and for layers that
+            cannot be copied.
     """
     if isinstance(change, keras.layers.Layer):
         _check_mixing(change)
-        copy = type(change).from_config(change.get_config())
+        copy = _copy_of_layer(change)
         for inner in layers_within(copy):
             inner.dtype_policy = "float32"
         # The loss finds the layer that mixes among those of the augmentation.
@@ -146,6 +147,13 @@ def custom_layer(change, seed):
         "augmentation must be the name of a policy, a Keras layer, a function from images to images, or a list of "
         f"these. Received: {change!r}"
     )
+
+
+def _copy_of_layer(layer):
+    try:
+        return type(layer).from_config(layer.get_config())
+    except Exception as error:
+        raise not_copied("augmentation", layer, error) from error
 
 
 def _check_mixing(layer):
@@ -165,8 +173,10 @@ def from_component(reference, function):
     Args:
         reference: the name, for messages.
         function: a function of images; or one without required arguments, or a class, that returns a Keras layer, a
-            function of images or a list of these.
+            function of images or a list of these; or a Keras layer.
     """
+    if isinstance(function, keras.layers.Layer):
+        return function
     required = [p for p in _parameters(function).values() if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
     if inspect.isclass(function) or not required:
         require(not required, f"augmentation {reference} must need no arguments", [p.name for p in required])

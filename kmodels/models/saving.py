@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import threading
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -226,18 +228,49 @@ def _config(path):
     raise InputError(f"cannot load the network {path}: {reason}")
 
 
-def _reason(config, error):
-    """Why Keras cannot load a file, in a line; Keras' own text advises to run the code that is in it."""
+def loading_problem(network):
+    """Why `load_network` would refuse a network once it is saved; None where it would load it.
+
+    Args:
+        network: a keras.Model.
+
+    Raises:
+        InputError: for a network that cannot even be saved.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of what is told here.
+            warnings.simplefilter("ignore")
+            return _missing(keras.saving.serialize_keras_object(network))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
+        raise InputError(
+            f"the network cannot be saved ({reason}); the classes of its layers need a get_config that returns all "
+            "arguments of their __init__"
+        ) from error
+
+
+def _missing(config):
+    """What Keras would need to load a network of this configuration, in a line; None where it has all."""
     for item in _objects(config):
         if item["class_name"] == "__lambda__":
             return (
                 "it has a Lambda layer with Python code in it, which is not run; save the network with a layer of its "
                 f"own class, or a named function, registered with {REGISTER}"
             )
-        name = None if str(item.get("module")).startswith("keras.") else item.get("registered_name")
+        # Of a function, Keras writes the name in another field.
+        field = "config" if item["class_name"] == "function" else "registered_name"
+        name = None if str(item.get("module")).startswith("keras.") else item.get(field)
         if name and keras.saving.get_registered_object(name) is None:
-            module = f", from the module {item['module']}" if item.get("module") else ""
+            module = f", from the module {item['module']}" if item.get("module") not in (None, "builtins") else ""
             return f"it needs {name}{module}: register it with {REGISTER} and import it before"
+    return None
+
+
+def _reason(config, error):
+    """Why Keras cannot load a file, in a line; Keras' own text advises to run the code that is in it."""
+    if missing := _missing(config):
+        return missing
     # Keras puts the error of the innermost object last.
     text = str(error).strip().rpartition("Exception encountered: ")[2]
     line = text.splitlines()[0] if text else type(error).__name__

@@ -150,9 +150,9 @@ def _described(network):
 
 def _untrained(record):
     """The network of a record without the weights it started from, which need not be at hand."""
-    digest = (record.code_sha256 or {}).get("model")
-    if digest and source_digest(load_component("model", record.experiment.model)) != digest:
-        raise InputError(f"the source of {record.experiment.model} has changed since the run")
+    digest, name = (record.code_sha256 or {}).get("model"), record.experiment.model
+    if digest and source_digest(load_component("model", name), name) != digest:
+        raise InputError(f"the source of {name} has changed since the run")
     options = {name: value for name, value in record.experiment.model_options.items() if name not in WEIGHTS}
     network = build_model(record.experiment.model, record.image_shape, len(record.class_names), **options)
     if record.experiment.frozen:

@@ -5,11 +5,12 @@ seed generators of dropout and augmentation, the optimizer with its learning rat
 far, the state of the callbacks, the history, the number of finished epochs, whether training had already decided to
 stop, and on PyTorch the generators of Python, NumPy and PyTorch. The order of the examples need not be saved: it is a
 function of seed and epoch. (Keras' BackupAndRestore keeps weights, optimizer and epoch; a training resumed from it
-reduces the rate and stops at other epochs.)
+reduces the rate and stops at other epochs.) A training that had ended continues where the present settings would not
+have ended it: with more patience, or without the callback that did.
 
-A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these, and
-`set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and History of Keras
-are known without. Any other callback starts afresh, and a line says so.
+A callback takes part with `get_state()`, which returns numbers, text, arrays, and lists and dicts of these (with text
+as keys), and `set_state(state)`, which is called when training begins again. EarlyStopping, ReduceLROnPlateau and
+History of Keras are known without, their subclasses are not. Any other callback starts afresh, and a line says so.
 
 How it is written. One .npz file under the name with `.new` added, flushed to the disk, then renamed; the previous one
 stays, with `.previous` added. A kill at any moment leaves a whole file under one of the two names. NumPy's format is a
@@ -33,21 +34,26 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kmodels.errors import InputError, shorten
+from kmodels.errors import InputError, require, shorten
 from kmodels.tracking import Tracker
-from kmodels.training.callbacks import Clock, StopOnNaN
+from kmodels.training.callbacks import Clock, KeepWeights, StopOnNaN
 from kmodels.training.environment import versions
 
-# What callbacks without get_state count, by class; all of it is reset by their on_train_begin.
+# What callbacks without get_state count, by class; all of it is reset by their on_train_begin. Subclasses, which may
+# count more, are not meant.
+_EARLY_STOPPING = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
 STATE = {
-    keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch", "best_weights"),
+    keras.callbacks.EarlyStopping: _EARLY_STOPPING,
+    KeepWeights: _EARLY_STOPPING,
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
     StopOnNaN: ("diverged",),
     Clock: ("compile_seconds", "train_seconds"),
 }
-# Callbacks whose state is none, or belongs to the process.
-STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN, Tracker)
+# Those that end training when they have waited for their patience.
+STOPPING = (keras.callbacks.EarlyStopping, KeepWeights)
+# Without state.
+STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
 FORMAT = 4
@@ -65,7 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         epochs_done: how many epochs the state has that `restore` restores.
         epochs_saved: how many epochs the newest file has.
-        stopped: whether training had ended then.
+        ended: why nothing is left to train, where training had ended then and would with the present callbacks.
     """
 
     # Does nothing between batches.
@@ -75,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.path, self.callbacks, self.settings = Path(path), callbacks, settings
         self.epochs_done = self.epochs_saved = saved["meta"]["epochs_done"] if saved else 0
-        self.stopped = saved["meta"]["stopped"] if saved else False
+        self.ended = _why_ended(saved, callbacks) if saved and saved["meta"]["stopped"] else None
         self._saved, self._thread, self._failed = saved, None, False
         self._copied_at = self._copy_seconds = self._write_seconds = 0.0
 
@@ -119,14 +125,15 @@ class Checkpoint(keras.callbacks.Callback):
             return
         afresh = []
         for callback, (kind, state) in zip(self.callbacks, self._saved["callbacks"], strict=False):
-            if kind != type(callback).__name__ or state is None:
-                if not isinstance(callback, STATELESS):
-                    afresh.append(type(callback).__name__)
-            elif hasattr(callback, "set_state"):
+            same = kind == type(callback).__name__ and state is not None
+            if same and hasattr(callback, "set_state"):
                 callback.set_state(state)
-            else:
+            elif same and type(callback) in STATE:
                 for name, value in state.items():
                     setattr(callback, name, value)
+            # What a Tracker shows is read from the history.
+            elif type(callback) not in STATELESS and not isinstance(callback, Tracker):
+                afresh.append(type(callback).__name__)
         if afresh:
             print(
                 f"not restored, since they have no get_state and set_state: {', '.join(afresh)}; they start afresh",
@@ -248,8 +255,31 @@ def _state_of(callback):
     """What a callback has counted; None where that cannot be known."""
     if hasattr(callback, "get_state") and hasattr(callback, "set_state"):
         return callback.get_state()
-    names = [name for kind, names in STATE.items() if isinstance(callback, kind) for name in names]
-    return {name: getattr(callback, name) for name in names} or None
+    names = STATE.get(type(callback))
+    return {name: getattr(callback, name) for name in names} if names else None
+
+
+def _why_ended(saved, callbacks):
+    """Why the training of a checkpoint ended, where these callbacks would end it too; None where not."""
+    by_patience = False
+    for callback, (kind, state) in zip(callbacks, saved["callbacks"], strict=False):
+        if kind == StopOnNaN.__name__ and state["diverged"]:
+            return "its loss was not a finite number"
+        if kind in (one.__name__ for one in STOPPING) and state["stopped_epoch"] + 1 == saved["meta"]["epochs_done"]:
+            by_patience = True
+            if type(callback) in STOPPING and state["wait"] >= callback.patience:
+                return f"{callback.monitor} had not improved for {state['wait']} epochs; a larger patience continues it"
+    kinds = {kind for kind, _ in saved["callbacks"]}
+    names = [type(one).__name__ for one in callbacks if _may_end(one) and type(one).__name__ in kinds]
+    if by_patience or not names:
+        return None
+    return f"a callback had ended it ({', '.join(names)}); without that, resume=True continues it"
+
+
+def _may_end(callback):
+    """Whether a callback is of code that is not known, and may end training."""
+    known = type(callback).__module__.startswith(("keras.", "kmodels."))
+    return not known or isinstance(callback, keras.callbacks.LambdaCallback)
 
 
 def _generators():
@@ -288,7 +318,9 @@ def _torch_generators():
 def _packed(value, arrays):
     """The value as JSON can hold it; arrays are put into `arrays`, and named in their place."""
     if isinstance(value, dict):
-        return {str(name): _packed(inner, arrays) for name, inner in value.items()}
+        for name in value:
+            require(isinstance(name, str), "a dict in the state of a callback must have text as keys", name)
+        return {name: _packed(inner, arrays) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_packed(inner, arrays) for inner in value]
     if isinstance(value, str | bool | int | float | None):
@@ -312,6 +344,18 @@ def _unpacked(value, arrays):
             return arrays[value["array"]]
         return {name: _unpacked(inner, arrays) for name, inner in value.items()}
     return [_unpacked(inner, arrays) for inner in value] if isinstance(value, list) else value
+
+
+def is_checkpoint(path):
+    """Whether a file is one that a Checkpoint began to write, perhaps damaged since: its first array is `meta`.
+
+    Args:
+        path: of a file that exists.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(38)
+    # Of a zip file, the name of the first member begins at the 30th byte.
+    return not head or (head.startswith(b"PK") and head[30:] == b"meta.npy")
 
 
 def checkpoint_files(path):

@@ -86,7 +86,8 @@ class Job:
         self.experiment, self.seed, self.out, self.data_dir = experiment, int(seed), writable_folder(out), data_dir
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.components = {name: load_component(name, text) for name, text in experiment.references.items()}
-        self.code = {name: source_digest(component) for name, component in self.components.items()} or None
+        references = experiment.references
+        self.code = {name: source_digest(one, references[name]) for name, one in self.components.items()} or None
         self.dataset = self._open(data_dir, skip_unreadable, {} if opened is None else opened)
         # The record would not say what the step really was.
         images, batch_size = len(self.dataset.train), experiment.batch_size

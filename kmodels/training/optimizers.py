@@ -12,10 +12,12 @@ import keras
 from keras import ops
 from keras.optimizers import schedules
 
-from kmodels.errors import InputError, require, unknown
+from kmodels.errors import InputError, not_copied, require, unknown
 from kmodels.experiment import SCHEDULES
 
 DEFAULT_RATE = 1e-3
+# What exclude_from_weight_decay sets, and no configuration has.
+EXCLUDED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 
 
 def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay=None, loss_scale=None):
@@ -31,8 +33,8 @@ def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay
             float16, in which small gradients vanish. None: that of the optimizer given.
 
     Raises:
-        InputError: for an unknown name, something that is no optimizer, settings that a Keras optimizer has itself, or
-            one that averages weights.
+        InputError: for an unknown name, something that is no optimizer, settings that a Keras optimizer has itself, one
+            that averages weights or adapts the scale of the loss, or one that cannot be copied.
     """
     if isinstance(optimizer, str):
         if optimizer not in TORCH:
@@ -49,12 +51,47 @@ def build_optimizer(optimizer, learning_rate=None, *, momentum=0.0, weight_decay
     given = {"learning_rate": learning_rate, "momentum": momentum or None, "weight_decay": weight_decay}
     given = {name: value for name, value in given.items() if value is not None}
     require(not given, f"{' and '.join(given)} must be left out where optimizer is an object that has its own", given)
-    config = optimizer.get_config()
     rule = "optimizer must have use_ema=False: the weights that are validated and kept are the trained ones"
-    require(not config.get("use_ema"), f"{rule}, not their averages", "use_ema=True")
-    if config.get("loss_scale_factor") is None:
-        config["loss_scale_factor"] = loss_scale
-    return type(optimizer).from_config(config)
+    require(not optimizer.use_ema, f"{rule}, not their averages", "use_ema=True")
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    rule = "optimizer must not be a LossScaleOptimizer, but the one inside it: in float16 the loss is scaled anyway"
+    require(not scaled, rule, type(optimizer).__name__)
+    given = optimizer.loss_scale_factor
+    return copy_of(optimizer, loss_scale_factor=loss_scale if given is None else given)
+
+
+def copy_of(optimizer, **changes):
+    """A copy of a Keras optimizer without its state.
+
+    Args:
+        optimizer: a keras.optimizers.Optimizer. A schedule of its learning rate is used as it is, and variables that
+            it excludes from weight decay are excluded.
+        **changes: other values of its configuration.
+
+    Raises:
+        InputError: for one that its class cannot make again from its configuration.
+    """
+    try:
+        copy = type(optimizer).from_config({**configuration(optimizer), **changes})
+    except Exception as error:
+        raise not_copied("optimizer", optimizer, error) from error
+    for name in EXCLUDED:
+        if hasattr(optimizer, name):
+            setattr(copy, name, getattr(optimizer, name))
+    return copy
+
+
+def configuration(optimizer):
+    """What get_config of a Keras optimizer returns, with a schedule of the learning rate as it is.
+
+    Keras would serialize the schedule, which not every one can be.
+    """
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.Variable):
+        return optimizer.get_config()
+    without = object.__new__(type(optimizer))
+    vars(without).update(vars(optimizer), _learning_rate=None)
+    return {**without.get_config(), "learning_rate": rate}
 
 
 def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=False):
@@ -64,7 +101,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
         optimizer: with a constant learning rate, from which the schedule begins.
         schedule: None or "plateau" (a callback's work): constant; "cosine" or "linear": to 0 at the last step; or a
             keras.optimizers.schedules.LearningRateSchedule.
-        warmup_steps: in which the rate rises linearly from 0, before the schedule begins.
+        warmup_steps: in which the rate rises linearly from 0 to the first rate of the schedule, before that begins.
         total_steps: of the training, warm-up included.
         plateaus: whether a callback will lower the rate on plateaus, as with schedule "plateau".
 
@@ -76,7 +113,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
     constant = schedule in (None, "plateau") and not warmup_steps
     if constant and not plateaus:
         return
-    if isinstance(optimizer.get_config()["learning_rate"], dict):
+    if not isinstance(optimizer.learning_rate, keras.Variable):
         raise InputError(
             "schedule, warmup_epochs and plateau_patience must be left out where the optimizer has a schedule of its "
             f"own. Received: schedule={schedule!r}"
@@ -95,6 +132,7 @@ def set_schedule(optimizer, schedule, *, warmup_steps, total_steps, plateaus=Fal
     elif schedule is not None:
         rule = "schedule must be a name or a keras.optimizers.schedules.LearningRateSchedule"
         require(isinstance(schedule, schedules.LearningRateSchedule), rule, schedule)
+        rate = float(ops.convert_to_numpy(schedule(ops.zeros(()))))
     optimizer.learning_rate = WarmUp(rate, warmup_steps, schedule) if warmup_steps else schedule
 
 

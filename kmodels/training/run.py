@@ -8,7 +8,7 @@ import numpy as np
 from kmodels.data.cache import SPLITS
 from kmodels.errors import shorten
 from kmodels.models import build_model
-from kmodels.models.saving import load_network
+from kmodels.models.saving import load_network, loading_problem
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
@@ -150,6 +150,8 @@ def first_network(job, verbose=None):
     experiment, classes = job.experiment, len(job.dataset.class_names)
     with computing_in(job.precision):
         network = build_model(experiment.model, job.dataset.image_shape, classes, **experiment.model_options)
+    if problem := loading_problem(network):
+        print(f"warning: kmodels will save the network of this run and not load it again: {problem}", flush=True)
     initialised = ()
     if job.parent:
         transferred, initialised = transfer_weights(network, load_network(job.parent))

@@ -13,12 +13,14 @@ from kmodels.data import Dataset
 from kmodels.data.order import SAMPLERS, require_sampler
 from kmodels.errors import require, require_whole, shorten, unknown
 from kmodels.experiment import DATA_LOADERS, KEEPS, MONITORS, PLATEAU_PATIENCE, RANGES
-from kmodels.training.checkpoint import checkpoint_files
-from kmodels.training.optimizers import TORCH
+from kmodels.training.checkpoint import checkpoint_files, is_checkpoint
+from kmodels.training.optimizers import TORCH, configuration
 
 # The settings that are numbers, and need not be whole.
 NUMBERS = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "plateau_factor")
 OPTIONAL = ("patience", "plateau_patience", "learning_rate", "weight_decay")
+# What the history has without further metrics; each also of the val split, as val_...
+MEASURED = ("loss", "accuracy", "cross_entropy", "learning_rate", "seconds")
 # Keras numbers names in the order of creation; seeds follow that of the training.
 CHANGING = ("name", "seed")
 
@@ -45,6 +47,10 @@ def check_settings(s, dataset):
         setattr(s, name, listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
+    _check_callbacks(s.callbacks, s.metrics)
+    for metric in s.metrics:
+        rule = f"a metric must not have the name of what is measured anyway: {', '.join(MEASURED)}, or val_..."
+        require(metric.name not in MEASURED and not metric.name.startswith("val_"), rule, metric.name)
     s.augmentation = _without_lambda_layers(s.augmentation)
     sizes = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     empty = ", ".join(name for name, size in zip(dataset.class_names, sizes, strict=True) if not size)
@@ -71,7 +77,7 @@ def _check_numbers(s):
         if getattr(s, name) is not None or name not in OPTIONAL:
             require_whole(name, getattr(s, name), least)
     rule = f"warmup_epochs must be at least 0 and below epochs ({s.epochs})"
-    require(_is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
+    require(is_number(s.warmup_epochs) and 0 <= s.warmup_epochs < s.epochs, rule, s.warmup_epochs)
     for name in NUMBERS:
         value, (rule, holds) = getattr(s, name), RANGES[name]
         # A schedule is a function of the step.
@@ -79,14 +85,54 @@ def _check_numbers(s):
             continue
         if name == "learning_rate":
             rule += " or a Keras schedule"
-        require(_is_number(value) and holds(value), f"{name} must be {rule}", value)
+        require(is_number(value) and holds(value), f"{name} must be {rule}", value)
         setattr(s, name, float(value))
+    own = s.schedule is not None and not isinstance(s.schedule, str)
+    rule = "learning_rate must be left out where schedule is a Keras schedule, which has rates of its own"
+    require(not own or s.learning_rate is None, rule, s.learning_rate)
     without = [name for name in TORCH if name not in ("sgd", "rmsprop")]
     rule = f"momentum belongs to sgd and rmsprop, not to {s.optimizer}"
     require(not s.momentum or s.optimizer not in without, rule, s.momentum)
 
 
-def _is_number(value):
+def _check_callbacks(callbacks, metrics):
+    """Refuses callbacks that restore other weights than those that are said to be kept, or cannot do what they are for.
+
+    Keras would tell the latter after an epoch.
+    """
+    for callback in callbacks:
+        name = type(callback).__name__
+        restores = getattr(callback, "restore_best_weights", False)
+        rule = "callbacks must not have restore_best_weights=True: `keep` and `monitor` of the training decide which "
+        rule += "weights the network has in the end; leave it out"
+        require(not restores, rule, name)
+        averages = isinstance(callback, keras.callbacks.SwapEMAWeights)
+        require(not averages, "callbacks must not have SwapEMAWeights: no averages of weights are kept", name)
+        # Of a name with a mode, another callback may write the value.
+        monitor = getattr(callback, "monitor", None) if getattr(callback, "mode", None) == "auto" else None
+        known = ["loss", "accuracy", "cross_entropy", *(metric.name for metric in metrics)]
+        known += [f"val_{measured}" for measured in known]
+        rule = f"{name} must monitor one of {', '.join(known)}, or be given mode='min' or mode='max'"
+        require(monitor is None or monitor in known, rule, monitor)
+
+
+def check_rate_callbacks(callbacks, optimizer):
+    """Refuses callbacks that set the learning rate, which Keras refuses after an epoch where it follows a schedule.
+
+    Args:
+        callbacks: a list of Keras callbacks.
+        optimizer: the keras.optimizers.Optimizer, with its schedule.
+    """
+    setting = keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau
+    names = [type(callback).__name__ for callback in callbacks if isinstance(callback, setting)]
+    rule = (
+        "callbacks must not set the learning rate where it follows a schedule or has a warm-up; leave out one of them"
+    )
+    require(not names or isinstance(optimizer.learning_rate, keras.Variable), rule, names)
+
+
+def is_number(value):
+    """Whether a value is a number, Python's or NumPy's, and no bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -137,13 +183,17 @@ def _without_lambda_layers(augmentation):
 
 
 def _check_checkpoint(path):
-    """Refuses what is no path of a file, before a folder of the user's is renamed."""
+    """Refuses what is no path of a file, before a folder or file of the user's is renamed."""
     require(isinstance(path, str | os.PathLike), "checkpoint must be the path of a file, or None", path)
     rule = "checkpoint must be the path of a file, and there is a folder of that name; name a file in it, for instance"
     require(not Path(path).is_dir(), rule, str(path))
     # The files that are written beside it.
     for file in checkpoint_files(path):
         require(not file.is_dir(), rule, str(file))
+        other = (
+            "checkpoint must be a file that is not there yet, or a checkpoint of kmodels; name another, or remove it"
+        )
+        require(not file.exists() or is_checkpoint(file), other, str(file))
 
 
 def compared_settings(s, optimizer):
@@ -165,6 +215,8 @@ def compared_settings(s, optimizer):
     # Resumed with more epochs, a rate that has come near 0 would rise again.
     same["epochs"] = s.epochs if schedule in ("cosine", "linear") else None
     same |= {"plateau_patience": s.plateau_patience, "plateau_factor": s.plateau_patience and s.plateau_factor}
+    # The history has a value of each for every epoch.
+    same["metrics"] = [metric.name for metric in s.metrics]
     same |= {"augmentation": described(s.augmentation), "class_weight": described(s.class_weight)}
     optimizer = {**optimizer, "learning_rate": optimizer.get("learning_rate")}
     # The weight_decay of `train`; Keras' own is another.
@@ -195,7 +247,7 @@ def described(item):
     if not hasattr(item, "get_config"):
         return getattr(item, "__name__", type(item).__name__)
     try:
-        config = item.get_config()
+        config = configuration(item) if isinstance(item, keras.optimizers.Optimizer) else item.get_config()
     except NotImplementedError:
         config = {}
     return {"class": type(item).__name__, **described(config)}

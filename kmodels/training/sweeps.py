@@ -13,6 +13,7 @@ from kmodels.tracking import check_tracking
 from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, Outcome
 from kmodels.training.run import execute, finish, prepare
+from kmodels.training.settings import listed
 
 MAX_TOGETHER = 8
 
@@ -26,7 +27,8 @@ def run_seeds(experiment, seeds, out="results", *, again=False, together=None, *
         seeds: integers of at least 0.
         out: the results folder.
         again: repeat runs that are recorded in `out`; otherwise their records are read.
-        together: train several seeds in one program (JAX only); None: on a GPU, where that is measured to be faster.
+        together: train several seeds in one program (JAX only, without callbacks); None: on a GPU, where that is
+            measured to be faster.
         **options: data_dir, skip_unreadable, verbose, resume, on_device, devices, callbacks and track, as in `run`; and
             split: what several devices divide, the "batch" of each run or the "runs", one at a time for each device
             (on any backend).
@@ -78,6 +80,11 @@ def sweep(
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
     check_tracking(options.get("track"))
+    options["callbacks"] = listed(options.get("callbacks"))
+    # One callback cannot count the epochs of two trainings at once.
+    if split == "runs" or devices != 1 or options["callbacks"]:
+        require(not together, "together must be None or False with several devices, or with callbacks", together)
+        together = False
     if together:
         possible = all(_number_together(experiment, seeds, True) == len(seeds) for experiment in experiments)
         rule = (
@@ -86,9 +93,6 @@ def sweep(
         )
         require(possible, rule, keras.backend.backend())
         options["on_device"] = True
-    if split == "runs" or devices != 1:
-        require(not together, "together must be None or False where there are several devices", together)
-        together = False
     if split == "runs":
         from kmodels.workers import run_in_workers
 

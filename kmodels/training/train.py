@@ -32,9 +32,9 @@ from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN
 from kmodels.training.devices import choose_devices
 from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
-from kmodels.training.optimizers import build_optimizer, set_schedule
+from kmodels.training.optimizers import EXCLUDED, build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
-from kmodels.training.settings import check_settings, compared_settings, described
+from kmodels.training.settings import check_rate_callbacks, check_settings, compared_settings, described
 from kmodels.training.trainer import build_state, build_trainer
 
 
@@ -91,8 +91,9 @@ def train(
         momentum: of "sgd" and "rmsprop".
         weight_decay: added to the gradient, decoupled for "adamw"; None: PyTorch's default (adamw 0.01, others 0).
         schedule: of the learning rate: None (constant), "plateau", "cosine" or "linear" (to 0 at the last epoch), or a
-            keras.optimizers.schedules.LearningRateSchedule.
-        warmup_epochs: in which the learning rate rises linearly from 0, before the schedule begins; below `epochs`.
+            keras.optimizers.schedules.LearningRateSchedule, without learning_rate.
+        warmup_epochs: in which the learning rate rises linearly from 0 to that with which the schedule then begins;
+            below `epochs`.
         plateau_patience: multiply the learning rate by plateau_factor after this many epochs in which `monitor` did not
             improve; None: never, or with schedule "plateau" 5. Not together with another schedule or a warm-up.
             PyTorch's scheduler waits for one epoch more, and ignores a relative gain under 1e-4.
@@ -105,12 +106,14 @@ def train(
         label_smoothing: share of the target that is spread evenly over all classes, 0 to below 1.
         class_weight: None, "balanced" or a number for each class: its weight in the training loss; or a dict from
             indices of classes to numbers, in which a class left out weighs 1.
-        metrics: further Keras metrics of labels (batch,) and logits (batch, classes); accuracy is always there.
+        metrics: further Keras metrics of labels (batch,) and logits (batch, classes), with names of their own; accuracy
+            is always there.
         callbacks: Keras callbacks (a list, or one), called after kmodels' own. What they save is the network; what they
-            add to `logs` is not in the history.
+            add to `logs` is not in the history. EarlyStopping must have restore_best_weights=False: `keep` decides.
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
-        patience: end training after this many epochs in which `monitor` did not improve; None: never.
+        patience: end training after this many epochs in which `monitor` did not improve; None: never. Resumed with
+            more, a training that had ended continues.
         seed: of order and augmentation, at least 0. Initial weights and dropout are the network's: call
             keras.utils.set_random_seed before building it.
         checkpoint: a file in which the state is saved after epochs; None: none.
@@ -251,6 +254,9 @@ class Training:
         if network.compute_dtype == "float16":
             settings["loss_scale"] = LOSS_SCALE
         optimizer = build_optimizer(s.optimizer, s.learning_rate, **settings)
+        # The copies of the network have other variables.
+        rule = "exclude_from_weight_decay of the optimizer must be by var_names, not by var_list, with several devices"
+        require(not (self.devices and getattr(optimizer, EXCLUDED[0], ())), rule, type(optimizer).__name__)
         self._optimizer_described = described(optimizer)
         steps = -(-images_shown(len(self.dataset.train), s.batch_size) // s.batch_size)
         set_schedule(
@@ -260,6 +266,7 @@ class Training:
             total_steps=s.epochs * steps,
             plateaus=s.plateau_patience is not None,
         )
+        check_rate_callbacks(s.callbacks, optimizer)
         return optimizer
 
     def _make_callbacks(self, saved):
@@ -339,15 +346,18 @@ class Training:
     def fit(self):
         """Trains from the checkpoint's epoch, or from the beginning, to the end; returns the Fitted."""
         s, first, callbacks, steps = self.settings, self.epochs_done, self.callbacks, None
+        ended = self.checkpoint and self.checkpoint.ended
         if first and s.verbose != 0:
-            print(f"resuming from epoch {first + 1}, after the {first} of the checkpoint", flush=True)
+            left = f"nothing is left to train after epoch {first}: {ended}"
+            print(
+                left if ended else f"resuming from epoch {first + 1}, after the {first} of the checkpoint", flush=True
+            )
         if s.data_loader == "stream":
             batches, steps = stream_batches(self.dataset, s.batch_size, s.seed, s.epochs, first)
             batches = divided_stream(self.devices, batches) if self.devices else batches
         else:
             batches = self.train_batches()
             callbacks = [EpochOrder(batches), *callbacks]
-        stopped = self.checkpoint is not None and self.checkpoint.stopped
         verbose, lines = s.verbose, nullcontext()
         if verbose is None:
             verbose = 1 if sys.stdout.isatty() else 2
@@ -362,7 +372,7 @@ class Training:
                     steps_per_epoch=steps,
                     initial_epoch=first,
                     # A training that was killed after its last epoch has nothing left to train.
-                    epochs=first if stopped else s.epochs,
+                    epochs=first if ended else s.epochs,
                     validation_data=self.batches(self.dataset.val),
                     callbacks=callbacks,
                     # The batches decide the order; Keras would shuffle them once more.

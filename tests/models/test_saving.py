@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 
 from kmodels import InputError
-from kmodels.models.saving import NEWER_ARGUMENTS, load_network, save_network, weights_checksum
+from kmodels.models.saving import NEWER_ARGUMENTS, load_network, loading_problem, save_network, weights_checksum
 
 
 def names_in(config):
@@ -143,6 +143,50 @@ def test_a_class_that_a_network_needs_is_named_and_used_where_it_is_registered(t
     assert "it needs Halve" in refusal(path)
     with keras.saving.custom_object_scope({"Halve": Halve}):
         assert isinstance(load_network(path).layers[-1], Halve)
+
+
+def named(x):
+    return x * 1.0
+
+
+@keras.saving.register_keras_serializable("tests")
+def known(x):
+    return x * 1.0
+
+
+class Unknown(layers.Layer):
+    def call(self, x):
+        return x
+
+
+class Unsaved(Unknown):
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        (layers.Dense(2, activation="gelu"), None),
+        (layers.Lambda(known), None),
+        (layers.Lambda(named), "it needs named: register it with"),
+        (layers.Lambda(lambda x: x * 1.0), "a Lambda layer with Python code in it"),
+        (Unknown(), "it needs Unknown, from the module"),
+    ],
+)
+def test_what_a_saved_network_lacks_to_be_loaded_is_known_before(tmp_path, layer, problem):
+    network = small(layer)
+    if problem is None:
+        assert loading_problem(network) is None
+        load_network(save_network(network, tmp_path / "network.keras"))
+        return
+    assert problem in loading_problem(network)
+    assert problem in refusal(save_network(network, tmp_path / "network.keras"))
+
+
+def test_a_network_that_cannot_be_saved_is_refused():
+    with pytest.raises(InputError, match=r"cannot be saved .*Unsaved.* need a get_config"):
+        loading_problem(small(Unsaved(named)))
 
 
 def test_a_network_with_operations_between_its_layers_is_saved_from_half_precision(tmp_path):

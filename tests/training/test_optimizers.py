@@ -7,6 +7,7 @@ import pytest
 from kmodels import InputError
 from kmodels.experiment import OPTIMIZERS
 from kmodels.training.optimizers import build_optimizer, set_schedule
+from kmodels.training.settings import described
 
 CASES = [
     ("adam", {}),
@@ -98,10 +99,10 @@ def rates(optimizer, steps):
         (None, [0.05, 0.1, 0.1, 0.1, 0.1, 0.1]),
         ("linear", [0.05, 0.1, 0.1, 0.075, 0.05, 0.025]),
         ("cosine", [0.05, 0.1, 0.1, 0.0853553, 0.05, 0.0146447]),
-        (keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.3, 0.2]), [0.05, 0.1, 0.3, 0.3, 0.2, 0.2]),
+        (keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.3, 0.2]), [0.15, 0.3, 0.3, 0.3, 0.2, 0.2]),
     ],
 )
-def test_a_schedule_begins_after_the_warm_up(schedule, expected):
+def test_a_warm_up_ends_where_the_schedule_begins(schedule, expected):
     for optimizer in (build_optimizer("sgd", 0.1), keras.optimizers.Lion(0.1)):
         set_schedule(optimizer, schedule, warmup_steps=2, total_steps=6)
         assert rates(optimizer, 6) == pytest.approx(expected, abs=1e-6)
@@ -120,6 +121,62 @@ def test_a_keras_optimizer_is_copied_without_its_state():
         build_optimizer(given, 0.1, weight_decay=0.1)
     with pytest.raises(InputError, match=r"Optimizer. Received: <class"):
         build_optimizer(keras.optimizers.Lion)
+
+
+@pytest.mark.parametrize("by", ["name", "variable"])
+def test_a_copy_excludes_the_same_variables_from_weight_decay(by):
+    given, kept, decayed = keras.optimizers.AdamW(0.1, weight_decay=0.5), *_ones("bias", "kernel")
+    given.exclude_from_weight_decay(**{"var_names": ["bias"]} if by == "name" else {"var_list": [kept]})
+    copy = build_optimizer(given)
+    copy.build([kept, decayed])
+    copy.apply([keras.ops.zeros(2)] * 2, [kept, decayed])
+    assert np.all(keras.ops.convert_to_numpy(kept) == 1)
+    assert np.all(keras.ops.convert_to_numpy(decayed) < 1)
+
+
+def _ones(*names):
+    return [keras.Variable(np.ones(2, np.float32), name=name) for name in names]
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """Has no get_config, and is not registered."""
+
+    def __call__(self, step):
+        return 0.1 / (1 + keras.ops.cast(step, "float32"))
+
+
+def constant():
+    return 0.1
+
+
+@pytest.mark.parametrize("make", [lambda rate: keras.optimizers.SGD(rate), lambda rate: build_optimizer("sgd", rate)])
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(Falling(), [0.1, 0.05]), (constant, [0.1] * 2), (lambda: 0.1, [0.1] * 2)]
+)
+def test_a_learning_rate_that_keras_cannot_save_is_used_as_it_is(make, rate, expected):
+    given = make(rate)
+    copy = build_optimizer(given)
+    assert type(copy) is type(given)
+    assert rates(copy, 2) == pytest.approx(expected)
+    with pytest.raises(InputError, match="the optimizer has a schedule of its own"):
+        set_schedule(copy, "cosine", warmup_steps=0, total_steps=5)
+    assert described(given)["learning_rate"] in ({"class": "Falling"}, "constant", "<lambda>")
+
+
+class Scaled(keras.optimizers.SGD):
+    """An argument that get_config lacks."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+
+def test_an_optimizer_that_cannot_be_copied_is_refused_with_what_to_do():
+    message = r"optimizer Scaled cannot be copied .*'factor'.* a get_config that returns all arguments of its __init__"
+    with pytest.raises(InputError, match=message):
+        build_optimizer(Scaled(2.0, learning_rate=0.1))
+    with pytest.raises(InputError, match="must not be a LossScaleOptimizer"):
+        build_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), loss_scale=8.0)
 
 
 def test_an_optimizer_that_averages_weights_is_refused():

@@ -8,6 +8,7 @@ import pytest
 
 from kmodels import Experiment, InputError, read_record, run, run_seeds
 from kmodels.training.job import Job
+from kmodels.training.run import arguments
 
 MODULE = """
 import keras
@@ -55,6 +56,9 @@ def images(image_size=8):
 
 def invert(images):
     return 255.0 - images
+
+
+flip = keras.layers.RandomFlip()
 
 
 GENERATOR = keras.random.SeedGenerator(5)
@@ -180,6 +184,20 @@ def test_a_head_of_ones_own_has_the_seed_of_the_run(own, tmp_path, capsys):
     head = {"name": "tests/head", "init_from": "tests/own", "head": "own_functions:Seeded", "augmentation": "none"}
     run(replace(parent, **head), 3, tmp_path, verbose=0)
     assert "the head has seed 3 and 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "warned"), [("kernel", False), ("added", True)])
+def test_a_network_that_will_not_load_again_is_warned_of_before_training(own, tmp_path, capsys, kind, warned):
+    experiment = replace(own(), model="own_functions:with_losses", model_options={"kind": kind})
+    arguments(Job(experiment, 0, tmp_path))
+    assert ("not load it again: it needs Penalty, from the module own_functions" in capsys.readouterr().out) == warned
+
+
+def test_a_layer_of_ones_own_is_an_augmentation(own, tmp_path):
+    named = run(replace(own(), augmentation="own_functions:flip"), 0, tmp_path, verbose=0)
+    assert named.history["loss"] != run(replace(own(), augmentation="none"), 0, tmp_path, verbose=0).history["loss"]
+    # It is the same run, and is not repeated.
+    assert run(replace(own(), augmentation="own_functions:flip"), 0, tmp_path, verbose=0) == named
 
 
 @pytest.mark.parametrize(

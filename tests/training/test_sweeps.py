@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib import import_module
 
+import keras
 import numpy as np
 import pytest
 
@@ -129,6 +130,17 @@ def test_seeds_that_cannot_be_built_fail_one_by_one_and_the_next_experiment_runs
 def test_what_cannot_train_together_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="together needs JAX"):
         run_seeds(replace(tiny, class_fractions=(0.5,) * 10), [0, 1], tmp_path, together=True)
+    with pytest.raises(InputError, match=r"together must be None or False .* with callbacks"):
+        run_seeds(tiny, [0, 1], tmp_path, together=True, callbacks=[keras.callbacks.Callback()])
+
+
+def test_a_callback_follows_one_seed_at_a_time(tiny, tmp_path, monkeypatch):
+    many = []
+    monkeypatch.setattr(sweeps, "_prepared_together", lambda jobs, *_: many.append(jobs) if len(jobs) > 1 else None)
+    stop = keras.callbacks.EarlyStopping(patience=1, min_delta=10)
+    records = run_seeds(replace(tiny, epochs=4), [0, 1], tmp_path, verbose=0, callbacks=(one for one in [stop]))
+    assert [(record.epochs_run, record.callbacks) for record in records] == [(2, ("EarlyStopping",))] * 2
+    assert not many
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

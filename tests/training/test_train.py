@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 
 import keras
 import numpy as np
@@ -213,9 +214,25 @@ def test_random_numbers_of_ones_own_augmentation_follow_the_seed(dataset, make):
     assert losses(0) != losses(1)
 
 
+class Scale(keras.layers.Layer):
+    """Has an argument that Keras cannot save, and no get_config."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, images):
+        return self.function(images)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "message"),
-    [(halve, "images of the shape"), (3, "Received: 3"), ("flipp", "unknown augmentation 'flipp'; did you mean flip")],
+    [
+        (halve, "images of the shape"),
+        (Scale(halve), "augmentation Scale cannot be copied .* needs a get_config"),
+        (3, "Received: 3"),
+        ("flipp", "unknown augmentation 'flipp'; did you mean flip"),
+    ],
 )
 def test_an_augmentation_that_cannot_be_used_is_refused(dataset, augmentation, message):
     with pytest.raises(InputError, match=message):
@@ -259,6 +276,21 @@ def test_further_metrics_and_callbacks(dataset):
         train(tiny(), dataset, callbacks=["Note"])
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_no_callback_restores_other_weights_than_those_kept(dataset, keep):
+    stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=9, restore_best_weights=True)
+    with pytest.raises(InputError, match=r"must not have restore_best_weights=True.*Received: 'EarlyStopping'"):
+        train(tiny(), dataset, keep=keep, callbacks=stop, verbose=0)
+
+
+def test_callbacks_set_a_constant_learning_rate_and_monitor_what_is_measured(dataset):
+    monitors = [CALLBACKS.EarlyStopping("val_top2", patience=9), CALLBACKS.EarlyStopping("mine", mode="max")]
+    note = CALLBACKS.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=1.0))
+    callbacks = [SET_RATE, note, *monitors]
+    history = train(tiny(), dataset, epochs=2, optimizer="sgd", metrics=TOP2, callbacks=callbacks, verbose=0).history
+    assert history["learning_rate"] == pytest.approx([0.1, 0.05])
+
+
 def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -278,7 +310,11 @@ def test_callbacks_save_and_look_into_the_network_itself(dataset, tmp_path):
 
 
 class Counter(keras.callbacks.Callback):
-    """Has state of its own: an array and a number."""
+    """Has state of its own: an array and a number; ends training after `last` epochs."""
+
+    def __init__(self, last=5):
+        super().__init__()
+        self.last = last
 
     def on_train_begin(self, logs=None):
         self.seen, self.total = np.zeros(2), 0
@@ -286,7 +322,7 @@ class Counter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.total += 1
         self.seen[epoch % 2] += 1
-        if self.total == 5:
+        if self.total == self.last:
             self.model.stop_training = True
 
     def get_state(self):
@@ -351,6 +387,61 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(dataset, tmp_path, monk
         fit(Counter(), resume=True)
 
 
+def stop(patience):
+    return keras.callbacks.EarlyStopping(monitor="loss", min_delta=10, patience=patience)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ({"patience": 1}, {"patience": 9}, "val_loss had not improved for 1 epochs; a larger patience continues it"),
+        ({"callbacks": [stop(1)]}, {"callbacks": [stop(9)]}, "loss had not improved for 1 epochs"),
+        ({"callbacks": [stop(1)]}, {}, "loss had not improved"),
+        ({"callbacks": [Counter(2)]}, {}, r"a callback had ended it \(Counter\); without that"),
+        # One that only looks does not keep a training from continuing.
+        ({"patience": 1, "callbacks": [Counter()]}, {"patience": 9, "callbacks": [Counter()]}, "val_loss had not impr"),
+    ],
+)
+def test_a_training_that_had_ended_continues_where_the_settings_would_not_end_it(
+    tmp_path, capsys, first, second, reason
+):
+    # The labels of val are wrong: its loss is lowest after the first epoch.
+    images, labels = images_and_labels(30, seed=1)
+    wrong = Dataset.from_arrays(train=images_and_labels(96), val=(images, (labels + 1) % 3))
+    settings = {"epochs": 4, "learning_rate": 0.01, "batch_size": 48}
+    whole = train(tiny(), wrong, verbose=0, **settings, **second).history
+    settings["checkpoint"] = tmp_path / "ck"
+    ended = train(tiny(), wrong, verbose=0, **settings, **first).history
+    assert len(ended["loss"]) == 2
+    capsys.readouterr()
+    assert train(tiny(), wrong, resume=True, verbose=2, **settings, **first).history == ended
+    assert re.search(f"nothing is left to train after epoch 2: {reason}", capsys.readouterr().out)
+    longer = train(tiny(), wrong, resume=True, verbose=2, **settings, **second).history
+    assert "resuming from epoch 3" in capsys.readouterr().out
+    assert len(longer["loss"]) == 4
+    assert longer["val_loss"] == whole["val_loss"]
+
+
+class CountingStop(keras.callbacks.EarlyStopping):
+    """Counts more than Keras' own, and has no get_state."""
+
+
+def test_a_subclass_of_a_known_callback_starts_afresh_and_is_named(dataset, tmp_path, capsys):
+    settings = {"callbacks": [CountingStop(patience=5)], "checkpoint": tmp_path / "ck", "verbose": 0}
+    train(tiny(), dataset, epochs=1, **settings)
+    train(tiny(), dataset, epochs=2, resume=True, **settings)
+    assert "CountingStop; they start afresh" in capsys.readouterr().out
+
+
+def test_the_state_of_a_callback_has_text_as_keys(dataset, tmp_path):
+    class Numbered(Counter):
+        def get_state(self):
+            return {"seen": {1: 2}}
+
+    with pytest.raises(InputError, match=r"must have text as keys\. Received: 1"):
+        train(tiny(), dataset, epochs=1, callbacks=[Numbered()], checkpoint=tmp_path / "ck", verbose=0)
+
+
 def test_a_training_resumed_with_more_epochs_equals_one_of_all_epochs(dataset, tmp_path, monkeypatch):
     # No epoch is due for saving; the labels of val are wrong, so that the best epoch is an early one.
     monkeypatch.setattr(checkpoint.Checkpoint, "_due", lambda self: False)
@@ -389,6 +480,9 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
 
 DECAY = keras.optimizers.schedules.ExponentialDecay
 TURN = keras.layers.RandomRotation
+CALLBACKS = keras.callbacks
+SET_RATE = CALLBACKS.LearningRateScheduler(lambda epoch: 0.1 * 0.5**epoch)
+TOP2 = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
 
 
 @pytest.mark.parametrize(
@@ -412,6 +506,8 @@ TURN = keras.layers.RandomRotation
         ({"schedule": "plateau"}, {"schedule": "plateau", "plateau_factor": 0.5}, "plateau_factor=0.1, not 0.5"),
         ({"warmup_epochs": 1}, {}, "warmup_epochs=1, not 0"),
         ({"label_smoothing": 0.1}, {"label_smoothing": 0.2}, "label_smoothing=0.1, not 0.2"),
+        ({}, {"metrics": TOP2}, r"metrics=\[\], not \['top2'\]"),
+        ({"metrics": TOP2}, {}, r"metrics=\['top2'\], not \[\]"),
     ],
 )
 def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, first, second, message):
@@ -429,6 +525,8 @@ def test_a_training_with_a_setting_changed_does_not_resume(dataset, tmp_path, fi
         lambda: {"augmentation": [keras.layers.RandomCrop(8, 8), shift], "schedule": DECAY(0.1, 5, 0.5)},
         lambda: {"optimizer": keras.optimizers.Lion(DECAY(0.1, 5, 0.5))},
         lambda: {"schedule": Halving(), "warmup_epochs": 1},
+        lambda: {"optimizer": keras.optimizers.SGD(Halving(), momentum=0.9)},
+        lambda: {"metrics": TOP2},
     ],
 )
 def test_a_training_with_equal_settings_resumes_and_may_last_longer(dataset, tmp_path, setting):
@@ -479,6 +577,16 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
     assert [path.name for path in tmp_path.rglob("*")] == [folder, "photo.png"]
 
 
+@pytest.mark.parametrize("name", ["mine.keras", "mine.keras.previous"])
+def test_a_file_that_is_no_checkpoint_is_refused_and_stays(dataset, tmp_path, name):
+    (tmp_path / "mine.keras").touch()
+    tiny().save(tmp_path / "network.keras")
+    before = (tmp_path / "network.keras").rename(tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match=r"not there yet, or a checkpoint of kmodels.*Received: '.*mine.keras"):
+        train(tiny(), dataset, epochs=1, checkpoint=tmp_path / "mine.keras", verbose=0)
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -493,6 +601,7 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
         ({"warmup_epochs": 2, "epochs": 2}, r"warmup_epochs must be at least 0 and below epochs \(2\)"),
+        ({"schedule": DECAY(0.1, 5, 0.5), "learning_rate": 0.1}, "learning_rate must be left out where schedule is a"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
         # They failed at the first plateau, after hours perhaps.
         ({"warmup_epochs": 1, "plateau_patience": 2}, "not with plateaus"),
@@ -513,11 +622,22 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
         ({"class_weight": {3: 1.0}}, "from some of their indices, 0 to 2, to numbers. Received: {3: 1.0}"),
         ({"class_weight": 2}, "class_weight must be 3 numbers"),
         ({"callbacks": "Note"}, "callbacks must be a list of keras.callbacks.Callback. Received: 'Note'"),
+        (
+            {"callbacks": CALLBACKS.EarlyStopping(monitor="val_acc")},
+            "EarlyStopping must monitor one of loss, accuracy, cross_entropy, val_loss, .* Received: 'val_acc'",
+        ),
+        ({"callbacks": CALLBACKS.ReduceLROnPlateau("val_top2")}, "ReduceLROnPlateau must monitor one of loss"),
+        ({"callbacks": CALLBACKS.SwapEMAWeights()}, "no averages of weights are kept"),
+        ({"schedule": "cosine", "callbacks": CALLBACKS.ReduceLROnPlateau()}, r"schedule or .*\['ReduceLROnPlateau'\]"),
+        ({"warmup_epochs": 1, "callbacks": SET_RATE}, r"a schedule or has a warm-up.*\['LearningRateScheduler'\]"),
+        ({"optimizer": keras.optimizers.SGD(DECAY(0.1, 5, 0.5)), "callbacks": SET_RATE}, "a schedule or has a warm-up"),
         ({"augmentation": keras.Sequential([keras.layers.Lambda(shift)])}, "a list of layers and functions where one"),
         ({"checkpoint": True}, "checkpoint must be the path of a file, or None. Received: True"),
         ({"checkpoint": ""}, "there is a folder of that name"),
         ({"data_loader": "stream", "sampler": "oversample"}, "shows each image once; sampler must be shuffle"),
         ({"metrics": ["accuracy"]}, "metrics must be a list of keras.metrics.Metric"),
+        ({"metrics": keras.metrics.Mean(name="loss")}, "a metric must not have the name of what .* Received: 'loss'"),
+        ({"metrics": keras.metrics.Mean(name="val_top2")}, "a metric must not have the name of what"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(dataset, change, message):
