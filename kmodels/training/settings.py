@@ -47,7 +47,7 @@ def check_settings(s, dataset):
         setattr(s, name, listed(getattr(s, name)))
         for item in getattr(s, name):
             require(isinstance(item, kind), f"{name} must be a list of keras.{name}.{kind.__name__}", item)
-    _check_callbacks(s.callbacks, s.metrics)
+    _check_callbacks(s)
     for metric in s.metrics:
         rule = f"a metric must not have the name of what is measured anyway: {', '.join(MEASURED)}, or val_..."
         require(metric.name not in MEASURED and not metric.name.startswith("val_"), rule, metric.name)
@@ -95,22 +95,20 @@ def _check_numbers(s):
     require(not s.momentum or s.optimizer not in without, rule, s.momentum)
 
 
-def _check_callbacks(callbacks, metrics):
-    """Refuses callbacks that restore other weights than those that are said to be kept, or cannot do what they are for.
+def _check_callbacks(s):
+    """Refuses callbacks that contradict `keep`, or cannot do what they are for.
 
     Keras would tell the latter after an epoch.
     """
-    for callback in callbacks:
+    for callback in s.callbacks:
         name = type(callback).__name__
-        restores = getattr(callback, "restore_best_weights", False)
-        rule = "callbacks must not have restore_best_weights=True: `keep` and `monitor` of the training decide which "
-        rule += "weights the network has in the end; leave it out"
-        require(not restores, rule, name)
+        restores = getattr(callback, "restore_best_weights", False) and s.keep != "best"
+        require(not restores, "callbacks must not have restore_best_weights=True where keep is 'last'", name)
         averages = isinstance(callback, keras.callbacks.SwapEMAWeights)
         require(not averages, "callbacks must not have SwapEMAWeights: no averages of weights are kept", name)
         # Of a name with a mode, another callback may write the value.
         monitor = getattr(callback, "monitor", None) if getattr(callback, "mode", None) == "auto" else None
-        known = ["loss", "accuracy", "cross_entropy", *(metric.name for metric in metrics)]
+        known = ["loss", "accuracy", "cross_entropy", *(metric.name for metric in s.metrics)]
         known += [f"val_{measured}" for measured in known]
         rule = f"{name} must monitor one of {', '.join(known)}, or be given mode='min' or mode='max'"
         require(monitor is None or monitor in known, rule, monitor)

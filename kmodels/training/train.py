@@ -109,7 +109,8 @@ def train(
         metrics: further Keras metrics of labels (batch,) and logits (batch, classes), with names of their own; accuracy
             is always there.
         callbacks: Keras callbacks (a list, or one), called after kmodels' own. What they save is the network; what they
-            add to `logs` is not in the history. EarlyStopping must have restore_best_weights=False: `keep` decides.
+            add to `logs` is not in the history. Where EarlyStopping has restore_best_weights=True, the weights are
+            restored that `keep` and `monitor` say, and `keep` must be "best".
         keep: which weights the network has in the end: "best" (of the epoch with the best `monitor`) or "last".
         monitor: "val_loss" or "val_accuracy": what best means, for keep, patience and plateaus.
         patience: end training after this many epochs in which `monitor` did not improve; None: never. Resumed with
@@ -288,6 +289,9 @@ class Training:
             )
         stateful += s.callbacks
         self.callbacks, self.checkpoint = [self.interrupts, *stateful], None
+        if any(getattr(callback, "restore_best_weights", False) for callback in s.callbacks):
+            # After them, as they may have restored the weights of another epoch than the one that is reported.
+            self.callbacks.append(keras.callbacks.LambdaCallback(on_train_end=self._kept.on_train_end))
         if s.checkpoint is not None:
             same = {**compared_settings(s, self._optimizer_described), "data": self.dataset.source["sha256"]}
             self.checkpoint = checkpoints.Checkpoint(s.checkpoint, stateful, same, saved)
