@@ -87,6 +87,20 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
     return prepared(name, key, prepare)
 
 
+def require_outside(where, folder):
+    """Raises InputError where records would be written among the images: the next run would read them as a class.
+
+    Args:
+        where: the folder that they would be written into, "runs/photos" for instance.
+        folder: of the images.
+    """
+    if Path(where).resolve().is_relative_to(Path(folder).resolve()):
+        raise InputError(
+            f"records would be written to {where}, inside the folder of images, where they would be read as a class; "
+            "choose a folder outside it with --out (out=)"
+        )
+
+
 def _list(files):
     """{split or "": {class: ClassFolder}}, all sorted, and notes on folders that are left out or may be mistaken."""
     splits, others = {}, []

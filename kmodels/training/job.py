@@ -14,6 +14,7 @@ from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
 from kmodels.data.arrays import range_unless_pixels
+from kmodels.data.folder import require_outside
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.experiment import Experiment
 from kmodels.files import writable_folder
@@ -42,6 +43,12 @@ def reduced(dataset, experiment, seed):
         part = getattr(part, f"with_{kind}")(value, seed)
     # The settings of the experiment say which part it is; its runs are compared by the checksum of the whole.
     return replace(part, source={**part.source, "sha256": dataset.source["sha256"]})
+
+
+def check_out(experiment, out, data_dir):
+    """Raises InputError where the records of an experiment on a folder would be written among its images."""
+    if experiment.dataset == "folder" and data_dir is not None:
+        require_outside(Path(out) / experiment.name, data_dir)
 
 
 def open_dataset(experiment, data_dir=None, skip_unreadable=False):

@@ -11,7 +11,7 @@ from kmodels.records import RecordList
 from kmodels.text import duration
 from kmodels.tracking import check_tracking
 from kmodels.training.interrupts import Interrupts, interruptible
-from kmodels.training.job import Job, Outcome
+from kmodels.training.job import Job, Outcome, check_out
 from kmodels.training.run import execute, finish, prepare
 
 MAX_TOGETHER = 8
@@ -78,6 +78,8 @@ def sweep(
     require(len(set(seeds)) == len(seeds), "seeds must differ from each other", seeds)
     require(split in ("batch", "runs"), "split must be 'batch' or 'runs'", split)
     check_tracking(options.get("track"))
+    for experiment in experiments:
+        check_out(experiment, out, data_dir)
     if together:
         possible = all(_number_together(experiment, seeds, True) == len(seeds) for experiment in experiments)
         rule = (

@@ -80,6 +80,18 @@ def test_what_is_wrong_is_said_before_anything_is_trained(colours, kmodels_comma
         assert message in err
 
 
+def test_records_are_not_written_among_the_images(colours, kmodels_command, monkeypatch, tmp_path):
+    monkeypatch.chdir(colours)
+    (tmp_path / "photos").symlink_to(colours)
+    flags = ("--model", "mlp", "--image-size", "8", "--epochs", "1")
+    # The last one would write into tmp_path/photos.
+    for arguments in ((".",), (colours,), (colours, "--out", colours), (tmp_path / "photos", "--out", tmp_path)):
+        status, out, err = kmodels_command("train", *arguments, *flags)
+        assert (status, out) == (2, "")
+        assert "inside the folder of images" in err
+    assert sorted(path.name for path in colours.iterdir()) == ["blue", "green", "red"]
+
+
 def test_what_is_chosen_is_said_with_the_reason(colours, kmodels_command, monkeypatch, tmp_path):
     monkeypatch.setattr(train_command, "run_experiments", lambda experiments, *_: (0, []))
     monkeypatch.setattr(train_command, "device_name", lambda: "cpu (2 cores)")

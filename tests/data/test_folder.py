@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from kmodels import Experiment, InputError, load_dataset, run
+from kmodels import Experiment, InputError, load_dataset, run, run_seeds
 from kmodels.data import image_files, pillow_reading
 from kmodels.data.dataset import image_name
 from kmodels.report.network_pictures import dataset_of
@@ -51,6 +51,14 @@ def test_splits_of_the_folder_are_kept_and_val_is_a_fifth_of_train(split_folder)
         assert np.array_equal(split.images[:, 0, 0, 0] >= 100, split.labels == 1)
     values = np.concatenate([dataset.train.images, dataset.val.images])[:, 0, 0, 0]
     assert len(set(values.tolist())) == 20
+
+
+def test_records_are_not_written_among_the_images(split_folder):
+    experiment = Experiment(name="pets/one", dataset="folder", model="mlp", epochs=1)
+    for function, seeds in ((run, 0), (run_seeds, (0,))):
+        with pytest.raises(InputError, match="inside the folder of images"):
+            function(experiment, seeds, split_folder / "runs", data_dir=split_folder)
+    assert not (split_folder / "runs").exists()
 
 
 def test_a_val_folder_is_used_under_any_of_its_names(split_folder):
