@@ -191,8 +191,14 @@ def _inner(files, folder):
 
 
 def _require_images(files, found):
-    remedy = "put images into it or delete it" + (", in every split" if "" not in found else "")
-    require_images(files, [folder for classes in found.values() for folder in classes.values()], remedy)
+    folders = [folder for classes in found.values() for folder in classes.values()]
+    it = "it" if sum(not folder.images for folder in folders) == 1 else "them"
+    remedy = (
+        f"Each folder in {files.path} is taken as a class. Is {files.path} the right folder? If so, move {it} out of it"
+    )
+    if "" not in found:
+        remedy = f"Each class needs images in every split: {', '.join(found)}"
+    require_images(files, folders, remedy)
 
 
 def _classes(files, top):

@@ -111,8 +111,8 @@ def require_images(files, folders, remedy):
     others = Counter(suffix_of(name) for folder in empty for name in files.walk(folder.path))
     found = f" (only files that are no images, or that Pillow here cannot read: {shorten(others)})" if others else ""
     names = shorten(str(files.where(folder.path)) for folder in empty)
-    what = f"class folder {names} has" if len(empty) == 1 else f"{len(empty)} class folders, {names}, have"
-    raise InputError(f"{what} no image{found}; {remedy}")
+    what = "this folder has" if len(empty) == 1 else "these folders have"
+    raise InputError(f"{what} no image: {names}{found}. {remedy}")
 
 
 def class_folders(files, top, class_names, title, hint):

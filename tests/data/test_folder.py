@@ -147,15 +147,15 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
         (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8.*image_size"),
         (
             lambda root: [path.unlink() for path in (root / "test" / "dog").iterdir()],
-            r"dog has no image; put .* or delete it",
+            r"this folder has no image: .*test/dog\. Each class needs images in every split",
         ),
         (
             lambda root: [path.unlink() for path in root.glob("*/dog/*")],
-            r"2 class folders, .*test/dog, .*train/dog, have no image",
+            r"these folders have no image: .*test/dog, .*train/dog",
         ),
         (
             lambda root: [path.rename(path.with_suffix(".raw")) for path in root.glob("test/cat/*")],
-            r"cat has no image \(.*\.raw\)",
+            r"no image: .*cat \(.*\.raw\)",
         ),
         (lambda root: (root / "test").rename(root / "holdout"), "split train, and also holdout"),
         (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
@@ -166,6 +166,16 @@ def test_what_is_wrong_with_the_folder_is_named(split_folder, spoil, message):
     spoil(split_folder)
     with pytest.raises(InputError, match=message):
         load_dataset("folder", data_dir=split_folder)
+
+
+def test_folders_without_images_may_mean_that_the_folder_is_the_wrong_one(split_folder):
+    top = split_folder / "train"
+    (top / "Downloads").mkdir()
+    with pytest.raises(InputError, match=r"Downloads.* Is .*pets/train the right folder\?.* move it out of it"):
+        load_dataset("folder", data_dir=top)
+    (top / "Music").mkdir()
+    with pytest.raises(InputError, match=r"Downloads, .*Music.* move them out of it"):
+        load_dataset("folder", data_dir=top)
 
 
 def test_a_truncated_jpeg_is_named(split_folder):
