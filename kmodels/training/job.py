@@ -28,19 +28,26 @@ from kmodels.training.checkpoint import checkpoint_files
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
+from kmodels.training.settings import checked_class_weight
 
 # The statuses of records of attempts at a run.
 INCOMPLETE = ("interrupted", "failed")
 
 
 def reduced(dataset, experiment, seed):
-    """The Dataset with its train split reduced as an Experiment says."""
+    """The Dataset with its train split reduced as an Experiment says.
+
+    Raises:
+        InputError: if an Experiment's number for each class is not of as many classes.
+    """
     part = dataset
     if experiment.subset is not None:
         part = part.subset(experiment.subset)
     if experiment.imbalance:
         kind, value = experiment.imbalance
         part = getattr(part, f"with_{kind}")(value, seed)
+    # Heads read the weights without a check of their number.
+    checked_class_weight(experiment.class_weight, part)
     # The settings of the experiment say which part it is; its runs are compared by the checksum of the whole.
     return replace(part, source={**part.source, "sha256": dataset.source["sha256"]})
 
