@@ -16,6 +16,7 @@ from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.file_sources import FINGERPRINT_FILES, Folder, innermost
 from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
+from kmodels.data.pillow_reading import image_suffixes, suffix_of
 from kmodels.data.splits import SPLIT_SEED, grouped_split
 from kmodels.errors import InputError, require, shorten
 from kmodels.text import printable
@@ -67,7 +68,7 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out + _hidden(files, folders) + grouping), *_sampled(folders)]
+        notes = [*map(printable, left_out + _beside(files, folders) + grouping), *_sampled(folders)]
         notes += describe(files, folders, plan, tally, image_size)
         for note in notes:
             print(f"{title}: {note}")
@@ -132,15 +133,27 @@ def _list(files):
     return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
 
 
-def _hidden(files, folders):
-    """The note on hidden folders with images, beside the class folders or in them, if there are any."""
-    found = []
-    for top in sorted({path for folder in folders for path in (posixpath.dirname(folder.path), folder.path)}):
+def _beside(files, folders):
+    """Notes on images that are read as of no class: loose beside the class folders, or in hidden folders."""
+    notes, found = [], []
+    tops = sorted({posixpath.dirname(folder.path) for folder in folders})
+    if loose := [path for top in sorted({"", *tops}) for path in _loose(files, top)]:
+        notes.append(f"images beside the class folders, left out: {len(loose)} ({shorten(loose)})")
+    for top in sorted({*tops, *(folder.path for folder in folders)}):
         paths = [posixpath.join(top, name) for name in files.folders(top, hidden=True)]
         # What cannot be read there is no loss.
         with contextlib.suppress(InputError):
             found += [path for path in paths if class_folder(files, path).images]
-    return [f"hidden folders with images, left out: {len(found)} ({shorten(found)})"] if found else []
+    if found:
+        notes.append(f"hidden folders with images, left out: {len(found)} ({shorten(found)})")
+    return notes
+
+
+def _loose(files, top):
+    """Paths of the images that lie in a folder, and in none inside it, sorted."""
+    suffixes, inner = image_suffixes(), files.folders(top)
+    names = {name for name in files.names(top) if suffix_of(name) in suffixes and not name.startswith(".")}
+    return sorted(posixpath.join(top, name) for name in names - set(inner))
 
 
 def _sampled(folders):
@@ -208,6 +221,9 @@ def _classes(files, top):
         hint = ""
         if names and len(files.folders(paths[names[0]])) > 1:
             hint = f"; did you mean {files.where(paths[names[0]])}?"
+        if loose := len(_loose(files, top)):
+            lie = "1 image lies" if loose == 1 else f"{loose:,} images lie"
+            hint += f"; {lie} directly in it: put the images into one folder for each class"
         found = ", ".join(names) or "none"
         raise InputError(f"{files.where(top)} needs at least two class folders. Found: {found}{hint}")
     return {name: class_folder(files, path) for name, path in paths.items()}

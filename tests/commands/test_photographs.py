@@ -88,6 +88,24 @@ def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(co
     assert len(predicted().splitlines()) == 1
 
 
+def test_photographs_that_cannot_be_read_here_are_counted(colours, kmodels_command, tmp_path):
+    (network, images), photos = colours, tmp_path / "photos"
+    (photos / "red").mkdir(parents=True)
+    for name in ("a.heic", "b.CR2"):
+        (photos / "red" / name).touch()
+    sentence = "2 files that cannot be read here (.cr2 1, .heic 1); convert HEIC and RAW to JPEG first"
+    for command in ("predict", "evaluate"):
+        status, _, err = kmodels_command(command, network, photos)
+        assert status == 2
+        assert "no image file" in err
+        assert f"Found {sentence}" in err
+    shutil.copy(images / "red" / "0.png", photos / "red")
+    for command in ("predict", "evaluate"):
+        status, _, err = kmodels_command(command, network, photos)
+        assert status == 0
+        assert f"left out: {sentence}" in err.splitlines()
+
+
 def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, kmodels_command, tmp_path):
     network, images = colours
     # Not in the order of the outputs, and one class is missing; two of the images are in the wrong folder.

@@ -155,7 +155,7 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
         ),
         (
             lambda root: [path.rename(path.with_suffix(".raw")) for path in root.glob("test/cat/*")],
-            r"no image: .*cat \(.*\.raw\)",
+            r"no image: .*cat\. Found 4 files that cannot be read here \(\.raw 4\); convert HEIC and RAW",
         ),
         (lambda root: (root / "test").rename(root / "holdout"), "split train, and also holdout"),
         (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
@@ -219,7 +219,27 @@ def test_what_is_left_out_is_counted(split_folder):
     (split_folder / "train" / "cat" / "inner").mkdir()
     (split_folder / "train" / "cat" / "inner" / "more.txt").write_text("")
     (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert note == "files without an image extension, left out: 2 (.txt)"
+    assert note == "left out: 2 files that cannot be read here (.txt 2)"
+    for name in ("a.HEIC", "b.heic", "c.mov", "d"):
+        (split_folder / "train" / "cat" / name).write_text("")
+    save(split_folder / "train" / "cat" / "new.png")
+    (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert note.startswith("left out: 6 files that cannot be read here (")
+    assert all(kind in note for kind in (".txt 2", ".heic 2", ".mov 1", "no extension 1"))
+    assert note.endswith("); convert HEIC and RAW to JPEG first")
+
+
+def test_images_beside_the_class_folders_are_counted_and_a_folder_of_images_only_is_refused(split_folder, tmp_path):
+    for path in ("train/loose.png", "train/.hidden.png", "top.png"):
+        save(split_folder / path)
+    (split_folder / "train" / "labels.csv").touch()
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert "images beside the class folders, left out: 2 (top.png, train/loose.png)" in notes
+    for number in range(2):
+        save(tmp_path / "flat" / f"{number}.png")
+        lie = ("1 image lies", "2 images lie")[number]
+        with pytest.raises(InputError, match=f"Found: none; {lie} directly in it: put the images into one folder for"):
+            load_dataset("folder", data_dir=tmp_path / "flat")
 
 
 def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
