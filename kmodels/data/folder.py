@@ -68,7 +68,8 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out + _beside(files, folders) + grouping), *_sampled(folders)]
+        found_out = left_out + _alike(class_names) + _beside(files, folders) + grouping
+        notes = [*map(printable, found_out), *_sampled(folders)]
         notes += describe(files, folders, plan, tally, image_size)
         for note in notes:
             print(f"{title}: {note}")
@@ -131,6 +132,15 @@ def _list(files):
             raise InputError(f"{files.path}: train and {split} have different classes: {', '.join(differing)}")
     _require_images(files, found)
     return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
+
+
+def _alike(class_names):
+    """The note on classes whose names a person may read as one, if there are any."""
+    read_as = {}
+    for name in class_names:
+        read_as.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+    alike = [" and ".join(map(repr, names)) for names in read_as.values() if len(names) > 1]
+    return [f"classes with nearly the same name: {'; '.join(alike)}"] if alike else []
 
 
 def _beside(files, folders):

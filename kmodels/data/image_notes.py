@@ -1,4 +1,4 @@
-"""Notes on image files for the readers of a record: conversions, files left out, duplicates across splits."""
+"""Notes on image files for readers of a record: conversions, files left out, copies in several splits or classes."""
 
 import posixpath
 from collections import Counter, defaultdict
@@ -76,7 +76,7 @@ def describe(files, class_folders, plan, tally, image_size):
 
 
 def _copies(plan, digests):
-    """The note on identical images in more than one split, if there are any."""
+    """Notes on identical images in more than one split, and on those under several labels in one, if there are any."""
     repeated = {pixels for pixels, times in Counter(digests).items() if times > 1 and pixels is not None}
     duplicates = defaultdict(list)
     images = [(split, entry) for split, part in plan.items() for entry in part]
@@ -84,19 +84,27 @@ def _copies(plan, digests):
         if pixels in repeated:
             duplicates[pixels].append(image)
     spread = [copies for copies in duplicates.values() if len({split for split, _ in copies}) > 1]
-    if not spread:
-        return []
-    # Different labels first: they are the worse mistake.
-    spread.sort(key=_labels, reverse=True)
-    relabelled = sum(_labels(copies) > 1 for copies in spread)
-    # One file of each split and label is enough for an example.
-    examples = [
-        " = ".join({(split, entry.label): entry.name for split, entry in copies}.values()) for copies in spread[:3]
-    ]
-    return [
-        f"identical images in different splits: {len(spread)}, "
-        f"with different labels: {relabelled} ({'; '.join(examples)})"
-    ]
+    notes = []
+    if spread:
+        # Different labels first: they are the worse mistake.
+        spread.sort(key=_labels, reverse=True)
+        relabelled = sum(_labels(copies) > 1 for copies in spread)
+        notes.append(
+            f"identical images in different splits: {len(spread)}, with different labels: {relabelled} "
+            f"({_examples(spread)})"
+        )
+    one_split = [copies for copies in duplicates.values() if len({split for split, _ in copies}) == 1]
+    within = [copies for copies in one_split if _labels(copies) > 1]
+    if within:
+        notes.append(f"identical images in one split with different labels: {len(within)} ({_examples(within)})")
+    return notes
+
+
+def _examples(groups):
+    # One file of each split and label is enough.
+    return "; ".join(
+        " = ".join({(split, entry.label): entry.name for split, entry in copies}.values()) for copies in groups[:3]
+    )
 
 
 def _labels(copies):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import time
 import zlib
@@ -240,6 +241,22 @@ def test_images_beside_the_class_folders_are_counted_and_a_folder_of_images_only
         lie = ("1 image lies", "2 images lie")[number]
         with pytest.raises(InputError, match=f"Found: none; {lie} directly in it: put the images into one folder for"):
             load_dataset("folder", data_dir=tmp_path / "flat")
+
+
+def test_one_image_under_two_labels_in_one_split_is_reported(split_folder):
+    for name in ("cat", "dog"):
+        save(split_folder / "test" / name / "same.png", value=250)
+    for copy in ("x", "y"):
+        save(split_folder / "test" / "dog" / f"{copy}.png", value=251)
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert notes == ["identical images in one split with different labels: 1 (test/cat/same.png = test/dog/same.png)"]
+
+
+def test_classes_with_nearly_the_same_name_are_reported(split_folder):
+    shutil.copytree(split_folder / "train" / "cat", split_folder / "train" / "old_Cat")
+    shutil.copytree(split_folder / "train" / "dog", split_folder / "train" / "Old cat")
+    notes = load_dataset("folder", data_dir=split_folder / "train").source["notes"]
+    assert notes[0] == "classes with nearly the same name: 'Old cat' and 'old_Cat'"
 
 
 def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
