@@ -17,7 +17,7 @@ from kmodels.data.image_files import class_folder, images_inside
 from kmodels.data.image_notes import unreadable_here
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
-from kmodels.files import writable_folder
+from kmodels.files import require_folder, writable_folder
 from kmodels.text import aligned, clip, columns, printable
 
 Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
@@ -108,7 +108,7 @@ def evaluate(
         class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()
-    require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
+    require_folder(folder, "the folder of labelled images")
     from kmodels.analysis.evaluation import NOT_FINITE, not_finite
     from kmodels.classifier import Classifier
 

@@ -15,8 +15,9 @@ import tyro
 from kmodels.backend import check_backend, device_name, make_deterministic
 from kmodels.best_run import best_of
 from kmodels.data.folder import require_outside
-from kmodels.errors import InputError, require
+from kmodels.errors import InputError
 from kmodels.experiment import IMBALANCES, Experiment
+from kmodels.files import require_folder
 from kmodels.flags import parse_options
 from kmodels.models import APPLICATIONS, build_model, builder, is_application
 from kmodels.records.descriptions import accuracy_text
@@ -59,7 +60,7 @@ class _Folder(Running):
         check_backend()
         if self.deterministic:
             make_deterministic()
-        require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
+        require_folder(self.folder, "the folder of photographs")
         require_outside(self.out / title(self.folder), self.folder)
         on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
         # Each network starts from weights of its own, or is trained from scratch.

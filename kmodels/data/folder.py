@@ -19,6 +19,7 @@ from kmodels.data.image_notes import describe
 from kmodels.data.pillow_reading import image_suffixes, suffix_of
 from kmodels.data.splits import SPLIT_SEED, grouped_split
 from kmodels.errors import InputError, require, shorten
+from kmodels.files import require_folder
 from kmodels.text import printable
 
 # {split: its usual names}; "unlabelled" has images without a class, which are left out.
@@ -59,7 +60,7 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
             images differ in size and `image_size` is None.
     """
     require(data_dir is not None, "dataset 'folder' needs data_dir (--data-dir), the folder of your images", data_dir)
-    require(Path(data_dir).is_dir(), "data_dir (--data-dir) must be a folder that exists", str(data_dir))
+    require_folder(data_dir, "data_dir (--data-dir)")
     files = Folder(data_dir)
     found, left_out = _list(files)
     folders = [folder for classes in found.values() for folder in classes.values()]

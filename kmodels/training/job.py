@@ -24,7 +24,7 @@ from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.records.predictions import KEPT, predictions_of, write_predictions
 from kmodels.tracking import Tracker
-from kmodels.training.checkpoint import checkpoint_files
+from kmodels.training.checkpoint import checkpoint_files, continued_from
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
@@ -301,9 +301,9 @@ class Job:
         else:
             status, message = ("interrupted", None) if interrupted else ("failed", describe_error(error))
             _, path = self.write(status, training, message)
-            where = f"the {epochs} finished epochs are in {path}"
+            where = f"{'the finished epoch is' if epochs == 1 else f'the {epochs} finished epochs are'} in {path}"
             if saved := training.checkpoint.epochs_saved:
-                where += f"; resume=True (--resume) continues from epoch {saved + 1}"
+                where += f"; {continued_from(saved, epochs, 'resume=True (--resume)')}"
         if isinstance(error, KeyboardInterrupt):
             error.args = (where,)
         elif isinstance(error, SystemExit):

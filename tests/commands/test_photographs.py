@@ -232,6 +232,7 @@ def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, kmodels_com
     for arguments in (
         ("predict", out, images / "red"),
         ("evaluate", out / "tests" / "tiny", labelled.parent),
+        ("show", out),
         ("mistakes", out),
         ("gradcam", out),
     ):

@@ -70,8 +70,10 @@ def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colou
 
 
 def test_what_is_wrong_is_said_before_anything_is_trained(colours, kmodels_command, tmp_path):
+    (tmp_path / "photos.zip").touch()
     for arguments, message in (
-        ((tmp_path / "nothing",), "the folder of photographs must exist"),
+        ((tmp_path / "nothing",), "the folder of photographs must be a folder that exists"),
+        ((tmp_path / "photos.zip",), "photos.zip is a file: unpack it first"),
         ((colours, "--model", "mlpp"), "did you mean mlp"),
         ((colours, "--learning-rate", "-1"), "learning_rate must be a number above 0"),
     ):
@@ -246,15 +248,17 @@ def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colo
 
 def test_where_no_rate_can_be_suggested_the_status_is_1(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--out", tmp_path / "rate.png")
-    status, out, _ = kmodels_command("rate", colours, *flags, "--steps", "5")
+    rates = ("--lowest", "1e6", "--highest", "1e7", "--optimizer", "sgd")
+    status, out, _ = kmodels_command("rate", colours, *flags, *rates, "--steps", "20")
     assert status == 1
-    assert "no suggestion: 5 steps are too few" in out
+    assert "no suggestion: the loss diverged at once" in out
     assert (tmp_path / "rate.png").is_file()
     for more, message in (
         (("--batch-size", "12", "24"), "batch_size must have one value"),
         (("--head", "logistic", "--model-options", "weights=imagenet"), "head must be left out"),
         (("--out", "rate.pdf"), "must end in .png"),
         (("--lowest", "0"), "lowest must be above 0"),
+        (("--steps", "19"), "steps must be at least 20"),
     ):
         status, _, err = kmodels_command("rate", colours, *flags, *more)
         assert status == 2

@@ -132,6 +132,8 @@ def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, 
     assert command("child") == 2
     assert f"kmodels run tests/parent --seeds 0 --out {tmp_path}" in capsys.readouterr().err
     assert command("child", "parent", "--split", "runs") == 2
-    assert "--split runs cannot do tests/parent and tests/child" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--split runs cannot do tests/parent and tests/child" in error
+    assert "leave --split out, or do tests/parent alone first" in error
     assert command("child", "parent") == 0
     assert command("grandchild") == 0
