@@ -211,6 +211,10 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
             reason = f"it has no line {MARKERS['results'][0]!r}" if usual.is_file() else "there is no such file"
             print(f"{usual}: left out, for {reason}")
     records, modules = read_records(out), reports()
+    names = {experiment.name for module in modules for experiment in module.EXPERIMENTS}
+    if records and not any(record.experiment.name in names for record in records.values()):
+        # Own experiments alone: the claims of reports are not about them.
+        modules = []
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
     judged = judge_reports(claims, experiments, records.values())
