@@ -70,9 +70,10 @@ class _Folder(Running):
             chosen = choose(title(self.folder), one, not missing, on_cpu)
             self._say_what(chosen, missing, on_cpu)
             experiments += chosen
+        options = self.folder, self.seeds, self.skip_unreadable
         if "batch_size" not in given:
-            options = self.folder, self.seeds, self.skip_unreadable
             experiments = [with_batches_that_fit(experiment, *options) for experiment in experiments]
+        print(*dict.fromkeys(split_in_words(experiment, *options) for experiment in experiments), sep="\n")
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -143,6 +144,15 @@ def with_batches_that_fit(experiment, folder, seeds, skip_unreadable):
     dataset = open_dataset(experiment, folder, skip_unreadable)
     fewest = min(len(reduced(dataset, experiment, seed).train) for seed in seeds)
     return replace(experiment, batch_size=min(experiment.batch_size, fewest))
+
+
+def split_in_words(experiment, folder, seeds, skip_unreadable):
+    """How many images are for what; arguments as of `with_batches_that_fit`."""
+    from kmodels.training.job import open_dataset, reduced
+
+    dataset = reduced(open_dataset(experiment, folder, skip_unreadable), experiment, seeds[0])
+    train, val, test = (f"{len(split):,}" for split in (dataset.train, dataset.val, dataset.test))
+    return f"{train} images to train on, {val} to choose by (val), {test} to test on"
 
 
 def can_start_pretrained():

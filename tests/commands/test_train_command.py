@@ -19,6 +19,8 @@ def test_a_folder_becomes_a_classifier_with_a_page(colours, kmodels_command, tmp
     (record,) = read_records(out).values()
     assert record.experiment.name.startswith("my_colours_")
     assert record.test.accuracy > 0.9
+    split = lines.index("36 images to train on, 12 to choose by (val), 12 to test on")
+    assert split < lines.index(next(line for line in lines if line.startswith("best on the validation images")))
     assert any(line.startswith("best on the validation images") and "95 % interval" in line for line in lines)
     network = out / f"{record.stem}.keras"
     assert shlex.split(lines[-1].split(":")[1]) == ["kmodels", "predict", str(network), "PHOTOGRAPHS"]
