@@ -14,7 +14,7 @@ import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
 from kmodels.best_run import best_of
-from kmodels.data.folder import require_outside
+from kmodels.data.folder import check_folder, require_outside
 from kmodels.errors import InputError
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.files import require_folder
@@ -62,10 +62,15 @@ class _Folder(Running):
             make_deterministic()
         require_folder(self.folder, "the folder of photographs")
         require_outside(self.out / title(self.folder), self.folder)
-        on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
+        check_folder(self.folder)
+        given, experiments = given_settings(self, ("dataset",)), []
         # Each network starts from weights of its own, or is trained from scratch.
-        for model in given.get("model", [None]):
-            one = {**given, "model": [model]} if model else given
+        of_each = [{**given, "model": [model]} for model in given["model"]] if "model" in given else [given]
+        for one in of_each:
+            # Settings that are impossible are refused before Keras is loaded.
+            choose(title(self.folder), one, _may_start_pretrained(one), on_cpu=False)
+        on_cpu = device_name().startswith("cpu")
+        for one in of_each:
             missing = missing_weights(one)
             chosen = choose(title(self.folder), one, not missing, on_cpu)
             self._say_what(chosen, missing, on_cpu)
@@ -84,7 +89,7 @@ class _Folder(Running):
         if self.page != "none":
             drawn = None if self.page == "all" else [best]
             print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)
-            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn)
+            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn, redraw=False)
             print(f"pictures and settings: {page.resolve().as_uri()}")
         print(f"what it gets wrong:    {shlex.join(['kmodels', 'mistakes', f'{self.out / best.stem}.json'])}")
         if network.is_file():
@@ -158,6 +163,12 @@ def split_in_words(experiment, folder, seeds, skip_unreadable):
 def can_start_pretrained():
     """Whether ImageNet weights are installed."""
     return all(importlib.util.find_spec(package) for package in PRETRAINED)
+
+
+def _may_start_pretrained(given):
+    """Whether there may be ImageNet weights to start from, as far as can be told without Keras."""
+    (model,) = given.get("model", [BACKBONE])
+    return is_application(model) or (model == BACKBONE and can_start_pretrained())
 
 
 def can_be_pretrained(model):

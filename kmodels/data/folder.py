@@ -90,6 +90,15 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
     return prepared(name, key, prepare)
 
 
+def check_folder(folder):
+    """Raises InputError as `load` does for what can be seen without opening an image: classes, splits, no images.
+
+    Args:
+        folder: of the images.
+    """
+    _list(Folder(folder))
+
+
 def require_outside(where, folder):
     """Raises InputError where records would be written among the images: the next run would read them as a class.
 

@@ -1,6 +1,9 @@
 """`kmodels train FOLDER`, from images to a network in use."""
 
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -66,6 +69,14 @@ def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colou
     assert best.startswith(f"{picture.parent.relative_to(tmp_path)}, ")
     assert len(list(tmp_path.rglob("*_confusion.webp"))) == 2
     assert "kmodels gradcam RECORD" in page.read_text()
+    # A network that was drawn since its record was written is not drawn again.
+    before = picture.stat().st_mtime_ns
+    assert kmodels_command(*command)[0] == 0
+    assert picture.stat().st_mtime_ns == before
+    record = next(picture.parent.glob("*-seed0.json"))
+    os.utime(record, ns=(before + 1, before + 1))
+    assert kmodels_command(*command)[0] == 0
+    assert picture.stat().st_mtime_ns > before
     assert kmodels_command(*command, "--page", "all")[0] == 0
     assert len(list(tmp_path.rglob("*_ten.webp"))) == 2
     assert "kmodels gradcam RECORD" not in page.read_text()
@@ -78,6 +89,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(colours, kmodels_comma
         ((tmp_path / "photos.zip",), "photos.zip is a file: unpack it first"),
         ((colours, "--model", "mlpp"), "did you mean mlp"),
         ((colours, "--learning-rate", "-1"), "learning_rate must be a number above 0"),
+        ((colours / "red",), "20 images lie directly in it"),
     ):
         status, out, err = kmodels_command("train", *arguments, "--out", tmp_path)
         assert (status, out) == (2, "")
@@ -94,6 +106,16 @@ def test_records_are_not_written_among_the_images(colours, kmodels_command, monk
         assert (status, out) == (2, "")
         assert "inside the folder of images" in err
     assert sorted(path.name for path in colours.iterdir()) == ["blue", "green", "red"]
+
+
+def test_what_is_wrong_is_said_without_loading_keras(colours):
+    code = "import sys; from kmodels.cli import TrainCommand; from pathlib import Path\n"
+    code += "try:\n    TrainCommand(folder=Path(sys.argv[1]), epochs=(int(sys.argv[2]),)).run()\n"
+    code += "except ValueError as error:\n    print(error, 'keras' in sys.modules)"
+    for folder, epochs, message in ((colours, 0, "epochs must be at least 1"), (colours / "red", 1, "needs at least")):
+        done = subprocess.run([sys.executable, "-c", code, folder, str(epochs)], capture_output=True, text=True)
+        assert message in done.stdout
+        assert done.stdout.endswith("False\n")
 
 
 def test_what_is_chosen_is_said_with_the_reason(colours, kmodels_command, monkeypatch, tmp_path):
