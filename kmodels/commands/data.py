@@ -78,7 +78,9 @@ class _Prepare(_Opening):
     """Prepare a dataset, downloading it where that can be, and say what is in it."""
 
     def run(self):
-        _describe(self.open())
+        there = _prepared(self.name)
+        dataset = self.open()
+        _describe(dataset, with_notes=_folder(dataset) in there)
         return 0
 
 
@@ -89,11 +91,13 @@ class _Verify(_Opening):
     def run(self):
         from kmodels.data.cache import is_whole
 
+        there = _prepared(self.name)
         dataset = self.open()
         if not is_whole(dataset):
             print("the prepared dataset is damaged (its checksum differs); preparing it again")
+            there = ()
             dataset = self.open()
-        _describe(dataset, ", verified")
+        _describe(dataset, ", verified", with_notes=_folder(dataset) in there)
         return 0
 
 
@@ -143,8 +147,19 @@ def data(
     return command.run()
 
 
-def _describe(dataset, verified=""):
-    """Prints what is in a dataset."""
+def _prepared(name):
+    """The folders of the cache in which a dataset of this name is prepared."""
+    from kmodels.data.about import prepared_sets
+
+    return [one.folder.resolve() for one in prepared_sets(name)]
+
+
+def _folder(dataset):
+    return Path(dataset.train.images.filename).parent.resolve()
+
+
+def _describe(dataset, verified="", *, with_notes):
+    """Prints what is in a dataset; its notes unless it was prepared just now, and they were printed then."""
     import numpy as np
 
     from kmodels.text import aligned
@@ -152,7 +167,7 @@ def _describe(dataset, verified=""):
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     if "copy" in dataset.source:
         print(dataset.source["copy"])
-    for note in dataset.source["notes"]:
+    for note in dataset.source["notes"] if with_notes else ():
         print(f"note: {note}")
     rows = [("class", "train", "val", "test")]
     counts = [

@@ -109,7 +109,7 @@ class Writer:
 
 
 def prepared(name, key, prepare, stream=None):
-    """Opens a dataset, after calling `prepare(writer)` if it is not in the cache.
+    """Opens a dataset, after calling `prepare(writer)` if it is not in the cache; then its notes are printed.
 
     Args:
         name: of the dataset.
@@ -157,6 +157,8 @@ def _prepare(folder, prepare):
         partial.mkdir()
         try:
             class_names, source = prepare(Writer(partial))
+            for note in source.get("notes", ()):
+                print(f"{source['name']}: {note}")
             splits = {split: _open_split(partial, split) for split in SPLITS}
             source = {
                 **source,

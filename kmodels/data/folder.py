@@ -72,8 +72,6 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         found_out = left_out + _alike(class_names) + _beside(files, folders) + grouping
         notes = [*map(printable, found_out), *_sampled(folders)]
         notes += describe(files, folders, plan, tally, image_size)
-        for note in notes:
-            print(f"{title}: {note}")
         return class_names, {
             "kind": "folder",
             "name": title,

@@ -13,8 +13,8 @@ from kmodels.errors import InputError, describe_error, shorten
 from kmodels.records import read_records
 from kmodels.records.predictions import predictions_path
 
-# Pictures that need the network.
-OF_NETWORKS = ("ten", "grad_cam", "tsne", "features")
+# Pictures that need the network, and that all networks have.
+OF_NETWORKS = ("ten", "tsne", "features")
 
 
 def write_report(experiments, out, figures=(), data_dir=None, claims=(), pictured=None, redraw=True):
@@ -78,8 +78,8 @@ def _is_drawn(record, out):
     from kmodels.report.pictures import picture_path
 
     wanted = [tables_path(record, out), *(picture_path(record, out, name) for name in OF_NETWORKS)]
-    written = (Path(out) / f"{record.stem}.json").stat().st_mtime
-    return all(path.is_file() and path.stat().st_mtime >= written for path in wanted)
+    written = (Path(out) / f"{record.stem}.json").stat().st_mtime_ns
+    return all(path.is_file() and path.stat().st_mtime_ns >= written for path in wanted)
 
 
 def _write_pictures_of_networks(records, out, data_dir):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from kmodels import Experiment, InputError, load_dataset, run, run_seeds
+from kmodels.data import folder as folder_module
 from kmodels.data import image_files, pillow_reading
 from kmodels.data.dataset import image_name
 from kmodels.report.network_pictures import dataset_of
@@ -288,12 +289,11 @@ def test_two_folders_for_one_split_are_refused(split_folder):
         load_dataset("folder", data_dir=split_folder)
 
 
-def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypatch, capfd):
+def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypatch):
     first = load_dataset("folder", data_dir=split_folder)
     monkeypatch.chdir(split_folder.parent)
-    capfd.readouterr()
+    monkeypatch.setattr(folder_module, "write_images", None)
     assert load_dataset("folder", data_dir=f"./{split_folder.name}").source == first.source
-    assert "preparing" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", [1, 3])
