@@ -34,6 +34,9 @@ def main():
         if sys.argv[1:] in ([], ["-h"], ["--help"]):
             print(_overview())
             return 0 if sys.argv[1:] else 2
+        commands = [name for group in GROUPS.values() for name in group]
+        if not sys.argv[1].startswith("-") and sys.argv[1] not in commands:
+            raise unknown("command", sys.argv[1], commands)
         done = tyro.extras.subcommand_cli_from_dict(
             {name: with_flowing_help(found) for group in GROUPS.values() for name, found in group.items()},
             prog="kmodels",

@@ -286,7 +286,8 @@ def test_show_prints_a_record(kmodels_command, recorded):
     status, out, _ = kmodels_command("show", f"{recorded}.json")
     assert status == 0
     assert out.startswith("tests/tiny, seed 0: completed")
-    assert "Test Accuracy of class 0: " in out
+    assert "test images  right %" in out
+    assert out.splitlines()[-10].startswith("class 0 ")
 
 
 def test_show_has_the_published_number_that_is_listed_now(kmodels_command, tmp_path):
@@ -300,6 +301,7 @@ def test_show_has_the_published_number_that_is_listed_now(kmodels_command, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["trian", "photos"], "error: unknown command 'trian'; did you mean train"),
         (["data", "prepare", "digit"], "error: unknown dataset 'digit'; did you mean digits"),
         (["models", "model7"], "error: unknown model 'model7'; did you mean model"),
         (["augment", "mixUp"], "error: unknown augmentation 'mixUp'; did you mean mixup"),

@@ -45,7 +45,7 @@ class _Opening:
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all"""
     group_by: str | None = None
-    """of a folder: a regular expression; images in whose paths it finds the same stay in one split"""
+    """of a folder: a regular expression; images whose paths give the same match stay in one split"""
     mirror: str | None = None
     """a URL of the archive on another server, or of its folder with "/" at its end; tried before all others"""
 
@@ -80,7 +80,7 @@ class _Prepare(_Opening):
     def run(self):
         there = _prepared(self.name)
         dataset = self.open()
-        _describe(dataset, with_notes=_folder(dataset) in there)
+        _describe(dataset, there)
         return 0
 
 
@@ -97,7 +97,7 @@ class _Verify(_Opening):
             print("the prepared dataset is damaged (its checksum differs); preparing it again")
             there = ()
             dataset = self.open()
-        _describe(dataset, ", verified", with_notes=_folder(dataset) in there)
+        _describe(dataset, there, ", verified")
         return 0
 
 
@@ -154,20 +154,19 @@ def _prepared(name):
     return [one.folder.resolve() for one in prepared_sets(name)]
 
 
-def _folder(dataset):
-    return Path(dataset.train.images.filename).parent.resolve()
-
-
-def _describe(dataset, verified="", *, with_notes):
-    """Prints what is in a dataset; its notes unless it was prepared just now, and they were printed then."""
+def _describe(dataset, there, verified=""):
+    """Prints what is in a dataset, of whose name the folders `there` were prepared before."""
     import numpy as np
 
+    from kmodels.data.cache import are_told
     from kmodels.text import aligned
 
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     if "copy" in dataset.source:
         print(dataset.source["copy"])
-    for note in dataset.source["notes"] if with_notes else ():
+    folder = Path(dataset.train.images.filename).parent.resolve()
+    # Else they were printed just now.
+    for note in dataset.source["notes"] if folder in there or not are_told(dataset.source) else ():
         print(f"note: {note}")
     rows = [("class", "train", "val", "test")]
     counts = [

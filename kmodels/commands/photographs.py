@@ -52,7 +52,8 @@ def predict(
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
-    require(images, f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...", None)
+    if not images:
+        raise InputError(f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...")
     files, total = _files(images)
     import_keras_alone()
     from kmodels.best_run import network_file

@@ -30,7 +30,7 @@ class _Rate:
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """of the images, as for `kmodels train`"""
+    """folder of your images, as for `kmodels train`"""
     out: Path = Path("rate.png")
     """the picture to write, a .png file"""
     lowest: float = 1e-7

@@ -44,7 +44,7 @@ class _Folder(Running):
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """of the images"""
+    """folder of your images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
     page: Literal["best", "all", "none"] = "best"

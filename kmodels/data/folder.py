@@ -136,8 +136,9 @@ def _list(files):
     found = {split: _classes(files, _inner(files, folder)) for split, folder in splits.items()}
     for split, classes in found.items():
         if list(classes) != list(found["train"]):
-            differing = sorted(set(classes) ^ set(found["train"]))
-            raise InputError(f"{files.path}: train and {split} have different classes: {', '.join(differing)}")
+            only = {"train": set(found["train"]) - set(classes), split: set(classes) - set(found["train"])}
+            parts = [f"only in {where}: {', '.join(sorted(names))}" for where, names in only.items() if names]
+            raise InputError(f"{files.path}: the splits must have the same classes; {'; '.join(parts)}")
     _require_images(files, found)
     return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
 

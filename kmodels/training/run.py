@@ -185,9 +185,10 @@ def finish(job, training, seeds_at_once=1):
     job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
+        epochs = f"{record.epochs_run} epoch{'' if record.epochs_run == 1 else 's'}"
         kept = "the last epoch" if job.experiment.keep == "last" else best
         print(
-            f"{record.epochs_run} epochs; kept the weights of {kept}; test accuracy "
+            f"{epochs}; kept the weights of {kept}; test accuracy "
             f"{100 * record.test.accuracy:.2f} % of {record.test.examples:,} images",
             flush=True,
         )

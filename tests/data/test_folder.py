@@ -160,7 +160,7 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
             r"no image: .*cat\. Found 4 files that cannot be read here \(\.raw 4\); convert HEIC and RAW",
         ),
         (lambda root: (root / "test").rename(root / "holdout"), "split train, and also holdout"),
-        (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
+        (lambda root: save(root / "test" / "bird" / "b.png"), "the same classes; only in test: bird"),
         (lambda root: (root / "test").rename(root / "val"), "no test"),
     ],
 )
