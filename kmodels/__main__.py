@@ -18,7 +18,7 @@ def main():
             sys.exit(doctor(json="--json" in sys.argv))
         if isinstance(error, SystemExit):
             raise
-        print(f"error: {type(error).__name__}: {error}; `kmodels doctor` says what mends it", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {error}; `kmodels doctor` says how to fix it", file=sys.stderr)
         sys.exit(2)
     command()
 

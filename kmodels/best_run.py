@@ -15,8 +15,8 @@ def best_run(folder):
     """The path of the record, under a folder of runs, of the network to use; a line on standard error names it.
 
     It is the completed run with the best validation accuracy whose network (.keras) is there; of equal ones that with
-    the smallest validation loss, and of equal ones again the newest: the line says what decided. Accuracies on other
-    classes than those of the newest such run say nothing of it, and are left out.
+    the smallest validation loss, and of equal ones again the newest: the line says what decided. Runs on other images
+    than the newest such run are left out (see `on_the_same_images`).
 
     Args:
         folder: of the runs of a report or of one of its experiments, "runs/photos" for instance.
@@ -35,16 +35,37 @@ def best_run(folder):
     if not kept:
         names = shorten([path.with_suffix(".keras").name for path in completed])
         raise InputError(f"{folder} has no network: a completed run must have its .keras file. Missing: {names}")
-    classes = max(kept.values(), key=lambda record: record.started).class_names
-    same = {path: record for path, record in kept.items() if record.class_names == classes}
+    comparable = on_the_same_images(kept.values())
+    same = {path: record for path, record in kept.items() if record in comparable}
     best = max(same, key=lambda path: _rank(same[path]))
-    others = f"; {len(kept) - len(same)} on other classes left out" if len(same) < len(kept) else ""
+    others = f"; {len(kept) - len(same)} on other images left out" if len(same) < len(kept) else ""
     number = f", the best of {len(same)}" if len(same) > 1 else ""
     if decided := tie_break(same[best], same.values()):
         number = f"{number} ({decided})"
     network, accuracy = printable(best.with_suffix(".keras")), percent(same[best].val.accuracy)
     print(f"using {network}: validation accuracy {accuracy} %{number}{others}", file=sys.stderr)
     return best
+
+
+def on_the_same_images(records):
+    """Those of Records whose validation accuracies can be compared with that of the newest.
+
+    They have its classes, and were trained and validated on its images. Checksums are of resized images: of runs with
+    another image size, the numbers of images are compared instead.
+
+    Args:
+        records: at least one.
+    """
+    records = list(records)
+    newest = max(records, key=lambda record: record.started)
+
+    def same(record):
+        if record.class_names != newest.class_names or record.val.examples != newest.val.examples:
+            return False
+        key = "sha256" if record.image_shape == newest.image_shape else "counts"
+        return record.source[key] == newest.source[key]
+
+    return [record for record in records if same(record)]
 
 
 def best_of(records):

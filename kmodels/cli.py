@@ -34,6 +34,9 @@ def main():
         if sys.argv[1:] in ([], ["-h"], ["--help"]):
             print(_overview())
             return 0 if sys.argv[1:] else 2
+        commands = [name for group in GROUPS.values() for name in group]
+        if not sys.argv[1].startswith("-") and sys.argv[1] not in commands:
+            raise unknown("command", sys.argv[1], commands)
         done = tyro.extras.subcommand_cli_from_dict(
             {name: with_flowing_help(found) for group in GROUPS.values() for name, found in group.items()},
             prog="kmodels",
@@ -211,6 +214,10 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
             reason = f"it has no line {MARKERS['results'][0]!r}" if usual.is_file() else "there is no such file"
             print(f"{usual}: left out, for {reason}")
     records, modules = read_records(out), reports()
+    names = {experiment.name for module in modules for experiment in module.EXPERIMENTS}
+    if records and not any(record.experiment.name in names for record in records.values()):
+        # Own experiments alone: the claims of reports are not about them.
+        modules = []
     claims = [claim for module in modules for claim in module.CLAIMS]
     experiments = [experiment for module in modules for experiment in module.EXPERIMENTS]
     judged = judge_reports(claims, experiments, records.values())

@@ -161,8 +161,8 @@ class Experiment:
     image_size: int | None = option(None, "height and width in pixels; None: as stored")
     group_by: str | None = option(
         None,
-        "for dataset folder: a regular expression; images in whose paths it finds the same (in its first brackets) "
-        "stay in one split, as pictures of one series must",
+        "for dataset folder: a regular expression; images whose paths give the same match (of its first group) stay "
+        "in one split, as pictures of one series must",
     )
     subset: int | None = option(None, "keep this many of the train and val images together, stratified")
     augmentation: str = option(

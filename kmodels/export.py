@@ -23,7 +23,7 @@ import numpy as np
 from kmodels.best_run import network_file
 from kmodels.data.arrays import values_in_words
 from kmodels.errors import InputError, require, unknown
-from kmodels.files import writable_folder
+from kmodels.files import require_folder, writable_folder
 from kmodels.models.about import About, read_about
 from kmodels.text import printable
 
@@ -99,7 +99,8 @@ def export(file, format, out=None, images=None, quantise=None):
     path = Path(out) if out else file.with_name(f"{name}{ending or '_saved_model'}")
     require(path.suffix == ending or not ending, f"the file to write must end in {ending}", str(path))
     require(not path.exists(), "the file or folder to write must not exist yet", str(path))
-    require(images is None or Path(images).is_dir(), "images must be a folder that exists", str(images))
+    if images is not None:
+        require_folder(images, "images")
     order = {"file": str(file.resolve()), "format": format, "quantise": quantise}
     order |= {"images": images and str(Path(images).resolve())}
     record = _record_of(file) if quantise and not images else None
@@ -262,9 +263,10 @@ def _of_run(classifier, path):
     from kmodels.report.network_pictures import dataset_of
 
     record, folder = read_record(path), images_folder(path)
+    require(folder is None or Path(folder).exists(), "they must be where they were", str(folder))
     # They may take hours to download.
     check_here(record.experiment.dataset, folder)
-    dataset = dataset_of(record, folder)
+    dataset = dataset_of(record, folder, "")
     require(dataset.image_shape == classifier.image_shape, "its images must fit the network", dataset.image_shape)
     val = dataset.val.take(_evenly(len(dataset.val), MOST_COMPARED))
     shown = dataset.train.take(_evenly(len(dataset.train), MOST_CALIBRATED)).images.astype("float32")

@@ -36,6 +36,18 @@ def writable_folder(path, remedy=ELSEWHERE):
     return path
 
 
+def require_folder(path, what):
+    """Raises InputError unless the path is of a folder.
+
+    Args:
+        path: as the user gave it.
+        what: what it is of, for the message: "the folder of photographs".
+    """
+    if Path(path).is_file():
+        raise InputError(f"{what} must be a folder; {path} is a file: unpack it first if it is an archive")
+    require(Path(path).is_dir(), f"{what} must be a folder that exists", str(path))
+
+
 def cache_folder():
     """The folder of all caches: `$KMODELS_CACHE`, or kmodels/ in the user's cache folder.
 

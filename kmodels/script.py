@@ -199,9 +199,11 @@ def _check_parents(selected, arguments):
             for seed in arguments.seeds:
                 parent_network(experiment, seed, arguments.out)
         elif arguments.split == "runs":
+            # Those of a folder of photographs have no names to choose them by.
+            alone = f", or do {experiment.init_from} alone first" if hasattr(arguments, "names") else ""
             raise InputError(
                 f"--split runs cannot do {experiment.init_from} and {experiment.name}, which starts from it, at once; "
-                "do the first alone, then the second"
+                f"leave --split out{alone}"
             )
 
 

@@ -31,7 +31,7 @@ def test_the_best_run_of_a_folder_is_chosen_on_val_and_has_its_network(tmp_path,
     network = new.with_suffix(".keras")
     decided = "of 2 with this validation accuracy and loss the newest"
     words = f"using {network}: validation accuracy 70.00 %, the best of 3 ({decided})"
-    assert line == f"{words}; 1 on other classes left out"
+    assert line == f"{words}; 1 on other images left out"
     assert network_file(str(tmp_path / "report" / "one")) == network
     assert best_run(other.parent) == other
     new.with_suffix(".keras").unlink()
@@ -64,6 +64,24 @@ def test_a_better_accuracy_needs_no_other_reason(tmp_path, capsys):
     write_run(tmp_path, 0.7, seed=1)
     assert best_run(tmp_path) == best
     assert capsys.readouterr().err.endswith("validation accuracy 80.00 %, the best of 2\n")
+
+
+def on_images(digest, train):
+    return {"source": {**make_record().source, "sha256": digest * 32, "counts": {"train": train, "val": 4}}}
+
+
+def test_runs_on_other_images_than_the_newest_are_left_out(tmp_path, capsys):
+    write_run(tmp_path, 1.0, **on_images("cd", 48))
+    larger = write_run(tmp_path, 0.8, **on_images("ef", 96), image_shape=(16, 16, 3))
+    newest = write_run(tmp_path, 0.7, **on_images("ab", 96), started="2026-01-02T00:00:00+00:00")
+    fewer = {"examples": 2, "per_class_accuracy": (1.0, None), "confusion_matrix": ((2, 0), (0, 0))}
+    val = replace(make_record().val, accuracy=1.0, **fewer)
+    other_split = write_record(make_record(**on_images("ab", 96), val=val, seed=1), tmp_path)
+    other_split.with_suffix(".keras").touch()
+    assert best_run(tmp_path) == larger
+    assert "80.00 %, the best of 2; 2 on other images left out" in capsys.readouterr().err
+    larger.unlink()
+    assert best_run(tmp_path) == newest
 
 
 def test_a_folder_without_a_network_is_told_what_is_missing(tmp_path):

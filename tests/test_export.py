@@ -240,7 +240,7 @@ def test_what_quantising_costs_is_measured_on_the_validation_images_of_the_run(c
     status, printed, _ = kmodels_command("export", out, "--format", "litert", "--quantise", "float16")
     *_, compared, _, note = printed.splitlines()
     assert (status, compared) == (0, "compared with Keras on 32 parts of two photographs:")
-    assert note.startswith("accuracy not measured: the images of its run cannot be used: data_dir")
+    assert note.startswith("accuracy not measured: the images of its run cannot be used: they must be where they were")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class _Opening:
     skip_unreadable: bool = False
     """leave out image files that cannot be read, instead of refusing all"""
     group_by: str | None = None
-    """for a folder: a regular expression; images in whose paths it finds the same stay in one split"""
+    """for a folder: a regular expression; images whose paths give the same match stay in one split"""
     mirror: str | None = None
     """a URL of the archive on another server, or of its folder with "/" at its end; tried before all others"""
 
@@ -78,7 +78,9 @@ class _Prepare(_Opening):
     """Prepare a dataset, downloading it where that can be, and say what is in it."""
 
     def run(self):
-        _describe(self.open())
+        there = _prepared(self.name)
+        dataset = self.open()
+        _describe(dataset, there)
         return 0
 
 
@@ -89,11 +91,13 @@ class _Verify(_Opening):
     def run(self):
         from kmodels.data.cache import is_whole
 
+        there = _prepared(self.name)
         dataset = self.open()
         if not is_whole(dataset):
             print("the prepared dataset is damaged (its checksum differs); preparing it again")
+            there = ()
             dataset = self.open()
-        _describe(dataset, ", verified")
+        _describe(dataset, there, ", verified")
         return 0
 
 
@@ -143,16 +147,26 @@ def data(
     return command.run()
 
 
-def _describe(dataset, verified=""):
-    """Prints what is in a dataset."""
+def _prepared(name):
+    """The folders of the cache in which a dataset of this name is prepared."""
+    from kmodels.data.about import prepared_sets
+
+    return [one.folder.resolve() for one in prepared_sets(name)]
+
+
+def _describe(dataset, there, verified=""):
+    """Prints what is in a dataset, of whose name the folders `there` were prepared before."""
     import numpy as np
 
+    from kmodels.data.cache import are_told
     from kmodels.text import aligned
 
     print(f"{'x'.join(map(str, dataset.image_shape))} pixels; {dataset.source['split']}")
     if "copy" in dataset.source:
         print(dataset.source["copy"])
-    for note in dataset.source["notes"]:
+    folder = Path(dataset.train.images.filename).parent.resolve()
+    # Else they were printed just now.
+    for note in dataset.source["notes"] if folder in there or not are_told(dataset.source) else ():
         print(f"note: {note}")
     rows = [("class", "train", "val", "test")]
     counts = [

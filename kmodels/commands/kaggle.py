@@ -81,7 +81,8 @@ class KaggleCommand:
 
     def run(self):
         """Writes the kernel and says how to push it; returns the exit status."""
-        require(self.names, "give reports or experiments, as `kmodels run --list` shows them", None)
+        if not self.names:
+            raise InputError("give reports or experiments, as `kmodels run --list` shows them")
         modules = reports()
         experiments = select([one for module in modules for one in module.EXPERIMENTS], self.names)
         self._check(experiments)

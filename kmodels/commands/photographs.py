@@ -14,9 +14,10 @@ from kmodels.backend import check_backend, import_keras_alone
 from kmodels.command_line import shown_as, tyro
 from kmodels.data.file_sources import Folder
 from kmodels.data.image_files import class_folder, images_inside
+from kmodels.data.image_notes import unreadable_here
 from kmodels.data.progress import progress
 from kmodels.errors import InputError, require, shorten
-from kmodels.files import writable_folder
+from kmodels.files import require_folder, writable_folder
 from kmodels.text import aligned, clip, columns, printable
 
 Network = Annotated[Path, tyro.conf.Positional, shown_as("NETWORK")]
@@ -51,7 +52,8 @@ def predict(
     """
     check_backend()
     require(top >= 1, "top must be at least 1", top)
-    require(images, f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...", None)
+    if not images:
+        raise InputError(f"give images, files or folders: kmodels predict {shlex.quote(str(file))} IMAGES...")
     files, total = _files(images)
     import_keras_alone()
     from kmodels.best_run import network_file
@@ -107,7 +109,7 @@ def evaluate(
         class_names: names of the classes, in the order of the network's outputs; left out: those in the .keras file.
     """
     check_backend()
-    require(folder.is_dir(), "the folder of labelled images must exist", str(folder))
+    require_folder(folder, "the folder of labelled images")
     from kmodels.analysis.evaluation import NOT_FINITE, not_finite
     from kmodels.classifier import Classifier
 
@@ -120,8 +122,12 @@ def evaluate(
         raise InputError(
             f"{folder} must have folders named as classes of the network: {known}. Received: {shorten(found) or 'none'}"
         )
-    labelled = [(folder / name / image, name) for name in found for image in class_folder(source, name).images]
-    require(labelled, "there is no image file in the folder", str(folder))
+    classes = {name: class_folder(source, name) for name in found}
+    others = unreadable_here(source, classes.values())
+    labelled = [(folder / name / image, name) for name, of_class in classes.items() for image in of_class.images]
+    if not labelled:
+        raise InputError(f"there is no image file in the folders of {folder}{others and f'. Found {others}'}")
+    _say_left_out(others)
     with progress("classifying", len(labelled)) as bar:
         predicted = [(one, bar.update())[0] for one in classifier.stream(path for path, _ in labelled)]
     unreadable = [one for one in predicted if one.error not in (None, NOT_FINITE)]
@@ -253,7 +259,14 @@ def _files(names):
         require(paths, "there is no such image file or folder", name)
         for path in paths:
             found += images_inside(path) if path.is_dir() else [path]
+            if path.is_dir():
+                _say_left_out(unreadable_here(Folder(path), [class_folder(Folder(path), "")]))
     return iter(found), len(found)
+
+
+def _say_left_out(what):
+    if what:
+        print(f"left out: {what}", file=sys.stderr)
 
 
 def _listed(lines):

@@ -11,6 +11,7 @@ import tyro
 from kmodels.backend import check_backend, device_name
 from kmodels.commands.train import choose, given_settings, missing_weights, title, with_batches_that_fit
 from kmodels.errors import require
+from kmodels.files import require_folder
 from kmodels.flags import flag_words
 from kmodels.script import setting_flags
 
@@ -29,7 +30,7 @@ class _Rate:
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """the folder of images, as for `kmodels train`"""
+    """folder of your images, as for `kmodels train`"""
     out: Path = Path("rate.png")
     """the picture to write, a .png file"""
     lowest: float = 1e-7
@@ -46,8 +47,9 @@ class _Rate:
     def run(self):
         """Does what the command is asked for; returns the exit status: 1 where nothing can be suggested."""
         check_backend()
-        require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
+        require_folder(self.folder, "the folder of photographs")
         require(self.out.suffix == ".png", "the picture to write must end in .png", str(self.out))
+        require(self.steps >= 20, "steps must be at least 20", self.steps)
         given = given_settings(self, WITHOUT)
         for name, values in given.items():
             require(len(values) == 1, f"{name} must have one value: the rate may be another for each", values)

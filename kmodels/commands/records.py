@@ -19,13 +19,15 @@ def show(record: Record, /) -> int:
     """Print a record: the settings of the run, its accuracies, and the accuracy of each class.
 
     Args:
-        record: the .json file of a run.
+        record: the .json file of a run; or a folder of runs such as runs/photos, for the one with the best validation
+            accuracy.
     """
+    from kmodels.best_run import best_run
     from kmodels.catalogue import reports
     from kmodels.records import read_record, with_published
     from kmodels.report.tables import record_text
 
-    shown = read_record(record)
+    shown = read_record(best_run(record) if record.is_dir() else record)
     # kmodels may have been copied without the reports.
     with contextlib.suppress(InputError):
         (shown,) = with_published([shown], [one for report in reports() for one in report.EXPERIMENTS])

@@ -14,8 +14,10 @@ import tyro
 
 from kmodels.backend import check_backend, device_name, make_deterministic
 from kmodels.best_run import best_of, tie_break
-from kmodels.errors import InputError, require
+from kmodels.data.folder import check_folder, require_outside
+from kmodels.errors import InputError
 from kmodels.experiment import IMBALANCES, Experiment
+from kmodels.files import require_folder
 from kmodels.flags import parse_options
 from kmodels.models import APPLICATIONS, build_model, builder, is_application
 from kmodels.records.descriptions import accuracy_text
@@ -42,7 +44,7 @@ class _Folder(Running):
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """the folder of images"""
+    """folder of your images"""
     out: Path = Path("runs")
     """the folder for records, networks and the page"""
     page: Literal["best", "all", "none"] = "best"
@@ -58,18 +60,25 @@ class _Folder(Running):
         check_backend()
         if self.deterministic:
             make_deterministic()
-        require(self.folder.is_dir(), "the folder of photographs must exist", str(self.folder))
-        on_cpu, given, experiments = device_name().startswith("cpu"), given_settings(self, ("dataset",)), []
+        require_folder(self.folder, "the folder of photographs")
+        require_outside(self.out / title(self.folder), self.folder)
+        check_folder(self.folder)
+        given, experiments = given_settings(self, ("dataset",)), []
         # Each network starts from weights of its own, or is trained from scratch.
-        for model in given.get("model", [None]):
-            one = {**given, "model": [model]} if model else given
+        of_each = [{**given, "model": [model]} for model in given["model"]] if "model" in given else [given]
+        for one in of_each:
+            # Settings that are impossible are refused before Keras is loaded.
+            choose(title(self.folder), one, _may_start_pretrained(one), on_cpu=False)
+        on_cpu = device_name().startswith("cpu")
+        for one in of_each:
             missing = missing_weights(one)
             chosen = choose(title(self.folder), one, not missing, on_cpu)
             self._say_what(chosen, missing, on_cpu)
             experiments += chosen
+        options = self.folder, self.seeds, self.skip_unreadable
         if "batch_size" not in given:
-            options = self.folder, self.seeds, self.skip_unreadable
             experiments = [with_batches_that_fit(experiment, *options) for experiment in experiments]
+        print(*dict.fromkeys(split_in_words(experiment, *options) for experiment in experiments), sep="\n")
         status, records = run_experiments(experiments, self, tables.measured)
         completed = [record for record in records if record.status == "completed"]
         if not completed:
@@ -82,7 +91,7 @@ class _Folder(Running):
         if self.page != "none":
             drawn = None if self.page == "all" else [best]
             print(f"writing the page, with pictures of {'this' if drawn else 'every'} network", flush=True)
-            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn)
+            *_, page = write_report(experiments, self.out, (), self.folder, (), drawn, redraw=False)
             print(f"pictures and settings: {page.resolve().as_uri()}")
         print(f"what it gets wrong:    {shlex.join(['kmodels', 'mistakes', f'{self.out / best.stem}.json'])}")
         if network.is_file():
@@ -144,9 +153,24 @@ def with_batches_that_fit(experiment, folder, seeds, skip_unreadable):
     return replace(experiment, batch_size=min(experiment.batch_size, fewest))
 
 
+def split_in_words(experiment, folder, seeds, skip_unreadable):
+    """How many images are for what; arguments as of `with_batches_that_fit`."""
+    from kmodels.training.job import open_dataset, reduced
+
+    dataset = reduced(open_dataset(experiment, folder, skip_unreadable), experiment, seeds[0])
+    train, val, test = (f"{len(split):,}" for split in (dataset.train, dataset.val, dataset.test))
+    return f"{train} images to train on, {val} to choose by (val), {test} to test on"
+
+
 def can_start_pretrained():
     """Whether ImageNet weights are installed."""
     return all(importlib.util.find_spec(package) for package in PRETRAINED)
+
+
+def _may_start_pretrained(given):
+    """Whether there may be ImageNet weights to start from, as far as can be told without Keras."""
+    (model,) = given.get("model", [BACKBONE])
+    return is_application(model) or (model == BACKBONE and can_start_pretrained())
 
 
 def can_be_pretrained(model):

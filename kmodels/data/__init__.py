@@ -52,8 +52,8 @@ def load_dataset(name, image_size=None, data_dir=None, skip_unreadable=False, gr
         skip_unreadable: for datasets of image files: leave out those that cannot be read, instead of refusing all. The
             other images stay in their splits; `source["unreadable"]` says how many were left out, `source["notes"]`
             which.
-        group_by: for "folder": a regular expression; images in whose paths inside the class folder it finds the same
-            (in its first brackets, if it has some) stay in one split, as pictures of one series must:
+        group_by: for "folder": a regular expression; images whose paths inside the class folder give the same
+            match (of its first group, if it has one) stay in one split, as pictures of one series must:
             r"^(series\d+)_". An image in which it finds nothing is a group of its own.
 
     Returns:

@@ -109,7 +109,7 @@ class Writer:
 
 
 def prepared(name, key, prepare, stream=None):
-    """Opens a dataset, after calling `prepare(writer)` if it is not in the cache.
+    """Opens a dataset, after calling `prepare(writer)` if it is not in the cache; then notes on its files are printed.
 
     Args:
         name: of the dataset.
@@ -139,6 +139,11 @@ def prepared(name, key, prepare, stream=None):
     )
 
 
+def are_told(source):
+    """Whether the notes of a source are printed when it is prepared: those on image files, which may be the user's."""
+    return "formats" in source
+
+
 def _prepare(folder, prepare):
     from kmodels.locks import FileLock
 
@@ -157,6 +162,9 @@ def _prepare(folder, prepare):
         partial.mkdir()
         try:
             class_names, source = prepare(Writer(partial))
+            if are_told(source):
+                for note in source["notes"]:
+                    print(f"{source['name']}: {note}")
             splits = {split: _open_split(partial, split) for split in SPLITS}
             source = {
                 **source,

@@ -110,8 +110,6 @@ def _prepare(name, files, image_size, writer, skip_unreadable):
     notes = difference + describe(files, classes.values(), plan, tally, image_size)
     if name == "eurosat_small":
         notes.insert(0, "a small part of EuroSAT, chosen here with a fixed seed")
-    for note in notes:
-        print(f"{name}: {note}")
     return CLASSES, {
         "kind": "image files",
         "name": name,

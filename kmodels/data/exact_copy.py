@@ -97,8 +97,6 @@ def load(name, image_size, data_dir):
             copy += f"; not compared: {shorten(unknown)}"
             notes.append(f"the images of {shorten(unknown)} could not be compared with the published ones")
         notes += describe(files, folders, plan, tally, size)
-        for note in notes:
-            print(f"{name}: {note}")
         return class_names, {
             "kind": "exact pixels",
             "name": name,

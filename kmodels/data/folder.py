@@ -16,8 +16,10 @@ from kmodels.data.cache import SPLITS, prepared
 from kmodels.data.file_sources import FINGERPRINT_FILES, Folder, innermost
 from kmodels.data.image_files import class_folder, divide, entries, require_images, write_images
 from kmodels.data.image_notes import describe
+from kmodels.data.pillow_reading import image_suffixes, suffix_of
 from kmodels.data.splits import SPLIT_SEED, grouped_split
 from kmodels.errors import InputError, require, shorten
+from kmodels.files import require_folder
 from kmodels.text import printable
 
 # {split: its usual names}; "unlabelled" has images without a class, which are left out.
@@ -58,7 +60,7 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
             images differ in size and `image_size` is None.
     """
     require(data_dir is not None, "dataset 'folder' needs data_dir (--data-dir), the folder of your images", data_dir)
-    require(Path(data_dir).is_dir(), "data_dir (--data-dir) must be a folder that exists", str(data_dir))
+    require_folder(data_dir, "data_dir (--data-dir)")
     files = Folder(data_dir)
     found, left_out = _list(files)
     folders = [folder for classes in found.values() for folder in classes.values()]
@@ -67,10 +69,9 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
         title, class_names = files.path.name, list(next(iter(found.values())))
         plan, how, grouping = _plan(found, group_by)
         tally = write_images(title, files, plan, image_size, writer, skip_unreadable)
-        notes = [*map(printable, left_out + _hidden(files, folders) + grouping), *_sampled(folders)]
+        found_out = left_out + _alike(class_names) + _beside(files, folders) + grouping
+        notes = [*map(printable, found_out), *_sampled(folders)]
         notes += describe(files, folders, plan, tally, image_size)
-        for note in notes:
-            print(f"{title}: {note}")
         return class_names, {
             "kind": "folder",
             "name": title,
@@ -85,6 +86,29 @@ def load(name, image_size, data_dir, skip_unreadable=False, group_by=None):
     key |= {"skip_unreadable": True} if skip_unreadable else {}
     key |= {"group_by": group_by} if group_by else {}
     return prepared(name, key, prepare)
+
+
+def check_folder(folder):
+    """Raises InputError as `load` does for what can be seen without opening an image: classes, splits, no images.
+
+    Args:
+        folder: of the images.
+    """
+    _list(Folder(folder))
+
+
+def require_outside(where, folder):
+    """Raises InputError where records would be written among the images: the next run would read them as a class.
+
+    Args:
+        where: the folder that they would be written into, "runs/photos" for instance.
+        folder: of the images.
+    """
+    if Path(where).resolve().is_relative_to(Path(folder).resolve()):
+        raise InputError(
+            f"records would be written to {where}, inside the folder of images, where they would be read as a class; "
+            "choose a folder outside it with --out (out=)"
+        )
 
 
 def _list(files):
@@ -112,21 +136,43 @@ def _list(files):
     found = {split: _classes(files, _inner(files, folder)) for split, folder in splits.items()}
     for split, classes in found.items():
         if list(classes) != list(found["train"]):
-            differing = sorted(set(classes) ^ set(found["train"]))
-            raise InputError(f"{files.path}: train and {split} have different classes: {', '.join(differing)}")
+            only = {"train": set(found["train"]) - set(classes), split: set(classes) - set(found["train"])}
+            parts = [f"only in {where}: {', '.join(sorted(names))}" for where, names in only.items() if names]
+            raise InputError(f"{files.path}: the splits must have the same classes; {'; '.join(parts)}")
     _require_images(files, found)
     return found, [f"folder without labels, left out: {unlabelled}"] if unlabelled else []
 
 
-def _hidden(files, folders):
-    """The note on hidden folders with images, beside the class folders or in them, if there are any."""
-    found = []
-    for top in sorted({path for folder in folders for path in (posixpath.dirname(folder.path), folder.path)}):
+def _alike(class_names):
+    """The note on classes whose names a person may read as one, if there are any."""
+    read_as = {}
+    for name in class_names:
+        read_as.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+    alike = [" and ".join(map(repr, names)) for names in read_as.values() if len(names) > 1]
+    return [f"classes with nearly the same name: {'; '.join(alike)}"] if alike else []
+
+
+def _beside(files, folders):
+    """Notes on images that are read as of no class: loose beside the class folders, or in hidden folders."""
+    notes, found = [], []
+    tops = sorted({posixpath.dirname(folder.path) for folder in folders})
+    if loose := [path for top in sorted({"", *tops}) for path in _loose(files, top)]:
+        notes.append(f"images beside the class folders, left out: {len(loose)} ({shorten(loose)})")
+    for top in sorted({*tops, *(folder.path for folder in folders)}):
         paths = [posixpath.join(top, name) for name in files.folders(top, hidden=True)]
         # What cannot be read there is no loss.
         with contextlib.suppress(InputError):
             found += [path for path in paths if class_folder(files, path).images]
-    return [f"hidden folders with images, left out: {len(found)} ({shorten(found)})"] if found else []
+    if found:
+        notes.append(f"hidden folders with images, left out: {len(found)} ({shorten(found)})")
+    return notes
+
+
+def _loose(files, top):
+    """Paths of the images that lie in a folder, and in none inside it, sorted."""
+    suffixes, inner = image_suffixes(), files.folders(top)
+    names = {name for name in files.names(top) if suffix_of(name) in suffixes and not name.startswith(".")}
+    return sorted(posixpath.join(top, name) for name in names - set(inner))
 
 
 def _sampled(folders):
@@ -177,8 +223,14 @@ def _inner(files, folder):
 
 
 def _require_images(files, found):
-    remedy = "put images into it or delete it" + (", in every split" if "" not in found else "")
-    require_images(files, [folder for classes in found.values() for folder in classes.values()], remedy)
+    folders = [folder for classes in found.values() for folder in classes.values()]
+    it = "it" if sum(not folder.images for folder in folders) == 1 else "them"
+    remedy = (
+        f"Each folder in {files.path} is taken as a class. Is {files.path} the right folder? If so, move {it} out of it"
+    )
+    if "" not in found:
+        remedy = f"Each class needs images in every split: {', '.join(found)}"
+    require_images(files, folders, remedy)
 
 
 def _classes(files, top):
@@ -188,6 +240,9 @@ def _classes(files, top):
         hint = ""
         if names and len(files.folders(paths[names[0]])) > 1:
             hint = f"; did you mean {files.where(paths[names[0]])}?"
+        if loose := len(_loose(files, top)):
+            lie = "1 image lies" if loose == 1 else f"{loose:,} images lie"
+            hint += f"; {lie} directly in it: put the images into one folder for each class"
         found = ", ".join(names) or "none"
         raise InputError(f"{files.where(top)} needs at least two class folders. Found: {found}{hint}")
     return {name: class_folder(files, path) for name, path in paths.items()}

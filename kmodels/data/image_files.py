@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.data.file_sources import Folder
+from kmodels.data.image_notes import unreadable_here
 from kmodels.data.pillow_reading import UnreadableError, image_suffixes, open_rgb, pillow_warnings, suffix_of
 from kmodels.data.pixel_digests import image_digest
 from kmodels.data.progress import progress
 from kmodels.data.resizing import resize_and_crop
 from kmodels.data.splits import check_class_sizes, stratified_split
-from kmodels.errors import InputError, require, shorten
+from kmodels.errors import InputError, shorten
 
 # Images in one task of the thread pool. One image a task is measurably slower for small images.
 BLOCK = 64
@@ -92,9 +93,11 @@ def images_inside(folder):
     Raises:
         InputError: if there is none.
     """
-    images = class_folder(Folder(folder), "").images
-    require(images, "there is no image file in the folder", str(folder))
-    return [Path(folder) / name for name in images]
+    found = class_folder(Folder(folder), "")
+    if not found.images:
+        others = unreadable_here(Folder(folder), [found])
+        raise InputError(f"there is no image file in the folder {folder}{others and f'. Found {others}'}")
+    return [Path(folder) / name for name in found.images]
 
 
 def require_images(files, folders, remedy):
@@ -108,11 +111,10 @@ def require_images(files, folders, remedy):
     empty = [folder for folder in folders if not folder.images]
     if not empty:
         return
-    others = Counter(suffix_of(name) for folder in empty for name in files.walk(folder.path))
-    found = f" (only files that are no images, or that Pillow here cannot read: {shorten(others)})" if others else ""
+    others = unreadable_here(files, empty)
     names = shorten(str(files.where(folder.path)) for folder in empty)
-    what = f"class folder {names} has" if len(empty) == 1 else f"{len(empty)} class folders, {names}, have"
-    raise InputError(f"{what} no image{found}; {remedy}")
+    what = "this folder has" if len(empty) == 1 else "these folders have"
+    raise InputError(f"{what} no image: {names}. {others and f'Found {others}. '}{remedy}")
 
 
 def class_folders(files, top, class_names, title, hint):

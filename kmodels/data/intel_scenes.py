@@ -54,8 +54,6 @@ def load(name, image_size, data_dir, skip_unreadable=False):
             tally = write_images(name, files, plan, image_size, writer, skip_unreadable)
             difference = _difference(tally)
             notes = difference + describe(files, folders(), plan, tally, image_size)
-            for note in notes:
-                print(f"{name}: {note}")
             return CLASSES, {
                 "kind": "image files",
                 "name": name,

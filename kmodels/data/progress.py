@@ -1,4 +1,4 @@
-"""Progress of a preparation or a download: a bar on a terminal or in a notebook, a line every ten seconds in a log."""
+"""Progress of a preparation or a download: a bar on a terminal or in a notebook, and nothing in a log."""
 
 import sys
 
@@ -8,7 +8,7 @@ from kmodels.cell_output import InPlace, in_kernel
 
 
 def progress(what, total, unit=" images", initial=0):
-    """A tqdm progress bar, with speed and remaining time.
+    """A tqdm progress bar, with speed and remaining time; one that shows nothing where standard error is no terminal.
 
     Args:
         what: text before the bar.
@@ -16,7 +16,8 @@ def progress(what, total, unit=" images", initial=0):
         unit: what is counted: images, or "B" for bytes.
         initial: how much was done before.
     """
-    where = {"mininterval": 0.1 if sys.stderr.isatty() else 10, "dynamic_ncols": True}
+    # In a log it would be glued to other lines.
+    where = {"disable": not sys.stderr.isatty(), "dynamic_ncols": True}
     if in_kernel():
         # The bar limits its updates itself.
         where = {"file": InPlace(interval=0), "ncols": 90, "ascii": False}

@@ -13,8 +13,11 @@ from kmodels.errors import InputError, describe_error, shorten
 from kmodels.records import read_records
 from kmodels.records.predictions import predictions_path
 
+# Pictures that need the network, and that all networks have.
+OF_NETWORKS = ("ten", "tsne", "features")
 
-def write_report(experiments, out, figures=(), data_dir=None, claims=(), pictured=None):
+
+def write_report(experiments, out, figures=(), data_dir=None, claims=(), pictured=None, redraw=True):
     """Writes pictures, figures, verdicts on claims and a page from the records under `out`.
 
     A line names each picture that cannot be drawn, and why.
@@ -26,6 +29,7 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=(), picture
         data_dir: where the dataset's files are, for pictures that need the images; see `load_dataset`.
         claims: of claims.py; those of other reports are left out.
         pictured: the Records whose networks are drawn, which takes most of the time; None: all.
+        redraw: whether those are drawn again whose pictures are newer than the record.
 
     Returns:
         The paths written: pictures beside each record, one picture per figure, and the page, last.
@@ -54,7 +58,8 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=(), picture
     records = [record for record in records if record in as_listed or record.experiment.name not in found]
     stems = [record.stem for record in (records if pictured is None else pictured)]
     paths = [path for record in records for path in write_pictures(record, out)]
-    paths += _write_pictures_of_networks([record for record in records if record.stem in stems], out, data_dir)
+    drawn = [record for record in records if record.stem in stems and (redraw or not _is_drawn(record, out))]
+    paths += _write_pictures_of_networks(drawn, out, data_dir)
     folder, material, pictures = Path(out) / report, Material(records, listed, data_dir), {}
     for figure in figures:
         if {experiment.name for experiment in figure.experiments} <= set(listed):
@@ -65,6 +70,16 @@ def write_report(experiments, out, figures=(), data_dir=None, claims=(), picture
     of_report = [claim for claim in claims if claim.report == report]
     judged = write_claims(of_report, experiments, everything, out).get(report)
     return [*paths, *pictures.values(), write_page(everything, out, folder / "index.html", pictures, judged)]
+
+
+def _is_drawn(record, out):
+    """Whether the pictures of a network, and which images are wrong, were written since its record was."""
+    from kmodels.report.mistakes import tables_path
+    from kmodels.report.pictures import picture_path
+
+    wanted = [tables_path(record, out), *(picture_path(record, out, name) for name in OF_NETWORKS)]
+    written = (Path(out) / f"{record.stem}.json").stat().st_mtime_ns
+    return all(path.is_file() and path.stat().st_mtime_ns >= written for path in wanted)
 
 
 def _write_pictures_of_networks(records, out, data_dir):

@@ -79,8 +79,9 @@ def results_page(records, out, judged=None):
     records, judged = list(records), judged or {}
     reports = _by_report(records)
     experiments = [one for report in judged.values() for one in report.experiments]
-    parts = [HEAD, _how_measured(reports), OTHER_PIXELS, "How claims are judged:"]
-    parts += ["\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
+    parts = [HEAD, _how_measured(reports), OTHER_PIXELS]
+    if judged:
+        parts += ["How claims are judged:", "\n".join(f"- {rule}" for rule in CLAIMS_ARE_JUDGED)]
     parts += ["Reports:", "\n".join(f"- [{report}](#{report})" for report in reports) or "No record yet."]
     if len(judged) > 1:
         parts += ["## Claims and published numbers", overview_markdown(judged)]

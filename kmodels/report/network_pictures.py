@@ -233,12 +233,13 @@ def load_trained(record, out, data_dir):
     return Trained(network, logits, dataset_of(record, data_dir))
 
 
-def dataset_of(record, data_dir=None):
+def dataset_of(record, data_dir=None, remedy="; give the folder or archive of those as --data-dir (data_dir)"):
     """The Dataset that a record was measured on, before its train split was reduced.
 
     Args:
         record: a Record.
         data_dir: where the dataset's files are; see `load_dataset`.
+        remedy: what helps where they are other images, the end of the message.
 
     Returns:
         A Dataset.
@@ -256,8 +257,7 @@ def dataset_of(record, data_dir=None):
         raise InputError(f"dataset {experiment.dataset!r} cannot be loaded: {describe_error(error)}") from error
     if dataset.source["sha256"] != record.source["sha256"]:
         raise InputError(
-            "the images are not those that the record was measured on: their checksum is another one; give the folder "
-            "or archive of those as --data-dir (data_dir)"
+            f"the images are not those that the record was measured on: their checksum is another one{remedy}"
         )
     return dataset
 

@@ -17,8 +17,8 @@ PICTURES = {
     "classes": "Test accuracy by class.",
     "reliability": "Is the confidence right? Test images in 15 bins by the probability of the predicted class: where "
     "the bar is below the dash, the network is overconfident.",
-    "ten": "Ten test images with the predicted class and its probability: the first ten, or, in a set sorted by class, "
-    "ten from the first to the last.",
+    "ten": "Up to ten test images with the predicted class and its probability: the first ones, or, in a set sorted by "
+    "class, images from the first to the last.",
     "mistakes": "The surest mistakes on the test images, with Grad-CAM for the class that they were taken for.",
     "grad_cam": "Grad-CAM for the predicted class of one test image per class, with the network's confidence: the "
     "image, the heat map (red: raises the score), the image masked by the map.",

@@ -128,7 +128,7 @@ def record_text(record):
         recipe(experiment),
         f"{source_name(record.source)}, {size_name(record.image_shape)}",
         f"{record.parameters:,} trainable parameters; "
-        f"{', '.join(filter(None, (f'{record.epochs_run} epochs', kept_epoch(record))))}; "
+        f"{', '.join(filter(None, (_epochs(record), kept_epoch(record))))}; "
         f"{record.device}, {record.backend}, {record.precision}",
     ]
     lines += [*filter(None, [record.error]), *(f"warning: {warning}" for warning in record.warnings)]
@@ -149,8 +149,12 @@ def record_text(record):
                     percent(result.calibration and result.calibration.error),
                 )
             )
-        lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", *_over_classes(record), "", class_listing(record)]
+        lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", *_over_classes(record), "", _of_classes(record)]
     return "\n".join(lines)
+
+
+def _epochs(record):
+    return f"{record.epochs_run} epoch{'' if record.epochs_run == 1 else 's'}"
 
 
 def _over_classes(record):
@@ -175,6 +179,18 @@ def shot_groups(records):
     }
     groups = by_shots(records)
     return {words: groups[name] for name, words in names.items()}
+
+
+def _of_classes(record):
+    """The accuracy of each class, as the report prints it where the record is of one that does."""
+    if record.experiment.report == "cifar10_alexnet":
+        return class_listing(record)
+    rows = [("class", "test images", "right %")]
+    for name, row, accuracy in zip(
+        record.class_names, record.test.confusion_matrix, record.test.per_class_accuracy, strict=True
+    ):
+        rows.append((name, f"{sum(row):,}", percent(accuracy)))
+    return aligned(rows, right=(1, 2))
 
 
 def class_listing(record):

@@ -358,6 +358,20 @@ def is_checkpoint(path):
     return not head or (head.startswith(b"PK") and head[30:] == b"meta.npy")
 
 
+def continued_from(saved, finished, how):
+    """What a resume does, in words.
+
+    Args:
+        saved: the epochs that the checkpoint has.
+        finished: the epochs that were trained.
+        how: what the user gives to resume.
+    """
+    if saved >= finished:
+        return f"{how} continues from epoch {saved + 1}"
+    repeated = f"epoch {finished}" if finished == saved + 1 else f"epochs {saved + 1} to {finished}"
+    return f"the last checkpoint is of epoch {saved}, so {how} repeats {repeated}"
+
+
 def checkpoint_files(path):
     """The paths of all files that a Checkpoint with this path may have written."""
     path = Path(path)

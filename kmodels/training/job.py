@@ -14,6 +14,7 @@ from kmodels.augment.custom import from_component
 from kmodels.components import call_with, load_component, source_digest
 from kmodels.data import Dataset, load_dataset
 from kmodels.data.arrays import range_unless_pixels
+from kmodels.data.folder import require_outside
 from kmodels.errors import InputError, describe_error, require, require_whole
 from kmodels.experiment import Experiment
 from kmodels.files import writable_folder
@@ -23,25 +24,38 @@ from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import Record, read_record, record_stem, write_record
 from kmodels.records.predictions import KEPT, predictions_of, write_predictions
 from kmodels.tracking import Tracker
-from kmodels.training.checkpoint import checkpoint_files
+from kmodels.training.checkpoint import checkpoint_files, continued_from
 from kmodels.training.environment import environment
 from kmodels.training.parents import parent_network
 from kmodels.training.precision import resolve
+from kmodels.training.settings import checked_class_weight
 
 # The statuses of records of attempts at a run.
 INCOMPLETE = ("interrupted", "failed")
 
 
 def reduced(dataset, experiment, seed):
-    """The Dataset with its train split reduced as an Experiment says."""
+    """The Dataset with its train split reduced as an Experiment says.
+
+    Raises:
+        InputError: if an Experiment's number for each class is not of as many classes.
+    """
     part = dataset
     if experiment.subset is not None:
         part = part.subset(experiment.subset)
     if experiment.imbalance:
         kind, value = experiment.imbalance
         part = getattr(part, f"with_{kind}")(value, seed)
+    # Heads read the weights without a check of their number.
+    checked_class_weight(experiment.class_weight, part)
     # The settings of the experiment say which part it is; its runs are compared by the checksum of the whole.
     return replace(part, source={**part.source, "sha256": dataset.source["sha256"]})
+
+
+def check_out(experiment, out, data_dir):
+    """Raises InputError where the records of an experiment on a folder would be written among its images."""
+    if experiment.dataset == "folder" and data_dir is not None:
+        require_outside(Path(out) / experiment.name, data_dir)
 
 
 def open_dataset(experiment, data_dir=None, skip_unreadable=False):
@@ -288,9 +302,9 @@ class Job:
         else:
             status, message = ("interrupted", None) if interrupted else ("failed", describe_error(error))
             _, path = self.write(status, training, message)
-            where = f"the {epochs} finished epochs are in {path}"
+            where = f"{'the finished epoch is' if epochs == 1 else f'the {epochs} finished epochs are'} in {path}"
             if saved := training.checkpoint.epochs_saved:
-                where += f"; resume=True (--resume) continues from epoch {saved + 1}"
+                where += f"; {continued_from(saved, epochs, 'resume=True (--resume)')}"
         if isinstance(error, KeyboardInterrupt):
             error.args = (where,)
         elif isinstance(error, SystemExit):

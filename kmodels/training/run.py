@@ -13,7 +13,7 @@ from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
 from kmodels.training.interrupts import Interrupts, interruptible
-from kmodels.training.job import Job, open_augmentation
+from kmodels.training.job import Job, check_out, open_augmentation
 from kmodels.training.precision import computing_in
 from kmodels.training.settings import listed
 from kmodels.training.train import Training, check_on_device
@@ -83,6 +83,7 @@ def run(
     # Before data are opened, which may take long.
     check_on_device(on_device, experiment.data_loader)
     check_tracking(track)
+    check_out(experiment, out, data_dir)
     job = Job(experiment, seed, out, data_dir, skip_unreadable)
     if not again and (record := job.recorded()):
         if verbose != 0:
@@ -186,9 +187,10 @@ def finish(job, training, seeds_at_once=1):
     job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
+        epochs = f"{record.epochs_run} epoch{'' if record.epochs_run == 1 else 's'}"
         kept = "the last epoch" if job.experiment.keep == "last" else best
         print(
-            f"{record.epochs_run} epochs; kept the weights of {kept}; test accuracy "
+            f"{epochs}; kept the weights of {kept}; test accuracy "
             f"{100 * record.test.accuracy:.2f} % of {record.test.examples:,} images",
             flush=True,
         )

@@ -59,7 +59,7 @@ def check_settings(s, dataset):
         f"sampler must be 'shuffle' where a class has no training image ({empty})",
         s.sampler,
     )
-    s.class_weight = _weights_of_classes(s.class_weight, dataset.class_names, sizes)
+    s.class_weight = checked_class_weight(s.class_weight, dataset)
 
 
 def check_dataset(dataset):
@@ -141,13 +141,21 @@ def listed(items):
     return tuple(items) if isinstance(items, Iterable) and not isinstance(items, str) else (items,)
 
 
-def _weights_of_classes(given, class_names, sizes):
-    """class_weight as floats, one for each class; None and "balanced" stay."""
+def checked_class_weight(given, dataset):
+    """class_weight as floats, one for each class of a Dataset; None and "balanced" stay.
+
+    Args:
+        given: as of `train`.
+        dataset: whose train split has images of the classes.
+
+    Raises:
+        InputError: if there are not as many as classes, or those of all classes with images are 0.
+    """
     if given is None or isinstance(given, str):
         if given not in (None, "balanced"):
             raise unknown("class_weight", given, ("balanced",), "or a number for each class")
         return given
-    count = len(class_names)
+    class_names, count = dataset.class_names, len(dataset.class_names)
     rule = f"class_weight must be {count} numbers of at least 0, one for each of {shorten(class_names, 20)}; or a dict "
     rule += f"from some of their indices, 0 to {count - 1}, to numbers"
     weights = given
@@ -159,7 +167,8 @@ def _weights_of_classes(given, class_names, sizes):
     except (TypeError, ValueError):
         require(False, rule, given)
     require(weights.shape == (count,) and (weights >= 0).all() and np.isfinite(weights).all(), rule, given)
-    require((weights * sizes).any(), "class_weight must be above 0 for a class that has training images", given)
+    rule = "class_weight must be above 0 for a class that has training images"
+    require(weights[dataset.train.labels].any(), rule, given)
     return tuple(weights.tolist())
 
 

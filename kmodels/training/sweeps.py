@@ -6,12 +6,12 @@ import time
 import keras
 
 from kmodels.backend import deterministic
-from kmodels.errors import describe_error, require
+from kmodels.errors import InputError, describe_error, require
 from kmodels.records import RecordList
 from kmodels.text import duration
 from kmodels.tracking import check_tracking
 from kmodels.training.interrupts import Interrupts, interruptible
-from kmodels.training.job import Job, Outcome
+from kmodels.training.job import Job, Outcome, check_out
 from kmodels.training.run import execute, finish, prepare
 from kmodels.training.settings import listed
 
@@ -85,6 +85,8 @@ def sweep(
     if split == "runs" or devices != 1 or options["callbacks"]:
         require(not together, "together must be None or False with several devices, or with callbacks", together)
         together = False
+    for experiment in experiments:
+        check_out(experiment, out, data_dir)
     if together:
         possible = all(_number_together(experiment, seeds, True) == len(seeds) for experiment in experiments)
         rule = (
@@ -103,18 +105,29 @@ def sweep(
         return
     options["devices"] = devices
     progress = _Progress(len(experiments) * len(seeds), silent=options.get("verbose") == 0)
-    parents, opened = dict(parents or {}), {}
+    parents, opened, unusable = dict(parents or {}), {}, set()
+
+    def ended(outcome):
+        if outcome.error is not None or outcome.record.status != "completed":
+            unusable.add((outcome.experiment.name, outcome.seed))
+        return progress.end(outcome)
+
     for experiment in experiments:
         limit = _number_together(experiment, seeds, together)
         for first in range(0, len(seeds), limit):
             jobs = []
             for seed in seeds[first : first + limit]:
+                if (experiment.init_from, seed) in unusable:
+                    # In `out` there may be a network of other settings, which it must not start from.
+                    reason = f"not run: {experiment.init_from}, from whose network it starts, did not complete"
+                    yield ended(Outcome(experiment=experiment, seed=seed, error=InputError(reason)))
+                    continue
                 job = _job_or_outcome(again, experiment, seed, out, data_dir, skip_unreadable, parents, opened)
                 if isinstance(job, Outcome):
-                    yield progress.end(job)
+                    yield ended(job)
                 else:
                     jobs.append(job)
-            yield from map(progress.end, _outcomes(jobs, progress, together, options))
+            yield from map(ended, _outcomes(jobs, progress, together, options))
 
 
 def _job_or_outcome(again, experiment, seed, *where):

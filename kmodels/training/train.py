@@ -318,11 +318,17 @@ class Training:
 
     def how_to_resume(self):
         """A sentence on an interrupted training."""
-        done = f"interrupted after {self.epochs_run} epochs; the network has the weights of the moment"
+        epochs = f"{self.epochs_run} epoch{'' if self.epochs_run == 1 else 's'}"
+        done = f"interrupted after {epochs}; the network has the weights of the moment"
         if not self.checkpoint:
             return f"{done}; with checkpoint=FILE, a training can be resumed by resume=True"
         saved = self.checkpoint.epochs_saved
-        return f"{done}; {f'resume=True continues from epoch {saved + 1}' if saved else 'no checkpoint is written yet'}"
+        how = (
+            checkpoints.continued_from(saved, self.epochs_run, "resume=True")
+            if saved
+            else "no checkpoint is written yet"
+        )
+        return f"{done}; {how}"
 
     def batches(self, split, batch_size=None, seed=None, sampler="shuffle"):
         """Batches of a split for `fit`, `evaluate` and `predict`; or chunks of steps, where images are on the device.

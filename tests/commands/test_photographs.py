@@ -41,7 +41,9 @@ def colours(tmp_path_factory):
 
 def test_a_folder_a_pattern_and_a_list_are_classified(colours, kmodels_command):
     network, images = colours
-    status, out, _ = kmodels_command("predict", network, images, "--format", "csv")
+    status, out, err = kmodels_command("predict", network, images, "--format", "csv")
+    # Standard error is no terminal here.
+    assert "classifying" not in err
     rows = list(csv.DictReader(io.StringIO(out)))
     assert status == 0
     assert [row["class"] for row in rows] == [name for name in NAMES for _ in range(4)]
@@ -87,6 +89,24 @@ def test_what_cannot_be_read_has_its_row_for_programs_and_is_named_at_the_end(co
     assert one == {"file": str(bad), "error": reason}
     assert (two["file"], two["classes"][0]["class"], "error" in two) == (str(good), "red", False)
     assert len(predicted().splitlines()) == 1
+
+
+def test_photographs_that_cannot_be_read_here_are_counted(colours, kmodels_command, tmp_path):
+    (network, images), photos = colours, tmp_path / "photos"
+    (photos / "red").mkdir(parents=True)
+    for name in ("a.heic", "b.CR2"):
+        (photos / "red" / name).touch()
+    sentence = "2 files that cannot be read here (.cr2 1, .heic 1); convert HEIC and RAW to JPEG first"
+    for command in ("predict", "evaluate"):
+        status, _, err = kmodels_command(command, network, photos)
+        assert status == 2
+        assert "no image file" in err
+        assert f"Found {sentence}" in err
+    shutil.copy(images / "red" / "0.png", photos / "red")
+    for command in ("predict", "evaluate"):
+        status, _, err = kmodels_command(command, network, photos)
+        assert status == 0
+        assert f"left out: {sentence}" in err.splitlines()
 
 
 def test_labelled_images_are_matched_by_the_names_of_their_folders(colours, kmodels_command, tmp_path):
@@ -279,6 +299,7 @@ def test_a_folder_of_runs_stands_for_its_best_network(colours, tiny, kmodels_com
     for arguments in (
         ("predict", out, images / "red"),
         ("evaluate", out / "tests" / "tiny", labelled.parent),
+        ("show", out),
         ("mistakes", out),
         ("gradcam", out),
     ):

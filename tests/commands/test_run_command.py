@@ -68,6 +68,8 @@ def test_a_checkout_has_the_same_experiments_without_being_installed(tmp_path):
 def test_unknown_names_and_missing_experiments_are_said(installed, tmp_path, monkeypatch):
     done = kmodels_command("run", "cifar10_small_cnn", path=installed, cwd=tmp_path)
     assert (done.returncode, "did you mean cifar10_small_cnns" in done.stderr) == (2, True)
+    done = kmodels_command("run", "--out", tmp_path / "all", path=installed, cwd=tmp_path)
+    assert (done.returncode, done.stderr.startswith("error: give reports or experiments")) == (2, True)
     monkeypatch.setattr(catalogue, "PACKAGE", "kmodels.no_such_package")
     monkeypatch.setattr(catalogue, "__file__", str(installed / "kmodels" / "catalogue.py"))
     with pytest.raises(kmodels.InputError, match="pip install"):

@@ -1,6 +1,9 @@
 """`kmodels train FOLDER`, from images to a network in use."""
 
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +22,8 @@ def test_a_folder_becomes_a_classifier_with_a_page(colours, kmodels_command, tmp
     (record,) = read_records(out).values()
     assert record.experiment.name.startswith("my_colours_")
     assert record.test.accuracy > 0.9
+    split = lines.index("36 images to train on, 12 to choose by (val), 12 to test on")
+    assert split < lines.index(next(line for line in lines if line.startswith("best on the validation images")))
     assert any(line.startswith("best on the validation images") and "95 % interval" in line for line in lines)
     network = out / f"{record.stem}.keras"
     assert shlex.split(lines[-1].split(":")[1]) == ["kmodels", "predict", str(network), "PHOTOGRAPHS"]
@@ -64,20 +69,53 @@ def test_the_page_has_pictures_of_the_best_network_of_all_or_there_is_none(colou
     assert best.startswith(f"{picture.parent.relative_to(tmp_path)}, ")
     assert len(list(tmp_path.rglob("*_confusion.webp"))) == 2
     assert "kmodels gradcam RECORD" in page.read_text()
+    # A network that was drawn since its record was written is not drawn again.
+    before = picture.stat().st_mtime_ns
+    assert kmodels_command(*command)[0] == 0
+    assert picture.stat().st_mtime_ns == before
+    record = next(picture.parent.glob("*-seed0.json"))
+    os.utime(record, ns=(before + 1, before + 1))
+    assert kmodels_command(*command)[0] == 0
+    assert picture.stat().st_mtime_ns > before
     assert kmodels_command(*command, "--page", "all")[0] == 0
     assert len(list(tmp_path.rglob("*_ten.webp"))) == 2
     assert "kmodels gradcam RECORD" not in page.read_text()
 
 
 def test_what_is_wrong_is_said_before_anything_is_trained(colours, kmodels_command, tmp_path):
+    (tmp_path / "photos.zip").touch()
     for arguments, message in (
-        ((tmp_path / "nothing",), "the folder of photographs must exist"),
+        ((tmp_path / "nothing",), "the folder of photographs must be a folder that exists"),
+        ((tmp_path / "photos.zip",), "photos.zip is a file: unpack it first"),
         ((colours, "--model", "mlpp"), "did you mean mlp"),
         ((colours, "--learning-rate", "-1"), "learning_rate must be a number above 0"),
+        ((colours / "red",), "20 images lie directly in it"),
     ):
         status, out, err = kmodels_command("train", *arguments, "--out", tmp_path)
         assert (status, out) == (2, "")
         assert message in err
+
+
+def test_records_are_not_written_among_the_images(colours, kmodels_command, monkeypatch, tmp_path):
+    monkeypatch.chdir(colours)
+    (tmp_path / "photos").symlink_to(colours)
+    flags = ("--model", "mlp", "--image-size", "8", "--epochs", "1")
+    # The last one would write into tmp_path/photos.
+    for arguments in ((".",), (colours,), (colours, "--out", colours), (tmp_path / "photos", "--out", tmp_path)):
+        status, out, err = kmodels_command("train", *arguments, *flags)
+        assert (status, out) == (2, "")
+        assert "inside the folder of images" in err
+    assert sorted(path.name for path in colours.iterdir()) == ["blue", "green", "red"]
+
+
+def test_what_is_wrong_is_said_without_loading_keras(colours):
+    code = "import sys; from kmodels.cli import TrainCommand; from pathlib import Path\n"
+    code += "try:\n    TrainCommand(folder=Path(sys.argv[1]), epochs=(int(sys.argv[2]),)).run()\n"
+    code += "except ValueError as error:\n    print(error, 'keras' in sys.modules)"
+    for folder, epochs, message in ((colours, 0, "epochs must be at least 1"), (colours / "red", 1, "needs at least")):
+        done = subprocess.run([sys.executable, "-c", code, folder, str(epochs)], capture_output=True, text=True)
+        assert message in done.stdout
+        assert done.stdout.endswith("False\n")
 
 
 def test_what_is_chosen_is_said_with_the_reason(colours, kmodels_command, monkeypatch, tmp_path):
@@ -234,15 +272,17 @@ def test_the_rate_of_few_images_is_found_with_the_batches_that_training_has(colo
 
 def test_where_no_rate_can_be_suggested_the_status_is_1(colours, kmodels_command, tmp_path):
     flags = ("--model", "mlp", "--image-size", "8", "--batch-size", "12", "--out", tmp_path / "rate.png")
-    status, out, _ = kmodels_command("rate", colours, *flags, "--steps", "5")
+    rates = ("--lowest", "1e6", "--highest", "1e7", "--optimizer", "sgd")
+    status, out, _ = kmodels_command("rate", colours, *flags, *rates, "--steps", "20")
     assert status == 1
-    assert "no suggestion: 5 steps are too few" in out
+    assert "no suggestion: the loss diverged at once" in out
     assert (tmp_path / "rate.png").is_file()
     for more, message in (
         (("--batch-size", "12", "24"), "batch_size must have one value"),
         (("--head", "logistic", "--model-options", "weights=imagenet"), "head must be left out"),
         (("--out", "rate.pdf"), "must end in .png"),
         (("--lowest", "0"), "lowest must be above 0"),
+        (("--steps", "19"), "steps must be at least 20"),
     ):
         status, _, err = kmodels_command("rate", colours, *flags, *more)
         assert status == 2

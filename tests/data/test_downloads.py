@@ -103,9 +103,9 @@ def test_a_file_is_downloaded_once_and_nothing_else_is_kept(servers, tmp_path, c
     assert kept(tmp_path) == {"set.zip"}
     assert download([archive]) == (found, path)
     assert servers[0].asked == [None]
-    progress = capsys.readouterr().err
-    assert f"1 MB, from {servers[0].url}" in progress
-    assert re.search(r"set.zip: 100%.*1.28M/1.28M \[.*B/s\]", progress)
+    # Standard error is no terminal here, which would have a bar.
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"1 MB, from {servers[0].url}" in line
 
 
 def test_a_broken_download_is_continued(servers, capsys):

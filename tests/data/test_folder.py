@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import time
 import zlib
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from kmodels import Experiment, InputError, load_dataset, run
+from kmodels import Experiment, InputError, load_dataset, run, run_seeds
+from kmodels.data import folder as folder_module
 from kmodels.data import image_files, pillow_reading
 from kmodels.data.dataset import image_name
 from kmodels.report.network_pictures import dataset_of
@@ -51,6 +53,14 @@ def test_splits_of_the_folder_are_kept_and_val_is_a_fifth_of_train(split_folder)
         assert np.array_equal(split.images[:, 0, 0, 0] >= 100, split.labels == 1)
     values = np.concatenate([dataset.train.images, dataset.val.images])[:, 0, 0, 0]
     assert len(set(values.tolist())) == 20
+
+
+def test_records_are_not_written_among_the_images(split_folder):
+    experiment = Experiment(name="pets/one", dataset="folder", model="mlp", epochs=1)
+    for function, seeds in ((run, 0), (run_seeds, (0,))):
+        with pytest.raises(InputError, match="inside the folder of images"):
+            function(experiment, seeds, split_folder / "runs", data_dir=split_folder)
+    assert not (split_folder / "runs").exists()
 
 
 def test_a_val_folder_is_used_under_any_of_its_names(split_folder):
@@ -139,18 +149,18 @@ def test_copies_in_different_splits_are_kept_and_reported_those_under_different_
         (lambda root: save(root / "test" / "dog" / "z.png", size=(9, 8)), r"z\.png is 9x8.*image_size"),
         (
             lambda root: [path.unlink() for path in (root / "test" / "dog").iterdir()],
-            r"dog has no image; put .* or delete it",
+            r"this folder has no image: .*test/dog\. Each class needs images in every split",
         ),
         (
             lambda root: [path.unlink() for path in root.glob("*/dog/*")],
-            r"2 class folders, .*test/dog, .*train/dog, have no image",
+            r"these folders have no image: .*test/dog, .*train/dog",
         ),
         (
             lambda root: [path.rename(path.with_suffix(".raw")) for path in root.glob("test/cat/*")],
-            r"cat has no image \(.*\.raw\)",
+            r"no image: .*cat\. Found 4 files that cannot be read here \(\.raw 4\); convert HEIC and RAW",
         ),
         (lambda root: (root / "test").rename(root / "holdout"), "split train, and also holdout"),
-        (lambda root: save(root / "test" / "bird" / "b.png"), "different classes: bird"),
+        (lambda root: save(root / "test" / "bird" / "b.png"), "the same classes; only in test: bird"),
         (lambda root: (root / "test").rename(root / "val"), "no test"),
     ],
 )
@@ -158,6 +168,16 @@ def test_what_is_wrong_with_the_folder_is_named(split_folder, spoil, message):
     spoil(split_folder)
     with pytest.raises(InputError, match=message):
         load_dataset("folder", data_dir=split_folder)
+
+
+def test_folders_without_images_may_mean_that_the_folder_is_the_wrong_one(split_folder):
+    top = split_folder / "train"
+    (top / "Downloads").mkdir()
+    with pytest.raises(InputError, match=r"Downloads.* Is .*pets/train the right folder\?.* move it out of it"):
+        load_dataset("folder", data_dir=top)
+    (top / "Music").mkdir()
+    with pytest.raises(InputError, match=r"Downloads, .*Music.* move them out of it"):
+        load_dataset("folder", data_dir=top)
 
 
 def test_a_truncated_jpeg_is_named(split_folder):
@@ -201,7 +221,43 @@ def test_what_is_left_out_is_counted(split_folder):
     (split_folder / "train" / "cat" / "inner").mkdir()
     (split_folder / "train" / "cat" / "inner" / "more.txt").write_text("")
     (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
-    assert note == "files without an image extension, left out: 2 (.txt)"
+    assert note == "left out: 2 files that cannot be read here (.txt 2)"
+    for name in ("a.HEIC", "b.heic", "c.mov", "d"):
+        (split_folder / "train" / "cat" / name).write_text("")
+    save(split_folder / "train" / "cat" / "new.png")
+    (note,) = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert note.startswith("left out: 6 files that cannot be read here (")
+    assert all(kind in note for kind in (".txt 2", ".heic 2", ".mov 1", "no extension 1"))
+    assert note.endswith("); convert HEIC and RAW to JPEG first")
+
+
+def test_images_beside_the_class_folders_are_counted_and_a_folder_of_images_only_is_refused(split_folder, tmp_path):
+    for path in ("train/loose.png", "train/.hidden.png", "top.png"):
+        save(split_folder / path)
+    (split_folder / "train" / "labels.csv").touch()
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert "images beside the class folders, left out: 2 (top.png, train/loose.png)" in notes
+    for number in range(2):
+        save(tmp_path / "flat" / f"{number}.png")
+        lie = ("1 image lies", "2 images lie")[number]
+        with pytest.raises(InputError, match=f"Found: none; {lie} directly in it: put the images into one folder for"):
+            load_dataset("folder", data_dir=tmp_path / "flat")
+
+
+def test_one_image_under_two_labels_in_one_split_is_reported(split_folder):
+    for name in ("cat", "dog"):
+        save(split_folder / "test" / name / "same.png", value=250)
+    for copy in ("x", "y"):
+        save(split_folder / "test" / "dog" / f"{copy}.png", value=251)
+    notes = load_dataset("folder", data_dir=split_folder).source["notes"]
+    assert notes == ["identical images in one split with different labels: 1 (test/cat/same.png = test/dog/same.png)"]
+
+
+def test_classes_with_nearly_the_same_name_are_reported(split_folder):
+    shutil.copytree(split_folder / "train" / "cat", split_folder / "train" / "old_Cat")
+    shutil.copytree(split_folder / "train" / "dog", split_folder / "train" / "Old cat")
+    notes = load_dataset("folder", data_dir=split_folder / "train").source["notes"]
+    assert notes[0] == "classes with nearly the same name: 'Old cat' and 'old_Cat'"
 
 
 def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
@@ -233,12 +289,11 @@ def test_two_folders_for_one_split_are_refused(split_folder):
         load_dataset("folder", data_dir=split_folder)
 
 
-def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypatch, capfd):
+def test_one_folder_is_prepared_once_however_it_is_named(split_folder, monkeypatch):
     first = load_dataset("folder", data_dir=split_folder)
     monkeypatch.chdir(split_folder.parent)
-    capfd.readouterr()
+    monkeypatch.setattr(folder_module, "write_images", None)
     assert load_dataset("folder", data_dir=f"./{split_folder.name}").source == first.source
-    assert "preparing" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", [1, 3])

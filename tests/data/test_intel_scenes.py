@@ -98,12 +98,11 @@ def test_the_split_does_not_depend_on_the_layout(kaggle, layout):
     assert source == expected
 
 
-def test_a_zip_that_has_been_read_opens_again_without_preparing(kaggle, tmp_path, capfd):
+def test_a_zip_that_has_been_read_opens_again_without_preparing(kaggle, tmp_path, monkeypatch):
     path = zipped(kaggle, tmp_path / "archive.zip")
     first = load(path)
-    capfd.readouterr()
+    monkeypatch.setattr(intel_scenes, "write_images", None)
     assert load(path).source == first.source
-    assert "preparing" not in capfd.readouterr().err
 
 
 def test_the_six_class_folders_are_enough(kaggle):
@@ -149,7 +148,7 @@ def test_images_of_another_size_are_resized_and_make_it_another_set(kaggle, monk
             r"seg_test, seg_train, val, but",
         ),
         (lambda train: (train.parents[1] / "train").mkdir(), r"seg_test, seg_train, train, but"),
-        (lambda train: [file.unlink() for file in (train / "sea").iterdir()], r"sea has no image"),
+        (lambda train: [file.unlink() for file in (train / "sea").iterdir()], r"no image: .*sea"),
         (lambda train: (train / "sea" / "2.png").write_bytes(b"?"), r"cannot read .*sea/2\.png"),
     ],
 )

@@ -99,9 +99,9 @@ def test_an_interrupted_run_on_a_full_disk_still_says_where_its_epochs_are(tiny,
 
     monkeypatch.setattr(EpochOrder, "on_epoch_begin", interrupt)
     monkeypatch.setattr(jobs, "write_record", refuse)
-    with pytest.raises(KeyboardInterrupt, match="the 1 finished epochs are in") as raised:
+    with pytest.raises(KeyboardInterrupt, match="the finished epoch is in") as raised:
         run(replace(tiny, epochs=3), 0, tmp_path, verbose=0)
-    path = Path(str(raised.value).split(" are in ")[1].split(";")[0])
+    path = Path(str(raised.value).split(" is in ")[1].split(";")[0])
     assert read_record(path).epochs_run == 1
     os.unlink(path)
 

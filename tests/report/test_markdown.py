@@ -14,7 +14,7 @@ from kmodels.records import read_records, write_record
 from kmodels.records.descriptions import recipe
 from kmodels.report import headline, markdown
 from kmodels.report.agreement import agreements
-from kmodels.report.claim_tables import judge_reports, report_markdown
+from kmodels.report.claim_tables import Report, judge_reports, report_markdown
 from kmodels.report.claims import Claim, beats
 from kmodels.report.pictures import picture_path
 
@@ -29,7 +29,8 @@ FOLDER = {
 
 
 def test_the_rules_for_claims_are_a_list(tmp_path):
-    page = markdown.results_page([make_record()], tmp_path)
+    assert "claims are judged" not in markdown.results_page([make_record()], tmp_path)
+    page = markdown.results_page([make_record()], tmp_path, {"report": Report((), (), ())})
     rules = page.split("How claims are judged:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(rules) == len(markdown.CLAIMS_ARE_JUDGED)
     assert all(line.startswith("- ") for line in rules)

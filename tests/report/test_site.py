@@ -18,6 +18,7 @@ from PIL import Image
 from kmodels import Experiment, InputError, Published
 from kmodels.analysis import calibration
 from kmodels.catalogue import reports
+from kmodels.cli import report
 from kmodels.records import Evaluation, write_record
 from kmodels.report.claims import Claim, beats
 from kmodels.report.figures import ClassComparison, Curves, ImageGrid, Sweep
@@ -289,6 +290,23 @@ def test_a_picture_that_cannot_be_read_stops_nothing(results):
 def test_no_record_and_no_report_make_a_site_too(tmp_path):
     write_site({}, [], tmp_path)
     assert "No published number" in Parsed(tmp_path / "site" / "index.html").text
+
+
+def test_a_site_of_own_experiments_alone_speaks_of_no_reports_and_marks_the_best(tmp_path, monkeypatch):
+    other = replace(OTHER, name="mine/other")
+    found = [record(OTHER, 0, 0.2), record(other, 0, 0.9)]
+    for one in found:
+        write_record(one, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert report(tmp_path) == 0
+    index, page = (Parsed(tmp_path / "site" / name) for name in ("index.html", "reports/mine.html"))
+    for parsed in (index, page):
+        assert "ublished" not in parsed.text
+        assert "laims" not in parsed.text
+    assert page.text.count("best on the validation images") == 1
+    assert "best on the validation images" in page.text.split("other")[1]
+    tile = Parsed(tmp_path / "site" / "experiments" / "mine" / "other.html").text
+    assert "1 seed, 30 test images, 95 % interval" in tile
 
 
 def test_the_command_writes_the_site_without_keras(results):

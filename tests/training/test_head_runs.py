@@ -79,6 +79,14 @@ def test_larger_penalties_are_tried_until_the_largest_is_not_the_best(trained):
     assert max(map(float, small.head["val_accuracy"])) == 10 * small.head["C"]
 
 
+@pytest.mark.parametrize("number", [2, 12])
+def test_a_head_needs_a_weight_for_each_class(number, trained):
+    out, _ = trained
+    for head in ("logistic", "svm"):
+        with pytest.raises(InputError, match="class_weight must be 10 numbers"):
+            run(on_features(head, class_weight=(1,) * number), 0, out, verbose=0)
+
+
 @pytest.mark.parametrize("experiment", HEADS[-3:], ids=lambda item: item.head)
 def test_a_linear_head_leaves_a_whole_network(experiment, trained):
     out, backbone = trained

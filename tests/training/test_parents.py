@@ -44,6 +44,18 @@ def test_what_fits_is_transferred_and_the_record_says_what(parent, child, tmp_pa
     assert again.history["loss"] != run(replace(child, init_from=None), 0, tmp_path, verbose=0).history["loss"]
 
 
+def test_what_starts_from_a_run_that_failed_fails_though_an_older_network_is_there(parent, child, tmp_path, capsys):
+    run(parent, 0, tmp_path, verbose=0)
+    failing = replace(parent, batch_size=41)
+    grandchild = replace(child, name="tests/grandchild", init_from=child.name)
+    other = replace(parent, name="tests/other")
+    outcomes = list(sweep([failing, child, grandchild, other], (0,), tmp_path, verbose=2))
+    assert [outcome.record is not None for outcome in outcomes] == [False, False, False, True]
+    assert str(outcomes[1].error) == "not run: tests/parent, from whose network it starts, did not complete"
+    assert str(outcomes[2].error).startswith("not run: tests/child")
+    assert "[2/4] tests/child, seed 0 failed: not run" in capsys.readouterr().out
+
+
 def test_frozen_is_what_was_transferred_except_for_the_classifier(parent, child, tmp_path):
     first = run(parent, 0, tmp_path, verbose=0)
     frozen = run(replace(child, frozen=True), 0, tmp_path, verbose=0)
@@ -120,6 +132,8 @@ def test_a_command_runs_parents_first_and_says_what_makes_a_missing_one(parent, 
     assert command("child") == 2
     assert f"kmodels run tests/parent --seeds 0 --out {tmp_path}" in capsys.readouterr().err
     assert command("child", "parent", "--split", "runs") == 2
-    assert "--split runs cannot do tests/parent and tests/child" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--split runs cannot do tests/parent and tests/child" in error
+    assert "leave --split out, or do tests/parent alone first" in error
     assert command("child", "parent") == 0
     assert command("grandchild") == 0

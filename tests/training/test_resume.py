@@ -175,7 +175,10 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(eventful, tmp_path, st
 
     monkeypatch.setattr(checkpoint.np, "savez", full_from_the_third)
     stop_at(5)
-    with pytest.raises(KeyboardInterrupt, match=r"the 5 finished epochs are in .*; resume=True .* from epoch 3"):
+    with pytest.raises(
+        KeyboardInterrupt,
+        match=r"the 5 finished epochs are in .*; the last checkpoint is of epoch 2, so .* repeats epochs 3 to 5",
+    ):
         run(eventful, 0, tmp_path, verbose=0)
     assert len(calls) == 5
     printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`kmodels doctor`: whether training will work here, what is wrong and what mends it, and the facts.
+"""`kmodels doctor`: whether training will work here, what is wrong and how to fix it, and the facts.
 
 machine.py: the description of this machine; probe.py: what only a process that loads the backend can tell, and a
 training step there; traps.py: what may be wrong with a machine; datasets.py: the datasets found; page.py: the words.
@@ -11,7 +11,7 @@ import sys
 
 
 def doctor(*, json: bool = False) -> int:
-    """Say whether training will work here, what is wrong and what mends it, and what kmodels would run on.
+    """Say whether training will work here, what is wrong and how to fix it, and what kmodels would run on.
 
     A process of its own trains a tiny network for two steps. The exit status is 0 if training will work, else 1.
 

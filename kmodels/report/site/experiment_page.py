@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from kmodels.analysis.metrics import accuracy_interval
 from kmodels.records.descriptions import (
     changed_settings,
     choice,
@@ -10,6 +11,7 @@ from kmodels.records.descriptions import (
     mean_and_spread,
     on_unnamed_images,
     origin,
+    percent,
     recipe,
     settings,
     weights_tested,
@@ -82,6 +84,7 @@ def group_values(page, group, listed, index):
         "group": group,
         "first": first,
         "mean": mean_and_spread(group.summary),
+        "tested": _tested(group.completed),
         "published": published,
         "unnamed_images": on_unnamed_images(listed or group.experiment),
         "recipe": recipe(group.experiment),
@@ -104,6 +107,17 @@ def group_values(page, group, listed, index):
     if group.completed:
         found |= _classes(group, published, index)
     return found
+
+
+def _tested(completed):
+    """How many seeds and test images an accuracy is of; of one seed also its interval."""
+    if not completed:
+        return ""
+    test, number = completed[0].test, len(completed)
+    if number > 1:
+        return f"{number} seeds, {test.examples:,} test images"
+    low, high = accuracy_interval(round(test.accuracy * test.examples), test.examples)
+    return f"1 seed, {test.examples:,} test images, 95 % interval {percent(low)} to {percent(high)} %"
 
 
 def _runs_table(page, group, index):

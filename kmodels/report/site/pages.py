@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from kmodels.best_run import best_of, on_the_same_images
 from kmodels.records.descriptions import epochs, mean_and_spread, percent, seeds, weights_tested
 from kmodels.report import figures as report_figures
 from kmodels.report.agreement import FEWEST_SEEDS, summarise_agreement
@@ -14,6 +15,9 @@ from kmodels.report.site.figures import ends, show
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
 from kmodels.report.verdicts import count, count_provisional
 
+# What stands beside the name of the best of own experiments.
+BEST = Markup('<span class="why">best on the validation images</span>')
+
 
 def index(material):
     """The values of the first page."""
@@ -22,6 +26,7 @@ def index(material):
     experiments = [one for report in material.reports for one in report.experiments]
     return {
         "page": page,
+        "of_reports": bool(experiments) or not material.records,
         "agreement": summarise_agreement(together.experiments, together.agreements),
         "claims": count(together.verdicts),
         "provisional": count_provisional(together.verdicts),
@@ -79,7 +84,10 @@ def _reports_table(page):
         "open",
         "not run",
     )
-    return Table("Reports", head, table, "reports", True)
+    if not material.listed:
+        # Of own images, nothing is published or claimed.
+        head, *table = ([row[0], *row[2:4]] for row in (head, *table))
+    return Table("Reports", tuple(head), table, "reports", True)
 
 
 def _share(numbers):
@@ -181,11 +189,23 @@ def experiments_table(page, groups, listed):
         "experiment", "what it is", "images and changed settings", "published %", "measured %", "difference", "seeds",
         "epochs", "parameters",
     )  # fmt: skip
-    found = [_experiment_row(page, name, listed.get(name), group) for name, of in groups.items() for group in of]
-    return Table("Experiments with records", head, found, "experiments", True)
+    best = _best(groups, listed)
+    found = [_experiment_row(page, name, listed.get(name), group, best) for name, of in groups.items() for group in of]
+    # Of own images, nothing is published.
+    empty = [i for i in (3, 5) if all(row[i].value is None for row in found)]
+    head, *found = ([cell for i, cell in enumerate(row) if i not in empty] for row in (head, *found))
+    return Table("Experiments with records", tuple(head), found, "experiments", True)
 
 
-def _experiment_row(page, name, listed, group):
+def _best(groups, listed):
+    """Of several groups of runs that no report lists the record with the best validation accuracy; else None."""
+    own = [group for name, of in groups.items() if name not in listed for group in of if group.completed]
+    if len(own) < 2:
+        return None
+    return best_of(on_the_same_images([record for group in own for record in group.completed]))
+
+
+def _experiment_row(page, name, listed, group, best):
     published = listed.published if listed else group.experiment.published
     comparable = published and published.comparable_accuracy
     summary = group.summary
@@ -193,7 +213,7 @@ def _experiment_row(page, name, listed, group):
         None if comparable is None or summary.mean is None or not group.as_published else summary.mean - comparable
     )
     return [
-        page.experiment(name),
+        Markup("{}{}").format(page.experiment(name), BEST if any(one is best for one in group.completed) else ""),
         (listed or group.experiment).description,
         Markup('{}<span class="why">{}on {}</span>').format(
             group.images,
