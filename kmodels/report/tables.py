@@ -182,8 +182,8 @@ def shot_groups(records):
 
 
 def _of_classes(record):
-    """The accuracy of each class, as the report prints it where the record is of one that does."""
-    if record.experiment.report == "cifar10_alexnet":
+    """The accuracy of each class; where the report prints some, in its words."""
+    if record.experiment.published and record.experiment.published.per_class_accuracy:
         return class_listing(record)
     rows = [("class", "test images", "right %")]
     for name, row, accuracy in zip(
