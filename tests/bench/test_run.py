@@ -87,7 +87,7 @@ def test_photographs_are_classified_from_files_and_memory_and_by_a_new_process(l
     assert measured["head"]["images"] == 40
     assert measured["head"]["seconds"] > 0 < measured["head"]["pass_seconds"]
     assert 0 < measured["first"][0] < 60
-    assert "of Keras' predict on pixels in memory" in lines[-1]
+    assert "Keras' predict, in memory" in lines[-1]
 
 
 def net_without_twin(input_shape, num_classes):

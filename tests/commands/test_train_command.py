@@ -281,7 +281,7 @@ def test_where_no_rate_can_be_suggested_the_status_is_1(colours, kmodels_command
         (("--batch-size", "12", "24"), "batch_size must have one value"),
         (("--head", "logistic", "--model-options", "weights=imagenet"), "head must be left out"),
         (("--out", "rate.pdf"), "must end in .png"),
-        (("--lowest", "0"), "lowest must be above 0"),
+        (("--lowest", "0"), "lowest must be a number above 0"),
         (("--steps", "19"), "steps must be at least 20"),
     ):
         status, _, err = kmodels_command("rate", colours, *flags, *more)

@@ -152,7 +152,7 @@ def test_other_first_weights_are_another_file():
 def test_a_network_given_as_a_record_is_told_apart(tmp_path):
     path = tmp_path / "network.keras"
     path.write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(InputError, match=r"no text.*\.json file"):
+    with pytest.raises(InputError, match=r"not text.*\.json file"):
         read_record(path)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import threading
 import time
@@ -114,7 +115,7 @@ def test_a_time_limit_ends_training_with_a_checkpoint(tiny, tmp_path, capsys):
     assert 2 < time.perf_counter() - start < 60
     said = capsys.readouterr().out
     assert "hours are over" in said
-    assert "continues from epoch" in said
+    assert re.search("continues from epoch|repeats epoch", said)
     assert list(tmp_path.rglob("*.checkpoint"))
     with pytest.raises(KeyboardInterrupt), time_limit(1):
         raise KeyboardInterrupt
