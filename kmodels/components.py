@@ -115,16 +115,24 @@ def source_digest(component, reference=":"):
     return digest.hexdigest()
 
 
+def _unwrapped(value):
+    """What a decorator wraps; the value itself where nothing does, or where it answers to every attribute."""
+    try:
+        return inspect.unwrap(value)
+    except ValueError:
+        return value
+
+
 def _is_code(value):
     """Whether a value is a function, a class or a partial, and no other object that can be called."""
     kinds = inspect.isroutine, inspect.isclass, inspect.ismodule
-    value = inspect.unwrap(value)
+    value = _unwrapped(value)
     return isinstance(value, functools.partial) or any(kind(value) for kind in kinds)
 
 
 def _sources(component, found):
     """{name: source} of a function or class and, recursively, of what its source names in its module."""
-    component = inspect.unwrap(component)
+    component = _unwrapped(component)
     if isinstance(component, functools.partial):
         # A repr of anything but plain values may have an address in memory.
         given = [*enumerate(component.args), *component.keywords.items()]
@@ -208,7 +216,7 @@ def _globals_of(component):
 
 
 def _is_defined_in(module, name):
-    value = inspect.unwrap(module.get(name))
+    value = _unwrapped(module.get(name))
     return (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.get("__name__")
 
 

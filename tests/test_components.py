@@ -96,6 +96,12 @@ def test_the_digest_follows_the_source_and_what_it_uses_of_its_module(module):
     assert digest(MODULE.replace("return helper(x)", "return helper(-x)"), "Head") != digest(MODULE, "Head")
 
 
+def test_an_object_that_answers_to_every_attribute_stops_no_digest(module):
+    source = "from unittest.mock import call\n\n\ndef network(x):\n    return x if call else None\n"
+    name = f"{module(source)}:network"
+    assert source_digest(load_component("model", name)) == source_digest(load_component("model", name))
+
+
 CONSTANTS = """
 WIDTH = 8
 DEPTH: int = 2

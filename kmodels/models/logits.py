@@ -228,13 +228,16 @@ def looks_like_probabilities(outputs):
         outputs: floats (n, units), of one or more images.
 
     Returns:
-        True if all are from 0 to 1 and, of several units, each row's sum is about 1.
+        True if all are from 0 to 1, not all 0, and, of several units, each row's sum is about 1.
     """
     outputs = np.asarray(outputs, np.float64)
     outputs = outputs[np.isfinite(outputs).all(axis=-1)]
     if outputs.ndim != 2 or not len(outputs) or outputs.min() < 0 or outputs.max() > 1:
         return False
-    return outputs.shape[1] == 1 or bool(np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=ROUNDING))
+    if outputs.shape[1] == 1:
+        # The logits of a layer that begins with zeros; no sigmoid is 0 everywhere.
+        return bool(outputs.any())
+    return bool(np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=ROUNDING))
 
 
 def check_graph(network, image_shape):

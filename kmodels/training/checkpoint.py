@@ -263,9 +263,13 @@ def _why_ended(saved, callbacks):
     """Why the training of a checkpoint ended, where these callbacks would end it too; None where not."""
     by_patience = False
     for callback, (kind, state) in zip(callbacks, saved["callbacks"], strict=False):
-        if kind == StopOnNaN.__name__ and state["diverged"]:
+        # A class of the user's may have the same name, and other state or none.
+        state = state if isinstance(state, dict) else {}
+        if kind == StopOnNaN.__name__ and state.get("diverged"):
             return "its loss was not a finite number"
-        if kind in (one.__name__ for one in STOPPING) and state["stopped_epoch"] + 1 == saved["meta"]["epochs_done"]:
+        # 0 where patience has not ended it, which needs two epochs at least.
+        stopped = state.get("stopped_epoch", 0) if kind in (one.__name__ for one in STOPPING) else 0
+        if stopped and stopped + 1 == saved["meta"]["epochs_done"]:
             by_patience = True
             if type(callback) in STOPPING and state["wait"] >= callback.patience:
                 return f"{callback.monitor} had not improved for {state['wait']} epochs; a larger patience continues it"
@@ -355,7 +359,8 @@ def is_checkpoint(path):
     with Path(path).open("rb") as file:
         head = file.read(38)
     # Of a zip file, the name of the first member begins at the 30th byte.
-    return not head or (head.startswith(b"PK") and head[30:] == b"meta.npy")
+    # Zeros are what a power cut may leave of any file.
+    return not head.strip(b"\0") or (head.startswith(b"PK") and head[30:] == b"meta.npy")
 
 
 def continued_from(saved, finished, how):

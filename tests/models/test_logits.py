@@ -139,6 +139,11 @@ def test_probabilities_of_a_hidden_end_are_refused(name):
         logits_network(build(), max(units, 2), images())
 
 
+def test_a_hidden_layer_that_begins_with_zeros_ends_in_logits():
+    network = functional(OwnDense(1, kernel_initializer="zeros"))
+    assert logits_network(network, 2, images()).output_shape == (None, 2)
+
+
 @pytest.mark.parametrize(("units", "mean", "spread"), [(1, 0.5, 0.1), (3, 1 / 3, 0.003)])
 def test_logits_of_a_hidden_end_are_not_mistaken_for_probabilities(units, mean, spread):
     # Those of a new network may all be between 0 and 1, and have a sum of 1.

@@ -580,6 +580,26 @@ def test_a_checkpoint_that_is_a_folder_is_refused_and_the_folder_stays(dataset, 
     assert [path.name for path in tmp_path.rglob("*")] == [folder, "photo.png"]
 
 
+def test_a_checkpoint_of_zeros_is_corrupt_and_refused_by_nothing(dataset, tmp_path):
+    (tmp_path / "ck").write_bytes(bytes(5000))
+    assert (
+        len(train(tiny(), dataset, epochs=1, checkpoint=tmp_path / "ck", resume=True, verbose=0).history["loss"]) == 1
+    )
+
+
+def test_a_class_with_the_name_of_keras_may_end_training_after_the_first_epoch(dataset, tmp_path):
+    class EarlyStopping(keras.callbacks.EarlyStopping):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    def epochs(**options):
+        callbacks = [EarlyStopping()]
+        fitted = train(tiny(), dataset, epochs=3, checkpoint=tmp_path / "ck", callbacks=callbacks, verbose=0, **options)
+        return len(fitted.history["loss"])
+
+    assert (epochs(), epochs(resume=True)) == (1, 1)
+
+
 @pytest.mark.parametrize("name", ["mine.keras", "mine.keras.previous"])
 def test_a_file_that_is_no_checkpoint_is_refused_and_stays(dataset, tmp_path, name):
     (tmp_path / "mine.keras").touch()
