@@ -147,7 +147,9 @@ def _alike(class_names):
     """The note on classes whose names a person may read as one, if there are any."""
     read_as = {}
     for name in class_names:
-        read_as.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+        # A separator between digits tells numbers apart: 1-1 is not 11.
+        same = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", name)
+        read_as.setdefault(same.casefold(), []).append(name)
     alike = [" and ".join(map(repr, names)) for names in read_as.values() if len(names) > 1]
     return [f"classes with nearly the same name: {'; '.join(alike)}"] if alike else []
 

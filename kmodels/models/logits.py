@@ -2,10 +2,10 @@
 
 The loss, Grad-CAM and calibration need logits: computed from probabilities they lose digits, or all of them where a
 network is sure. Where the end of a network is visible in its graph, its logits are computed from the same layers. Where
-it is hidden (in a subclass, say), its outputs tell whether they are probabilities, which are refused.
+it is hidden (in a subclass, say), its outputs tell whether they are probabilities of one class, which are refused.
 
 An image is of one class here. Several units that end in sigmoid are of a network for images of several classes at once
-(multi-label): no softmax gives their probabilities, so it is refused, both in training and in use.
+(multi-label): no softmax gives their probabilities, so it is refused where it is visible, in training and in use.
 
 `end_of` decides what a network ends in, for all others.
 """

@@ -260,6 +260,13 @@ def test_classes_with_nearly_the_same_name_are_reported(split_folder):
     assert notes[0] == "classes with nearly the same name: 'Old cat' and 'old_Cat'"
 
 
+def test_classes_with_other_numbers_in_their_names_are_not_reported(split_folder):
+    for name in ("1-1", "11"):
+        shutil.copytree(split_folder / "train" / "cat", split_folder / "train" / name)
+    notes = load_dataset("folder", data_dir=split_folder / "train").source["notes"]
+    assert not any("nearly the same name" in note for note in notes)
+
+
 def test_a_class_may_have_underscores_and_hidden_folders_with_images_are_named(tmp_path):
     for folder in ("cat", "__other__", ".rejected", "cat/.small", "__MACOSX", ".empty"):
         (tmp_path / folder).mkdir()
