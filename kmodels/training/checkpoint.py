@@ -35,28 +35,12 @@ import keras
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
-from kmodels.tracking import Tracker
-from kmodels.training.callbacks import Clock, KeepWeights, StopOnNaN
+from kmodels.training.callback_state import ended_by, restore_states, state_of, why_ended
 from kmodels.training.environment import versions
 
-# What callbacks without get_state count, by class; all of it is reset by their on_train_begin. Subclasses, which may
-# count more, are not meant.
-_EARLY_STOPPING = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
-STATE = {
-    keras.callbacks.EarlyStopping: _EARLY_STOPPING,
-    KeepWeights: _EARLY_STOPPING,
-    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
-    keras.callbacks.History: ("epoch", "history"),
-    StopOnNaN: ("diverged",),
-    Clock: ("compile_seconds", "train_seconds"),
-}
-# Those that end training when they have waited for their patience.
-STOPPING = (keras.callbacks.EarlyStopping, KeepWeights)
-# Without state.
-STATELESS = (keras.callbacks.LambdaCallback, keras.callbacks.TerminateOnNaN)
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
-FORMAT = 4
+FORMAT = 5
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -81,7 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.path, self.callbacks, self.settings = Path(path), callbacks, settings
         self.epochs_done = self.epochs_saved = saved["meta"]["epochs_done"] if saved else 0
-        self.ended = _why_ended(saved, callbacks) if saved and saved["meta"]["stopped"] else None
+        self.ended = why_ended(saved["meta"].get("ended"), callbacks) if saved else None
         self._saved, self._thread, self._failed = saved, None, False
         self._copied_at = self._copy_seconds = self._write_seconds = 0.0
 
@@ -123,18 +107,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if not self._saved:
             return
-        afresh = []
-        for callback, (kind, state) in zip(self.callbacks, self._saved["callbacks"], strict=False):
-            same = kind == type(callback).__name__ and state is not None
-            if same and hasattr(callback, "set_state"):
-                callback.set_state(state)
-            elif same and type(callback) in STATE:
-                for name, value in state.items():
-                    setattr(callback, name, value)
-            # What a Tracker shows is read from the history.
-            elif type(callback) not in STATELESS and not isinstance(callback, Tracker):
-                afresh.append(type(callback).__name__)
-        if afresh:
+        afresh = restore_states(self.callbacks, self._saved["callbacks"])
+        if afresh and not self.ended:
             print(
                 f"not restored, since they have no get_state and set_state: {', '.join(afresh)}; they start afresh",
                 flush=True,
@@ -176,9 +150,9 @@ class Checkpoint(keras.callbacks.Callback):
             "format": FORMAT,
             "versions": versions(),
             "epochs_done": epochs_done,
-            "stopped": bool(self.model.stop_training),
+            "ended": ended_by(self.callbacks, epochs_done) if self.model.stop_training else None,
             "settings": self.settings,
-            "callbacks": [[type(item).__name__, _packed(_state_of(item), arrays)] for item in self.callbacks],
+            "callbacks": [[type(item).__name__, _packed(state_of(item), arrays)] for item in self.callbacks],
             "generators": _packed(_generators(), arrays),
         }
         return {"meta": np.array(json.dumps(meta)), **arrays}
@@ -249,41 +223,6 @@ def _digest(arrays):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _state_of(callback):
-    """What a callback has counted; None where that cannot be known."""
-    if hasattr(callback, "get_state") and hasattr(callback, "set_state"):
-        return callback.get_state()
-    names = STATE.get(type(callback))
-    return {name: getattr(callback, name) for name in names} if names else None
-
-
-def _why_ended(saved, callbacks):
-    """Why the training of a checkpoint ended, where these callbacks would end it too; None where not."""
-    by_patience = False
-    for callback, (kind, state) in zip(callbacks, saved["callbacks"], strict=False):
-        # A class of the user's may have the same name, and other state or none.
-        state = state if isinstance(state, dict) else {}
-        if kind == StopOnNaN.__name__ and state.get("diverged"):
-            return "its loss was not a finite number"
-        # 0 where patience has not ended it, which needs two epochs at least.
-        stopped = state.get("stopped_epoch", 0) if kind in (one.__name__ for one in STOPPING) else 0
-        if stopped and stopped + 1 == saved["meta"]["epochs_done"]:
-            by_patience = True
-            if type(callback) in STOPPING and state["wait"] >= callback.patience:
-                return f"{callback.monitor} had not improved for {state['wait']} epochs; a larger patience continues it"
-    kinds = {kind for kind, _ in saved["callbacks"]}
-    names = [type(one).__name__ for one in callbacks if _may_end(one) and type(one).__name__ in kinds]
-    if by_patience or not names:
-        return None
-    return f"a callback had ended it ({', '.join(names)}); without that, resume=True continues it"
-
-
-def _may_end(callback):
-    """Whether a callback is of code that is not known, and may end training."""
-    known = type(callback).__module__.startswith(("keras.", "kmodels."))
-    return not known or isinstance(callback, keras.callbacks.LambdaCallback)
 
 
 def _generators():
@@ -358,8 +297,7 @@ def is_checkpoint(path):
     """
     with Path(path).open("rb") as file:
         head = file.read(38)
-    # Of a zip file, the name of the first member begins at the 30th byte.
-    # Zeros are what a power cut may leave of any file.
+    # Zeros are what a power cut may leave of any file. The name of a zip file's first member is at its 30th byte.
     return not head.strip(b"\0") or (head.startswith(b"PK") and head[30:] == b"meta.npy")
 
 
