@@ -23,7 +23,9 @@ from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, p
 from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
-from kmodels.models.logits import FEW, all_layers, divides_by_255
+from kmodels.models.checks import divides_by_255
+from kmodels.models.graph import all_layers
+from kmodels.models.logits import FEW
 from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
 from kmodels.text import clip, printable

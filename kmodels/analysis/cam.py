@@ -22,15 +22,8 @@ from PIL import Image
 
 from kmodels.analysis.predict import choose_output, count, logits_end, model_inputs
 from kmodels.errors import InputError, describe_error, require, shorten, unknown
-from kmodels.models.logits import (
-    HIDDEN,
-    LOGITS,
-    all_layers,
-    end_activation,
-    has_graph,
-    looks_like_probabilities,
-    require_sigmoid,
-)
+from kmodels.models.graph import all_layers, has_graph
+from kmodels.models.logits import HIDDEN, LOGITS, end_activation, looks_like_probabilities, require_sigmoid
 
 # Pixels in one forward pass, of at most 64 images: the outputs of all layers are held for the gradient.
 PIXELS = 2**20

@@ -8,7 +8,8 @@ import numpy as np
 
 from kmodels.errors import InputError, require, unknown
 from kmodels.models.faster_layers import use_fast_layers
-from kmodels.models.logits import end_of, has_graph, inputs_of, require_model, two_logits, why_no_logits
+from kmodels.models.graph import has_graph, inputs_of, require_model
+from kmodels.models.logits import end_of, two_logits, why_no_logits
 
 # Model -> {what was asked of it: the model of its layers that computes it}. Features of train, validation and test are
 # three calls, and each new model would be compiled again.

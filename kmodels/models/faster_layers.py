@@ -40,7 +40,7 @@ import keras
 from keras import ops
 
 from kmodels.backend import deterministic
-from kmodels.models.logits import has_graph
+from kmodels.models.graph import has_graph
 
 
 def use_fast_layers(network, training=True):

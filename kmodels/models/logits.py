@@ -18,15 +18,17 @@ import numpy as np
 from keras import activations, layers, ops
 
 from kmodels.errors import InputError, require
+from kmodels.models.checks import check_ends, check_images
+from kmodels.models.graph import copy_of_graph, has_graph, inputs_of, require_model
 
 # What softmax turns into the same probabilities: logits need not be looked for behind it.
 LOGITS = (activations.linear, activations.log_softmax)
 PROBABILITIES = (activations.softmax, activations.sigmoid)
 # Layers whose activation comes last.
 ENDS = (layers.Dense, layers.EinsumDense, layers.Activation, layers.Softmax)
-# How many images tell whether outputs are probabilities. Each is shown again, so many times as bright: a logit leaves
-# 0..1 then. float16 has no numbers above 65504.
-FEW, BRIGHTER = 8, 100
+# How many images tell whether outputs are probabilities. They are shown so many times as bright: a logit leaves 0..1
+# then, if not in the one direction, where ReLUs may be 0, in the other. float16 has no numbers above 65504.
+FEW, BRIGHTNESS = 8, (1, 100, -100, 0)
 # How far from 1 the sum of probabilities may be: those of bfloat16 have three digits, whatever they are cast to later.
 ROUNDING = 0.02
 HIDDEN = (
@@ -64,7 +66,7 @@ def end_of(network):
     last = network.layers[-1]
     if type(last) is layers.Dense and last.activation in LOGITS and last.output is network.outputs[0]:
         return End(network, last.activation)
-    inputs, output, calls = _copy(network)
+    inputs, output, calls = copy_of_graph(network)
     call, later = calls.get(id(output)), []
     while call and _changes_nothing(call):
         later.insert(0, call)
@@ -97,8 +99,9 @@ def why_no_logits(activation, units, compute, images):
         )
     if activation is not None or images is None:
         return None
-    looks_like = (looks_like_probabilities(compute(_few(images, factor))) for factor in (1, BRIGHTER))
-    return HIDDEN if all(looks_like) else None
+    outputs = [compute(_few(images, factor)) for factor in BRIGHTNESS]
+    # 0 for whatever image are the logits of a layer that begins with zeros.
+    return HIDDEN if all(map(looks_like_probabilities, outputs)) and np.any(outputs) else None
 
 
 def _few(images, factor):
@@ -136,7 +139,7 @@ def logits_network(network, num_classes, images=None):
     require_model(network)
     if not has_graph(network):
         return network
-    _check(network, num_classes)
+    check_ends(network, num_classes)
     end, units = end_of(network), network.outputs[0].shape[-1]
     _check_end(network, end)
     if images is not None:
@@ -156,52 +159,12 @@ def two_logits(network):
     return keras.Model(inputs_of(network), ops.concatenate([ops.zeros_like(z), z], axis=-1), name=network.name)
 
 
-def require_model(network, name="network"):
-    """Raises InputError if this is no keras.Model, or one that has not been built; `name` is that of the argument."""
-    require(isinstance(network, keras.Model), f"{name} must be a keras.Model", network)
-    require(
-        network.built,
-        "the network has no weights yet: call it once on a batch of images, or begin it with keras.Input(shape), as in "
-        "keras.Sequential([keras.Input(shape), network])",
-        network.name,
-    )
-
-
-def has_graph(network):
-    """Whether a network is functional or Sequential, without a `call` of its own: its graph is all that it computes."""
-    stock = type(network).call in (keras.Sequential.call, _functional().call)
-    return stock and getattr(network, "inputs", None) is not None
-
-
-@cache
-def _functional():
-    pixel = keras.Input((1,))
-    return type(keras.Model(pixel, layers.Identity()(pixel)))
-
-
 @cache
 def _operations():
     """{class of an operation between layers: the activation that it computes}."""
     pixel = keras.Input((2,))
     functions = (activations.softmax, activations.log_softmax, activations.sigmoid)
     return {type(keras.Model(pixel, function(pixel)).operations[-1]): function for function in functions}
-
-
-def all_layers(network):
-    """Every layer, nested model and, in a functional model, operation between layers (a sum, say), each once."""
-    found = {}
-    for layer in getattr(network, "operations", network.layers):
-        if isinstance(layer, keras.Model):
-            found.update(dict.fromkeys(all_layers(layer)))
-        if not isinstance(layer, keras.layers.InputLayer):
-            found[layer] = None
-    return list(found)
-
-
-def inputs_of(network):
-    """The symbolic inputs of a network with a graph, as its builder arranged them: a tensor, or a list or dict."""
-    # `input` of a Sequential network is that of its first call as a layer.
-    return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
 
 
 def end_activation(layer):
@@ -228,67 +191,13 @@ def looks_like_probabilities(outputs):
         outputs: floats (n, units), of one or more images.
 
     Returns:
-        True if all are from 0 to 1, not all 0, and, of several units, each row's sum is about 1.
+        True if all are from 0 to 1 and, of several units, each row's sum is about 1.
     """
     outputs = np.asarray(outputs, np.float64)
     outputs = outputs[np.isfinite(outputs).all(axis=-1)]
     if outputs.ndim != 2 or not len(outputs) or outputs.min() < 0 or outputs.max() > 1:
         return False
-    if outputs.shape[1] == 1:
-        # The logits of a layer that begins with zeros; no sigmoid is 0 everywhere.
-        return bool(outputs.any())
-    return bool(np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=ROUNDING))
-
-
-def check_graph(network, image_shape):
-    """Raises InputError where a network is none that can be trained on its own.
-
-    Args:
-        network: a keras.Model.
-        image_shape: (height, width, channels).
-    """
-    require_model(network)
-    nested = f"keras.Sequential([keras.Input({tuple(image_shape)}), network])"
-    require(
-        has_graph(network),
-        f"a network with a call of its own must be part of a functional or Sequential one: give {nested}",
-        type(network).__name__,
-    )
-    steps = ("train_step", "test_step", "compute_loss")
-    own = [name for name in steps if getattr(type(network), name) is not getattr(keras.Model, name)]
-    require(
-        not own,
-        "the network must leave the training step and the loss to kmodels, which is the cross entropy of its logits: "
-        f"train it by its own fit, or give {nested}, whose steps are Keras' own",
-        ", ".join(own),
-    )
-
-
-def check_images(network, images):
-    """Raises InputError where a network cannot be trained on images.
-
-    Args:
-        network: a built keras.Model with a graph.
-        images: (n, height, width, channels), of which the first are looked at.
-    """
-    wanted, shape = network.input_shape[1:], images.shape[1:]
-    if any(side not in (None, size) for side, size in zip(wanted, shape, strict=True)):
-        hint = ""
-        if wanted[-1] == 3 and shape[-1] == 1:
-            hint = "; np.repeat(images, 3, axis=-1) makes grey images ones of three channels"
-        raise InputError(f"the network takes images {wanted}, and those of the dataset are {shape}{hint}")
-    sample = np.asarray(images[:64])
-    if sample.dtype != np.uint8 and sample.max() <= 1 and divides_by_255(network):
-        raise InputError(
-            "the network divides pixels by 255 itself, and the images are in 0..1 already; give pixels 0..255. "
-            f"Received: {sample.dtype} from {sample.min():g} to {sample.max():g}"
-        )
-
-
-def divides_by_255(network):
-    """Whether the network scales pixels 0..255 to about 1 itself, in a Rescaling layer."""
-    scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, layers.Rescaling)]
-    return bool(scales) and scales[0] < 0.1
+    return outputs.shape[1] == 1 or bool(np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=ROUNDING))
 
 
 class PreActivation(layers.Layer):
@@ -305,34 +214,6 @@ class PreActivation(layers.Layer):
     def call(self, inputs):
         outputs = ops.matmul(inputs, self.dense.kernel)
         return outputs if self.dense.bias is None else ops.add(outputs, self.dense.bias)
-
-
-def _check(network, num_classes):
-    shapes = [tuple(tensor.shape) for tensor in network.inputs]
-    require(
-        len(shapes) == 1 and len(shapes[0]) in (2, 4),
-        "the network must have one input, images (batch, height, width, channels) or features (batch, d)",
-        shapes,
-    )
-    shapes = [tuple(tensor.shape) for tensor in network.outputs]
-    named = not isinstance(network, keras.Sequential) and isinstance(network.output, dict)
-    require(
-        len(shapes) == 1 and not named,
-        "the network must have one output, logits (batch, classes); make one by keras.Model(network.input, output)",
-        sorted(network.output) if named else shapes,
-    )
-    require(
-        len(shapes[0]) == 2,
-        "the network's output must be (batch, classes); end it with Flatten or GlobalAveragePooling2D and Dense",
-        shapes[0],
-    )
-    units = (num_classes, 1) if num_classes == 2 else (num_classes,)
-    require(
-        shapes[0][1] in units,
-        f"the network must have an output for each of the {num_classes} classes"
-        f"{' (or one for both)' if num_classes == 2 else ''}: end it with Dense({num_classes})",
-        shapes[0][1],
-    )
 
 
 def _check_end(network, end):
@@ -360,43 +241,6 @@ def require_sigmoid(layer, activation, units):
     )
 
 
-class _Call(NamedTuple):
-    """A call of a layer or operation in the graph of a network."""
-
-    operation: Any
-    arguments: tuple
-    options: dict
-
-    @property
-    def input(self):
-        return next(iter((*self.arguments, *self.options.values())))
-
-    def on(self, tensor):
-        """The same call on another tensor."""
-        if self.arguments:
-            return self.operation(tensor, *self.arguments[1:], **self.options)
-        return self.operation(**{**self.options, next(iter(self.options)): tensor})
-
-
-def _copy(network):
-    """The inputs and the output of a copy of the network's graph, and {id of a tensor there: the _Call it comes from}.
-
-    In a copy, because `layer.input` is that of the layer's first call, which may be in another network.
-    """
-    calls = {}
-
-    def call(layer, *arguments, **options):
-        outputs = layer(*arguments, **options)
-        for tensor in keras.tree.flatten(outputs):
-            calls[id(tensor)] = _Call(layer, arguments, options)
-        return outputs
-
-    # An uncompiled network of the same layers: of a compiled one, the copy would have an optimizer too.
-    graph = keras.Model(inputs_of(network), network.outputs[0])
-    copy = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
-    return inputs_of(copy), copy.outputs[0], calls
-
-
 def _changes_nothing(call):
     """Whether this call returns its input, in inference mode."""
     layer = call.operation
@@ -416,7 +260,7 @@ def _visible_activation(operation):
 
 
 def _before_activation(call, units):
-    """What the last _Call of a network computes before its softmax or sigmoid, and `activation` and `layers` of an End.
+    """What the last Call of a network computes before its softmax or sigmoid, and `activation` and `layers` of an End.
 
     The first is None where neither is visible.
     """

@@ -21,7 +21,7 @@ from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
 from kmodels.models.about import write_about
-from kmodels.models.logits import all_layers
+from kmodels.models.graph import all_layers
 
 # Arguments that Keras 3.14 and 3.15 added, with their defaults: Keras 3.13, which Kaggle has, refuses a file that names
 # them. Found by comparing the signatures of all layers and initializers of 3.13.2 and 3.15.1.

@@ -26,7 +26,8 @@ from kmodels.data.arrays import labelled_images, range_unless_pixels, require_sa
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
-from kmodels.models.logits import check_graph, logits_network
+from kmodels.models.checks import check_graph
+from kmodels.models.logits import logits_network
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices

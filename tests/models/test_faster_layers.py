@@ -8,7 +8,7 @@ import pytest
 
 from kmodels import build_model
 from kmodels.models.faster_layers import FastLayer, use_fast_layers
-from kmodels.models.logits import all_layers
+from kmodels.models.graph import all_layers
 from kmodels.training.optimizers import build_optimizer
 from kmodels.training.trainer import build_state, build_trainer
 
