@@ -28,7 +28,7 @@ from kmodels.models.graph import all_layers
 from kmodels.models.logits import FEW
 from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
-from kmodels.text import clip, printable
+from kmodels.text import clip, counted, printable
 
 # Images decoded at once and handed to the network's thread together; and how many such blocks wait for it.
 BLOCK, AHEAD = 16, 8
@@ -86,7 +86,7 @@ class PredictionList(Listing, list):
             (str(one.file or "-"), one.error or one.name, "-" if one.error else f"{100 * one.confidence:.1f}")
             for one in self
         ]
-        title = f"{len(rows):,} prediction{'' if len(rows) == 1 else 's'}"
+        title = counted(len(rows), "prediction")
         return title, rows, ("file", "class", "probability %"), (2,)
 
 

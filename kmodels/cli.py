@@ -205,6 +205,7 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
     from kmodels.report.claim_tables import judge_reports
     from kmodels.report.markdown import MARKERS, PAGE, shows_results, write
     from kmodels.report.site import FOLDER, write_site
+    from kmodels.text import counted
 
     if readme is None:
         usual = Path("README.md")
@@ -227,7 +228,7 @@ def report(out: Name[Path] = Path("results"), /, readme: Path | None = None, che
     for path in dict.fromkeys(filter(None, (readme, out / PAGE, *stale))):
         print(f"{path}: {changed if path in stale else 'up to date'}")
     pages = write_site(records, modules, out, check)
-    files = f"{len(pages)} file{'' if len(pages) == 1 else 's'}"
+    files = counted(len(pages), "file")
     print(f"{out / FOLDER / 'index.html'}: {f'{files} {changed}' if pages else 'up to date'}")
     return 1 if check and (stale or pages) else 0
 

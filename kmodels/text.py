@@ -32,6 +32,11 @@ def _columns(character):
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def counted(number, noun):
+    """A number with its noun: "1 epoch", "1,500 epochs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def clip(text, limit):
     """The text with an ellipsis in its middle if it takes more than `limit` columns; its beginning and end stay."""
     if columns(text) <= limit:

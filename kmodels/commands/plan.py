@@ -14,7 +14,7 @@ from kmodels.planning.planner import LONGEST, Planner
 from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
-from kmodels.text import aligned, clip, duration
+from kmodels.text import aligned, clip, counted, duration
 from kmodels.training.interrupts import time_limit
 from kmodels.training.sweeps import failures, sweep
 
@@ -95,7 +95,7 @@ def _do(planner, arguments, experiments):
                         outcome = _run(run, planner, options)
                 if run is None:
                     if not waiting:
-                        print(f"\nwaiting for {taken} run{'' if taken == 1 else 's'} of other processes", flush=True)
+                        print(f"\nwaiting for {counted(taken, 'run')} of other processes", flush=True)
                     waiting = True
                     time.sleep(WAIT)
                     planner.refresh()

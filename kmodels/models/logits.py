@@ -24,6 +24,8 @@ from kmodels.models.graph import copy_of_graph, has_graph, inputs_of, require_mo
 # What softmax turns into the same probabilities: logits need not be looked for behind it.
 LOGITS = (activations.linear, activations.log_softmax)
 PROBABILITIES = (activations.softmax, activations.sigmoid)
+# Functions that compute the same as those of keras.activations.
+SAME = {ops.softmax: activations.softmax, ops.log_softmax: activations.log_softmax, ops.sigmoid: activations.sigmoid}
 # Layers whose activation comes last.
 ENDS = (layers.Dense, layers.EinsumDense, layers.Activation, layers.Softmax)
 # How many images tell whether outputs are probabilities. They are shown so many times as bright: a logit leaves 0..1
@@ -181,7 +183,7 @@ def end_activation(layer):
     if isinstance(layer, layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU):
         return layer
     activation = layer.activation if isinstance(layer, ENDS) else None
-    return activations.softmax if isinstance(activation, layers.Softmax) else activation
+    return activations.softmax if isinstance(activation, layers.Softmax) else SAME.get(activation, activation)
 
 
 def looks_like_probabilities(outputs):
@@ -219,9 +221,10 @@ class PreActivation(layers.Layer):
 def _check_end(network, end):
     """Raises InputError for an end before which no loss can be computed."""
     if end.activation is not None and end.activation not in (*LOGITS, *PROBABILITIES):
+        received = getattr(end.activation, "__name__", type(end.activation).__name__)
         raise InputError(
-            f"the network must end in logits, softmax or sigmoid; remove the activation of its last layer "
-            f"{end.layers[0].name!r}. Received: {getattr(end.activation, '__name__', type(end.activation).__name__)}"
+            "the network must end in logits, softmax or sigmoid; remove the activation of its last layer "
+            f"{end.layers[0].name!r}, or give it by its name, activation='softmax'. Received: {received}"
         )
     regularised = [layer.name for layer in end.layers if getattr(layer, "activity_regularizer", None)]
     require(

@@ -17,6 +17,7 @@ import numpy as np
 
 from kmodels.errors import InputError, require, shorten
 from kmodels.models.torchvision_names import module_names
+from kmodels.text import counted
 
 # What the module of each kind has in a state_dict, in the order of the Keras layer's weights.
 PARTS = {
@@ -186,7 +187,7 @@ def _differing(layers, modules):
 
 def _counts(kinds):
     numbers = [(len(found), kind) for kind, found in kinds.items()]
-    return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for number, kind in numbers)
+    return ", ".join(counted(number, kind) for number, kind in numbers)
 
 
 def _shapes_of(arrays):

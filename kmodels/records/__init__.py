@@ -21,7 +21,7 @@ from kmodels.notebook import Listing, Table, html
 from kmodels.records.checks import as_tuples, check_ranges, check_types
 from kmodels.records.descriptions import kept_epoch, mean_and_spread, origin, percent, recipe, size_name, source_name
 from kmodels.records.summaries import summarise
-from kmodels.text import clip, printable
+from kmodels.text import clip, counted, printable
 
 SCHEMA = 1
 STATUSES = ("completed", "diverged", "interrupted", "failed")
@@ -289,7 +289,7 @@ def _listing(records):
         )
         for record in records
     ]
-    title = f"{len(rows):,} record{'' if len(rows) == 1 else 's'}"
+    title = counted(len(rows), "record")
     summaries = summarise(records)
     if len(summaries) == 1 and len(rows) > 1:
         title += f", test accuracy {mean_and_spread(summaries[0])} %"

@@ -19,7 +19,7 @@ from kmodels.report.verdicts import (
     count_provisional,
     judge,
 )
-from kmodels.text import Markdown, aligned, literal, markdown_table
+from kmodels.text import Markdown, aligned, counted, literal, markdown_table
 
 # Where verdicts are written: of a report in its folder of results, of all in the results folder.
 CLAIMS = "claims.md"
@@ -105,7 +105,7 @@ def word(verdict):
     Elsewhere "holds there", "does not hold there", "undecided there".
     """
     if verdict.as_published and verdict.outcome == OPEN:
-        return f"open at {_seeds_text(verdict.seeds)}"
+        return f"open at {counted(verdict.seeds, 'seed')}"
     found = verdict.outcome if verdict.as_published else ELSEWHERE[verdict.outcome]
     seeds = verdict.provisional_seeds
     return f"{found} so far ({seeds} of {len(PLANNED_SEEDS)} seeds)" if seeds else found
@@ -378,7 +378,3 @@ def _expected(bound):
     if bound.published is None:
         return expected
     return f"{expected} (published {bound.published:{sign}.{bound.measure.digits}f})"
-
-
-def _seeds_text(seeds):
-    return f"{seeds} seed{'' if seeds == 1 else 's'}"

@@ -14,7 +14,7 @@ from kmodels.records.descriptions import (
     source_name,
 )
 from kmodels.records.summaries import by_shots, runs_alike, summarise
-from kmodels.text import aligned, printable
+from kmodels.text import aligned, counted, printable
 
 
 def experiment_list(experiments):
@@ -128,7 +128,7 @@ def record_text(record):
         recipe(experiment),
         f"{source_name(record.source)}, {size_name(record.image_shape)}",
         f"{record.parameters:,} trainable parameters; "
-        f"{', '.join(filter(None, (_epochs(record), kept_epoch(record))))}; "
+        f"{', '.join(filter(None, (counted(record.epochs_run, 'epoch'), kept_epoch(record))))}; "
         f"{record.device}, {record.backend}, {record.precision}",
     ]
     lines += [*filter(None, [record.error]), *(f"warning: {warning}" for warning in record.warnings)]
@@ -151,10 +151,6 @@ def record_text(record):
             )
         lines += ["", aligned(rows, right=(1, 2, 3, 4, 5)), "", *_over_classes(record), "", _of_classes(record)]
     return "\n".join(lines)
-
-
-def _epochs(record):
-    return f"{record.epochs_run} epoch{'' if record.epochs_run == 1 else 's'}"
 
 
 def _over_classes(record):

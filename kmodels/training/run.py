@@ -10,6 +10,7 @@ from kmodels.errors import shorten
 from kmodels.models import build_model
 from kmodels.models.saving import load_network, loading_problem
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
+from kmodels.text import counted
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
 from kmodels.training.interrupts import Interrupts, interruptible
@@ -187,7 +188,7 @@ def finish(job, training, seeds_at_once=1):
     job.keep_predictions(outputs)
     if training.settings.verbose != 0:
         best = f"epoch {record.best_epoch}, with the best {job.experiment.monitor}"
-        epochs = f"{record.epochs_run} epoch{'' if record.epochs_run == 1 else 's'}"
+        epochs = counted(record.epochs_run, "epoch")
         kept = "the last epoch" if job.experiment.keep == "last" else best
         print(
             f"{epochs}; kept the weights of {kept}; test accuracy "

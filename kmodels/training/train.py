@@ -28,6 +28,7 @@ from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
 from kmodels.models.checks import check_graph
 from kmodels.models.logits import logits_network
+from kmodels.text import counted
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
@@ -319,8 +320,7 @@ class Training:
 
     def how_to_resume(self):
         """A sentence on an interrupted training."""
-        epochs = f"{self.epochs_run} epoch{'' if self.epochs_run == 1 else 's'}"
-        done = f"interrupted after {epochs}; the network has the weights of the moment"
+        done = f"interrupted after {counted(self.epochs_run, 'epoch')}; the network has the weights of the moment"
         if not self.checkpoint:
             return f"{done}; with checkpoint=FILE, a training can be resumed by resume=True"
         saved = self.checkpoint.epochs_saved

@@ -47,6 +47,7 @@ def shared(*end):
 ENDS = {
     "dense": lambda: [layers.Dense(3, activation="softmax")],
     "no bias": lambda: [layers.Dense(3, activation="softmax", use_bias=False)],
+    "operation": lambda: [layers.Dense(3, activation=ops.softmax)],
     "activation": lambda: [layers.Dense(3), layers.Activation("softmax")],
     "softmax": lambda: [layers.Dense(3), layers.Softmax()],
     "dropout": lambda: [layers.Dense(3, activation="softmax"), layers.Dropout(0.5)],

@@ -14,6 +14,7 @@ from kmodels.report.site.commands import run_command
 from kmodels.report.site.figures import ends, show
 from kmodels.report.site.page import Page, page_of_experiment, page_of_report
 from kmodels.report.verdicts import count, count_provisional
+from kmodels.text import counted
 
 # What stands beside the name of the best of own experiments.
 BEST = Markup('<span class="why">best on the validation images</span>')
@@ -107,7 +108,7 @@ def _agreement_row(page, one):
         enough = one.seeds >= FEWEST_SEEDS and one.low is not None
         low, high = (max(0, 100 * one.low), min(100, 100 * one.high)) if enough else (None, None)
         marks.append(charts.Mark("dot" if enough else "ring", mean, low, high))
-        tip.append(f"measured {mean:.2f} % over {one.seeds} seed{'' if one.seeds == 1 else 's'}")
+        tip.append(f"measured {mean:.2f} % over {counted(one.seeds, 'seed')}")
         text = f"{mean - published:+.2f}"
         if enough:
             tip.append(f"one more run is expected from {low:.2f} to {high:.2f} %")
