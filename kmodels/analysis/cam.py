@@ -20,6 +20,7 @@ import numpy as np
 from keras import activations, ops
 from PIL import Image
 
+from kmodels.analysis.gradients import depends_on, gradient_of
 from kmodels.analysis.predict import choose_output, count, logits_end, model_inputs
 from kmodels.errors import InputError, describe_error, require, shorten, unknown
 from kmodels.models.graph import all_layers, has_graph
@@ -370,9 +371,8 @@ def _gradient(model, inputs, explained, classes):
         # With the second term, a layer that does not lead to the output has a gradient, of 0.
         return SCALE * ops.sum(chosen) + 0 * ops.sum(delta), (activation, logits)
 
-    gradient_of = {"jax": _jax_gradient, "tensorflow": _tensorflow_gradient, "torch": _torch_gradient}
     zero = ops.zeros((count(inputs), *explained.shape[1:]), "float32")
-    gradient, (activation, logits) = gradient_of[keras.backend.backend()](score, zero)
+    gradient, (activation, logits) = gradient_of(score, zero)
     gradient, activation, logits = (
         ops.convert_to_numpy(value).astype(np.float32) for value in (gradient, activation, logits)
     )
@@ -397,9 +397,8 @@ def _with_added(model, inputs, explained, delta):
 
 def _leads_to_output(model, inputs, explained):
     """Whether the logits are computed from the layer's output. Where they are, the gradient may be 0 all the same."""
-    leads = {"jax": _jax_leads, "tensorflow": _tensorflow_leads, "torch": _torch_leads}
     zero = ops.zeros((count(inputs), *explained.shape[1:]), "float32")
-    return leads[keras.backend.backend()](lambda delta: _with_added(model, inputs, explained, delta)[0], zero)
+    return depends_on(lambda delta: _with_added(model, inputs, explained, delta)[0], zero)
 
 
 def _before_activation(layer, compute, first):
@@ -408,58 +407,3 @@ def _before_activation(layer, compute, first):
         return first
     with _replaced(layer, "activation", activations.linear):
         return compute()
-
-
-def _jax_gradient(score, zero):
-    import jax
-
-    return jax.grad(score, has_aux=True)(zero)
-
-
-def _tensorflow_gradient(score, zero):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(zero)
-        value, seen = score(zero)
-    return tape.gradient(value, zero), seen
-
-
-def _torch_gradient(score, zero):
-    import torch
-
-    # Also where the caller has turned gradients off.
-    with torch.inference_mode(False), torch.enable_grad():
-        zero = zero.detach().clone().requires_grad_(True)
-        value, seen = score(zero)
-        return torch.autograd.grad(value, zero)[0], tuple(one.detach() for one in seen)
-
-
-def _jax_leads(function, zero):
-    import jax
-
-    # The program only, which is not compiled.
-    program = jax.make_jaxpr(function)(zero).jaxpr
-    reached = set(map(id, program.invars))
-    for equation in program.eqns:
-        if any(id(value) in reached for value in equation.invars):
-            reached.update(map(id, equation.outvars))
-    return any(id(value) in reached for value in program.outvars)
-
-
-def _tensorflow_leads(function, zero):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(zero)
-        value = function(zero)
-    return tape.gradient(value, zero) is not None
-
-
-def _torch_leads(function, zero):
-    import torch
-
-    with torch.inference_mode(False), torch.enable_grad():
-        zero = zero.detach().clone().requires_grad_(True)
-        value = function(zero)
-        return value.requires_grad and torch.autograd.grad(value.sum(), zero, allow_unused=True)[0] is not None
