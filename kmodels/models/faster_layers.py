@@ -184,61 +184,53 @@ class FusedBatchNormalization(FastLayer):
         return FastBatchNormalization.suits(layer) and len(layer.input.shape) == 4 and not layer.synchronized
 
     def call(self, inputs, training=False, mask=None):
-        layer = self.layer
-        normalise, possible = FUSED_NORMS[keras.backend.backend()]
-        learns = training and layer.trainable
+        layer, training = self.layer, bool(training)
         narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
-        if mask is not None or not narrow or (training and not possible(inputs, learns)):
+        # By moving statistics, the gradient is faster by Keras' operations; TensorFlow's would not repeat on a GPU.
+        frozen = training and not layer.trainable
+        if mask is not None or not narrow or frozen or (training and _single_pixel(inputs)):
             return layer(inputs, training=training, mask=mask)
         variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
         gamma, beta, *moving = (ops.cast(variable, "float32") for variable in variables)
-        outputs, *batch = normalise(inputs, gamma, beta, *moving, layer.epsilon, learns)
-        if learns:
+        normalise = _tensorflow_norm if keras.backend.backend() == "tensorflow" else _torch_norm
+        outputs, *batch = normalise(inputs, gamma, beta, *moving, layer.epsilon, training)
+        if training:
             keep = layer.momentum
             for variable, old, new in zip(variables[2:], moving, batch, strict=True):
                 variable.assign(old * keep + new * (1 - keep))
         return ops.cast(outputs, layer.compute_dtype)
 
 
-def _tensorflow_norm(inputs, gamma, beta, mean, variance, epsilon, learns):
-    """What `inputs` become, and if it `learns` mean and variance (divided by their number) of their channels."""
+def _single_pixel(inputs):
+    """Whether PyTorch refuses to normalise them by their own mean."""
+    return keras.backend.backend() == "torch" and inputs.numel() == inputs.shape[-1]
+
+
+def _tensorflow_norm(inputs, gamma, beta, mean, variance, epsilon, training):
+    """What `inputs` become; while training also mean and variance (divided by their number) of their channels."""
     import tensorflow as tf
 
-    known = {"mean": [], "variance": []} if learns else {"mean": mean, "variance": variance}
+    known = {"mean": [], "variance": []} if training else {"mean": mean, "variance": variance}
     fused = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=gamma, offset=beta, **known, epsilon=epsilon, is_training=learns
+        x=inputs, scale=gamma, offset=beta, **known, epsilon=epsilon, is_training=training
     )
     pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
     # TensorFlow divides by one less than the number of pixels, Keras by their number.
     return fused.y, fused.batch_mean, fused.batch_variance * (pixels - 1) / pixels
 
 
-def _tensorflow_can(inputs, learns):
-    # On a GPU it has no gradient by moving statistics that repeats.
-    return learns or not deterministic()
-
-
-def _torch_norm(inputs, gamma, beta, mean, variance, epsilon, learns):
+def _torch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
     """As `_tensorflow_norm`."""
     import torch
 
-    if learns:
+    if training:
+        # With a momentum of 1 those of the batch are written into them.
         mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
-    # With a momentum of 1 it writes those of the batch into them.
     channels_first = inputs.permute(0, 3, 1, 2)
-    outputs = torch.nn.functional.batch_norm(channels_first, mean, variance, gamma, beta, learns, 1.0, epsilon)
+    outputs = torch.nn.functional.batch_norm(channels_first, mean, variance, gamma, beta, training, 1.0, epsilon)
     pixels = inputs.numel() // inputs.shape[-1]
     # PyTorch divides by one less than the number of pixels, Keras by their number.
     return outputs.permute(0, 2, 3, 1), mean, variance * (pixels - 1) / pixels
-
-
-def _torch_can(inputs, learns):
-    # It refuses to learn from a single pixel.
-    return not learns or inputs.numel() > inputs.shape[-1]
-
-
-# Of each backend: the function that normalises, and whether it can while training.
-FUSED_NORMS = {"tensorflow": (_tensorflow_norm, _tensorflow_can), "torch": (_torch_norm, _torch_can)}
 
 
 class FastDropout(FastLayer):
