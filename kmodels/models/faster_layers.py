@@ -168,9 +168,7 @@ class FastBatchNormalization(FastLayer):
             outputs = (inputs.astype(wide) - mean) * (lax.rsqrt(variance + layer.epsilon) * gamma) + beta
             return outputs.astype(layer.compute_dtype)
         outputs, *statistics = batch_norm(inputs, gamma, beta, mean, layer.epsilon)
-        keep = layer.momentum
-        for moving, batch in zip((layer.moving_mean, layer.moving_variance), statistics, strict=True):
-            moving.assign(moving.value * keep + batch * (1 - keep))
+        _move_statistics(layer, *statistics)
         return outputs.astype(layer.compute_dtype)
 
 
@@ -191,14 +189,19 @@ class FusedBatchNormalization(FastLayer):
         if mask is not None or not narrow or frozen or (training and _single_pixel(inputs)):
             return layer(inputs, training=training, mask=mask)
         variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-        gamma, beta, *moving = (ops.cast(variable, "float32") for variable in variables)
+        wide = (ops.cast(variable, "float32") for variable in variables)
         normalise = _tensorflow_norm if keras.backend.backend() == "tensorflow" else _torch_norm
-        outputs, *batch = normalise(inputs, gamma, beta, *moving, layer.epsilon, training)
+        outputs, *statistics = normalise(inputs, *wide, layer.epsilon, training)
         if training:
-            keep = layer.momentum
-            for variable, old, new in zip(variables[2:], moving, batch, strict=True):
-                variable.assign(old * keep + new * (1 - keep))
+            _move_statistics(layer, *statistics)
         return ops.cast(outputs, layer.compute_dtype)
+
+
+def _move_statistics(layer, mean, variance):
+    """Moves those of a batch normalisation towards mean and variance of a batch."""
+    keep = layer.momentum
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(ops.cast(moving, batch.dtype) * keep + batch * (1 - keep))
 
 
 def _single_pixel(inputs):

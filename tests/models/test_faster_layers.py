@@ -176,7 +176,8 @@ def test_batch_normalisation_by_one_operation_and_its_gradients_are_keras_own(dt
         return [outputs, *gradients, *(variable.value for variable in network.variables)]
 
     # Of a single pixel Keras takes the difference of large numbers.
-    tolerance = {"mixed_float16": 0.02, "mixed_bfloat16": 0.2}.get(dtype, 1e-3)
+    exact = 1e-3 if shape == (1, 1, 1, 3) else 1e-4
+    tolerance = {"mixed_float16": 0.02, "mixed_bfloat16": 0.2}.get(dtype, exact)
     for training in (False, True):
         for ours, theirs in zip(computed(fast, training), computed(network, training), strict=True):
             assert ours.dtype == theirs.dtype
