@@ -37,6 +37,7 @@ import numpy as np
 from kmodels.errors import InputError, require, shorten
 from kmodels.training.callback_state import ended_by, restore_states, state_of, why_ended
 from kmodels.training.environment import versions
+from kmodels.training.interrupts import Interrupts
 
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.
@@ -127,8 +128,10 @@ class Checkpoint(keras.callbacks.Callback):
         state = self._state(epoch + 1)
         self._copied_at = time.perf_counter()
         self._copy_seconds = self._copied_at - start
-        self._thread = threading.Thread(target=self._write, args=(epoch + 1, state), name="checkpoint")
-        self._thread.start()
+        # A thread whose start is interrupted cannot be waited for.
+        with Interrupts.held():
+            self._thread = threading.Thread(target=self._write, args=(epoch + 1, state), name="checkpoint")
+            self._thread.start()
 
     def close(self):
         """Waits until what was copied is written."""

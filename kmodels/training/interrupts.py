@@ -9,7 +9,7 @@ import time
 
 import keras
 
-from kmodels.errors import require_hours
+from kmodels.errors import describe_error, require_hours
 
 # Interrupts within so many seconds are one: terminals and notebooks send it to every process of a group, a sweep sends
 # it on to its workers, and the second one would end the writing of the record that the first one began.
@@ -24,6 +24,8 @@ class Interrupts(keras.callbacks.Callback):
 
     Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
     four was lost that way in short runs. A signal that comes then is remembered, and raised when the next epoch begins.
+    Where an interrupt leaves other code in a state that it does not expect, or a library wraps it, another error takes
+    its place; a context that such an error leaves raises the interrupt instead.
 
     Args:
         first: called when a signal comes, before the exception is raised.
@@ -32,7 +34,7 @@ class Interrupts(keras.callbacks.Callback):
     # Does nothing between batches.
     async_safe = True
     # Of all contexts that are open: the outermost one handles the signals.
-    _depth, _received, _time, _before, _first = 0, None, 0.0, {}, None
+    _depth, _held, _received, _time, _before, _first = 0, False, None, 0.0, {}, None
 
     def __init__(self, first=None):
         super().__init__()
@@ -54,12 +56,25 @@ class Interrupts(keras.callbacks.Callback):
     def __exit__(self, *raised):
         shared = Interrupts
         shared._depth -= 1
-        if shared._depth:
-            return
-        for number, handler in shared._before.items():
-            signal.signal(number, handler)
-        if raised[0] is None:
+        if not shared._depth:
+            for number, handler in shared._before.items():
+                signal.signal(number, handler)
+        if isinstance(raised[1], Exception):
+            shared._raise(describe_error(raised[1]))
+        elif raised[1] is None and not shared._depth:
             shared._raise()
+
+    @classmethod
+    @contextlib.contextmanager
+    def held(cls):
+        """A context, one at a time, that no signal interrupts: it is raised at its end."""
+        cls._held = True
+        try:
+            yield
+        finally:
+            cls._held = False
+        if cls._depth:
+            cls._raise()
 
     @staticmethod
     def _receive(number, frame):
@@ -72,13 +87,15 @@ class Interrupts(keras.callbacks.Callback):
         Interrupts._received, Interrupts._time = number, time.monotonic()
         if Interrupts._first:
             Interrupts._first()
-        if not _collects_garbage(frame):
+        if not (Interrupts._held or _collects_garbage(frame)):
             Interrupts._raise()
 
     @staticmethod
-    def _raise():
+    def _raise(*message):
+        if Interrupts._received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
         if Interrupts._received is not None:
-            raise SystemExit(128 + signal.SIGTERM) if Interrupts._received == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt(*message)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._raise()

@@ -133,8 +133,9 @@ def sweep(
 def _job_or_outcome(again, experiment, seed, *where):
     """The Job of a run that is to be done; the Outcome of one that is recorded, or cannot begin."""
     try:
-        job = Job(experiment, seed, *where)
-        record = None if again else job.recorded()
+        with Interrupts():
+            job = Job(experiment, seed, *where)
+            record = None if again else job.recorded()
     except Exception as error:
         return Outcome(experiment=experiment, seed=seed, error=error)
     return Outcome(experiment=experiment, seed=seed, record=record, recorded=True) if record else job
