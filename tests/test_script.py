@@ -4,7 +4,6 @@ import functools
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,8 +144,7 @@ def test_the_heads_see_the_data_of_their_network():
 
 
 @pytest.mark.parametrize("report", ["cifar10_small_cnns", "cifar10_alexnet", "intel_scenes", "eurosat_long_tail"])
-def test_the_list_is_there_within_a_second_and_without_keras(report):
-    started = time.perf_counter()
+def test_the_list_needs_no_keras(report):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", str(ROOT / "experiments" / f"{report}.py"), "--list"],
         capture_output=True,
@@ -154,7 +152,6 @@ def test_the_list_is_there_within_a_second_and_without_keras(report):
     )
     assert done.returncode == 0
     assert not [line for line in done.stderr.splitlines() if line.endswith((" keras", " tensorflow", " jax"))]
-    assert time.perf_counter() - started < 10
 
 
 def test_a_reader_that_stops_early_gets_no_traceback():
