@@ -35,9 +35,10 @@ def headline(report, results, site):
     if judged:
         differences = [100 * one.difference for one in report.agreements if one.within is not None]
         published = summarise_agreement(report.experiments, report.agreements).published
+        reproduced = "all" if all(judged) else sum(judged)
         numbers = (
             f"{len(judged)} of {published} published numbers measured with {FEWEST_SEEDS} seeds or more, "
-            f"{sum(judged)} of them reproduced (measured minus published: {min(differences):+.1f} to "
+            f"{reproduced} of them reproduced (measured minus published: {min(differences):+.1f} to "
             f"{max(differences):+.1f} percentage points). "
         )
     return (

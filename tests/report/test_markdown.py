@@ -189,7 +189,7 @@ def test_the_readme_begins_with_published_numbers_beside_measured_ones(readme, t
     picture = out / "published_and_measured.svg"
     assert picture in markdown.write(records, "", out, readme, judged)
     text = readme.read_text()
-    assert "**1 of 1 published numbers measured with 3 seeds or more, 1 of them reproduced (measured minus " in text
+    assert "**1 of 1 published numbers measured with 3 seeds or more, all of them reproduced (measured minus " in text
     assert "Claims: 1 confirmed (1 provisional), 0 refuted" in text
     assert "(results/published_and_measured.svg)" in readme.read_text()
     drawing = ElementTree.fromstring(picture.read_text())
