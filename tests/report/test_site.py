@@ -397,3 +397,8 @@ def test_the_command_of_an_experiment_of_somebody_is_python(monkeypatch):
     assert namespace["experiment"] == replace(OTHER, model_options={"hidden": (8,)})
     assert os.environ["KERAS_BACKEND"] == "jax"
     assert "deterministic" not in code
+
+
+def test_names_may_be_broken_between_their_words_alone():
+    broken = "long_<wbr>tail &lt;Herbaceous<wbr>Vegetation AUC"
+    assert charts.breakable("long_tail <HerbaceousVegetation AUC") == broken

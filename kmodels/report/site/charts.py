@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -375,11 +376,11 @@ def confusion(matrix, names):
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(names) > MOST_CELLS:
         return _confusion_picture(counts, shares, names)
-    corner = tag("td", "true ↓ predicted →", class_="corner")
+    corner = tag("td", "true\N{NO-BREAK SPACE}↓ predicted\N{NO-BREAK SPACE}→", class_="corner")
     head = tag("tr", corner, *(tag("th", tag("span", shown(name, 24)), scope="col") for name in names))
     body = []
     for i, name in enumerate(names):
-        cells = [tag("th", shown(name, 18), scope="row")]
+        cells = [tag("th", breakable(shown(name, 24)), scope="row")]
         for j, other in enumerate(names):
             share = f"{100 * shares[i, j]:.1f} %"
             tip = f"{shown(name)} taken for {shown(other)}: {counts[i, j]:,}, {share} of {shown(name)}"
@@ -430,10 +431,10 @@ def bars_in_cells(values):
 
 
 def text(value):
-    """Text of users, escaped and on one line, that may be broken after an underscore."""
+    """Text of users, escaped and on one line, that may be broken between its words."""
     return breakable(shown(value, 200))
 
 
 def breakable(words):
-    """Text, escaped, that may be broken after an underscore."""
-    return Markup("_<wbr>").join(escape(part) for part in words.split("_"))
+    """Text, escaped, that may be broken between the words of snake_case and CamelCase."""
+    return Markup("<wbr>").join(escape(part) for part in re.split("(?<=_)|(?<=[a-z])(?=[A-Z])", words))
