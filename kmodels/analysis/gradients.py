@@ -6,6 +6,8 @@ import keras
 def gradient_of(function, zero):
     """The gradient of a function at `zero`, and what else the function returns.
 
+    Where the function does not depend on its argument, the gradient is None, on JAX zeros.
+
     Args:
         function: from a tensor to a scalar and a tuple of further tensors.
         zero: a float32 tensor.
@@ -21,8 +23,9 @@ def depends_on(function, zero):
         function: from a tensor to a tensor.
         zero: a float32 tensor.
     """
-    backends = {"jax": _jax_depends, "tensorflow": _tensorflow_depends, "torch": _torch_depends}
-    return backends[keras.backend.backend()](function, zero)
+    if keras.backend.backend() == "jax":
+        return _jax_depends(function, zero)
+    return gradient_of(lambda x: (keras.ops.sum(function(x)), ()), zero)[0] is not None
 
 
 def _jax_gradient(function, zero):
@@ -47,7 +50,8 @@ def _torch_gradient(function, zero):
     with torch.inference_mode(False), torch.enable_grad():
         zero = zero.detach().clone().requires_grad_(True)
         value, seen = function(zero)
-        return torch.autograd.grad(value, zero)[0], tuple(one.detach() for one in seen)
+        gradient = torch.autograd.grad(value, zero, allow_unused=True)[0] if value.requires_grad else None
+        return gradient, tuple(one.detach() for one in seen)
 
 
 def _jax_depends(function, zero):
@@ -60,21 +64,3 @@ def _jax_depends(function, zero):
         if any(id(value) in reached for value in equation.invars):
             reached.update(map(id, equation.outvars))
     return any(id(value) in reached for value in program.outvars)
-
-
-def _tensorflow_depends(function, zero):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(zero)
-        value = function(zero)
-    return tape.gradient(value, zero) is not None
-
-
-def _torch_depends(function, zero):
-    import torch
-
-    with torch.inference_mode(False), torch.enable_grad():
-        zero = zero.detach().clone().requires_grad_(True)
-        value = function(zero)
-        return value.requires_grad and torch.autograd.grad(value.sum(), zero, allow_unused=True)[0] is not None
