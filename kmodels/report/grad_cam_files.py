@@ -9,10 +9,9 @@ from kmodels import plots
 from kmodels.analysis import cam_layers, grad_cam, log_softmax, predict_logits
 from kmodels.analysis.evaluation import NEVER_FINITE
 from kmodels.classifier import unscaled
-from kmodels.data.file_sources import Folder
+from kmodels.data.given_image import pixels_of
 from kmodels.data.image_files import images_inside
-from kmodels.data.pillow_reading import UnreadableError, open_rgb, pillow_warnings
-from kmodels.data.resizing import resize_and_crop
+from kmodels.data.pillow_reading import UnreadableError, pillow_warnings
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
 from kmodels.models.saving import load_network
@@ -72,13 +71,8 @@ def write_grad_cam_of_classified(classifier, file, images, out):
 
 def _pixels(files, image_shape):
     """The images as they are shown, uint8 (n, height, width, 3), and as a network with this input takes them."""
-    *size, channels = image_shape
-    pictures = [_rgb(path) for path in files]
-    if channels == 3:
-        shown = np.stack([resize_and_crop(picture, size) for picture in pictures])
-        return shown, shown
-    given = np.stack([resize_and_crop(picture.convert("L"), size)[..., None] for picture in pictures])
-    return given.repeat(3, axis=-1), given
+    given = np.stack([_read(path, image_shape) for path in files])
+    return given if image_shape[-1] == 3 else given.repeat(3, axis=-1), given
 
 
 def _drawn(network, files, shown, given, names, stem, layers=None):
@@ -132,10 +126,10 @@ def _image_shape(network, about):
     return height or width or ANY_SIZE, width or height or ANY_SIZE, channels
 
 
-def _rgb(path):
+def _read(path, image_shape):
     try:
-        with pillow_warnings(), open_rgb(Folder(path.parent), path.name) as opened:
-            return opened.image.copy()
+        with pillow_warnings():
+            return pixels_of(path, image_shape)
     except UnreadableError as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
 
