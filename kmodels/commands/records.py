@@ -129,9 +129,9 @@ def gradcam(
         return 0
     if images:
         raise InputError(f"images go with a .keras file; a record has its own. Received: {str(file)!r}")
-    from kmodels.report.network_pictures import write_grad_cam
+    from kmodels.report.network_pictures import write_grad_cam, write_ten
 
-    return _drawn(file, write_grad_cam, data_dir, layers=layers)
+    return _drawn(file, lambda *of: [*write_ten(*of), *write_grad_cam(*of, layers)], data_dir)
 
 
 def tsne(
@@ -183,10 +183,11 @@ def _drawn(record, write, data_dir, **options):
     """Prints the paths of pictures of a record's network."""
     check_backend()
     from kmodels.records.predictions import images_folder
+    from kmodels.report.network_pictures import load_trained
 
     record, out = _read(record)
     data_dir = data_dir or images_folder(out / f"{record.stem}.json")
-    for picture in write(record, out, data_dir, **options):
+    for picture in write(record, out, load_trained(record, out, data_dir), **options):
         print(picture)
     return 0
 

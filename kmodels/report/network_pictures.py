@@ -74,68 +74,21 @@ def write_network_pictures(record, out, data_dir=None):
     return paths
 
 
-def write_grad_cam(record, out, data_dir=None, layers=None):
-    """Writes Grad-CAM for one test image per class, and ten test images with their predictions.
-
-    Args:
-        record: a completed Record, whose network is beside it.
-        out: the results folder.
-        data_dir: where the dataset's files are; see `load_dataset`.
-        layers: names of the layers side by side; None: up to five.
-
-    Returns:
-        The paths of the pictures.
-
-    Raises:
-        InputError: as `write_network_pictures`, or if the network has no such layer.
-    """
-    trained = load_trained(record, out, data_dir)
-    return [*_write_ten(record, out, trained), *_write_grad_cam(record, out, trained, layers)]
-
-
-def write_tsne(record, out, data_dir=None, **options):
-    """Writes t-SNE of the embeddings of test images.
-
-    Args:
-        record: a completed Record, whose network is beside it.
-        out: the results folder.
-        data_dir: where the dataset's files are; see `load_dataset`.
-        **options: samples: how many images; seed: of the choice of images and of t-SNE; perplexity: None means 30, or
-            less for fewer than 91 samples.
-
-    Returns:
-        The path of the picture, in a list.
-
-    Raises:
-        InputError: as `write_network_pictures`, or if the perplexity is not smaller than the number of samples.
-    """
-    return _write_tsne(record, out, load_trained(record, out, data_dir), **options)
-
-
-def write_features(record, out, data_dir=None, layers=None, images=None):
-    """Writes feature maps of several layers: a picture for each test image.
-
-    Args:
-        record: a completed Record, whose network is beside it.
-        out: the results folder.
-        data_dir: where the dataset's files are; see `load_dataset`.
-        layers: names of layers; None: up to four activations and the embedding.
-        images: indices in the test split; None: the first image.
-
-    Returns:
-        The paths of the pictures.
-
-    Raises:
-        InputError: as `write_network_pictures`, or if there is no such layer or image.
-    """
-    return _write_features(record, out, load_trained(record, out, data_dir), layers, images)
-
-
 def _probabilities(trained, images):
     return np.exp(log_softmax(predict_logits(trained.logits, images)))
 
 
-def _write_ten(record, out, trained):
+def write_ten(record, out, trained):
+    """Draws ten test images with their predictions.
+
+    Args:
+        record: the Record of the network.
+        out: the results folder.
+        trained: what `load_trained` returns.
+
+    Returns:
+        The path of the picture, in a list.
+    """
     test = trained.dataset.test
     ten = _ten(test.labels)
     images = np.asarray(test.images[ten])
@@ -143,7 +96,19 @@ def _write_ten(record, out, trained):
     return [save(figure, picture_path(record, out, "ten"))]
 
 
-def _write_grad_cam(record, out, trained, layers=None):
+def write_grad_cam(record, out, trained, layers=None):
+    """Draws Grad-CAM for one test image per class.
+
+    Args:
+        record, out, trained: as in `write_ten`.
+        layers: names of the layers side by side; None: up to five.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        InputError: if the network has no such layer.
+    """
     # What is on the page is only replaced by the same.
     name_of_layers = "grad_cam_layers" if layers is None else f"grad_cam_{slug(' '.join(layers))}"
     layers = cam_layers(trained.network) if layers is None else layers
@@ -162,7 +127,21 @@ def _write_grad_cam(record, out, trained, layers=None):
     return [save(figure, picture_path(record, out, name)) for name, figure in figures.items()]
 
 
-def _write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=None):
+def write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=None):
+    """Draws t-SNE of the embeddings of test images.
+
+    Args:
+        record, out, trained: as in `write_ten`.
+        samples: how many images.
+        seed: of the choice of images and of t-SNE.
+        perplexity: None means 30, or less for fewer than 91 samples.
+
+    Returns:
+        The path of the picture, in a list.
+
+    Raises:
+        InputError: if the network has no embedding, or the perplexity is not smaller than the number of samples.
+    """
     require(samples >= 4, "samples must be at least 4", samples)
     require(0 <= seed < 2**32, "seed must be from 0 to 4294967295", seed)
     names = _layer_names(trained)
@@ -179,7 +158,20 @@ def _write_tsne(record, out, trained, samples=TSNE_SAMPLES, seed=0, perplexity=N
     return [save(figure, picture_path(record, out, name))]
 
 
-def _write_features(record, out, trained, layers=None, images=None):
+def write_features(record, out, trained, layers=None, images=None):
+    """Draws feature maps of several layers: a picture for each test image.
+
+    Args:
+        record, out, trained: as in `write_ten`.
+        layers: names of layers; None: up to four activations and the embedding.
+        images: indices in the test split; None: the first image.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        InputError: if there is no such layer or image.
+    """
     test, usual = trained.dataset.test, layers is None and images is None
     if layers is None:
         # Layers inside nested models cannot be read.
@@ -202,10 +194,10 @@ def _write_features(record, out, trained, layers=None, images=None):
 
 # What a line calls a picture that cannot be drawn -> what draws it.
 _WRITERS = {
-    "test images with predictions": _write_ten,
-    "Grad-CAM": _write_grad_cam,
-    "t-SNE": _write_tsne,
-    "feature maps": _write_features,
+    "test images with predictions": write_ten,
+    "Grad-CAM": write_grad_cam,
+    "t-SNE": write_tsne,
+    "feature maps": write_features,
 }
 
 
@@ -214,7 +206,16 @@ def _layer_names(trained):
 
 
 def load_trained(record, out, data_dir):
-    """The Trained of a record."""
+    """The Trained of a record.
+
+    Args:
+        record: a completed Record, whose network is beside it.
+        out: the results folder.
+        data_dir: where the dataset's files are; see `load_dataset`.
+
+    Raises:
+        InputError: if the network is missing, or the data are not those that the record was measured on.
+    """
     experiment = record.experiment
     if record.status != "completed":
         raise InputError(f"the run was not completed but {record.status}; there is no network")
