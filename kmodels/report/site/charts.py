@@ -67,14 +67,13 @@ class Line(NamedTuple):
     dots: tuple = ()
 
 
-def lines(series, title, unit="", digits=3, percent=False, logarithmic=False):
+def lines(series, title, digits=3, percent=False, logarithmic=False):
     """Lines over the epochs.
 
     Args:
         series: Lines.
         title: what the numbers are; also read aloud.
-        unit: after a number in the tooltip.
-        digits: after the decimal point there.
+        digits: after the decimal point, in the tooltip.
         percent: whether the axis is at most 0 to 100.
         logarithmic: whether the vertical axis is; the numbers must be above 0.
 
@@ -105,11 +104,10 @@ def lines(series, title, unit="", digits=3, percent=False, logarithmic=False):
         "left": round(across(1), 1),
         "right": round(across(max(length, 2)), 1),
         "last": max(length, 2),
-        "unit": unit,
         "series": [{"name": line.name, "values": _at(line.values, epochs, digits)} for line in series],
     }
     parts.append(tag("line", class_="cursor", x1=-9, x2=-9, y1=TOP, y2=HEIGHT - BOTTOM))
-    label = f"{title}. {_in_words(series, unit, digits)} Arrow keys move along the epochs."
+    label = f"{title}. {_in_words(series, digits)} Arrow keys move along the epochs."
     return _chart("lines", label, parts, data_lines=json.dumps(data, separators=(",", ":")))
 
 
@@ -145,11 +143,11 @@ def style_of(index):
     return {"colour": index % COLOURS, "dashed": index >= COLOURS}
 
 
-def _in_words(series, unit, digits):
+def _in_words(series, digits):
     found = []
     for line in series[:6]:
         numbers = [value for value in line.values if value is not None]
-        found.append(f"{line.name}: from {numbers[0]:.{digits}f} to {numbers[-1]:.{digits}f}{unit}.")
+        found.append(f"{line.name}: from {numbers[0]:.{digits}f} to {numbers[-1]:.{digits}f}.")
     return " ".join(found)
 
 

@@ -138,7 +138,7 @@ def _sweep(figure, material):
     return Shown(figure.title, (("", chart),), MEASURED_AND_PUBLISHED, _note(summaries))
 
 
-def accuracy_row(name, summary, published, href=None):
+def accuracy_row(name, summary, published):
     """A row with the mean test accuracy of a Summary (or None), its standard deviation, and the published number."""
     marks, tip, text = [], [], "not run"
     if summary and summary.mean is not None:
@@ -151,16 +151,16 @@ def accuracy_row(name, summary, published, href=None):
     if published is not None:
         marks.append(charts.Mark("tick", 100 * published))
         tip.append(f"published {percent(published)} %")
-    return charts.Row(name, tuple(marks), f"{name}: {', '.join(tip) or 'no number'}", text, href)
+    return charts.Row(name, tuple(marks), f"{name}: {', '.join(tip) or 'no number'}", text)
 
 
-def ends(rows, least=0.0, most=100.0):
+def ends(rows):
     """The ends of a scale that has all marks of these rows, with some room."""
     numbers = [n for row in rows for mark in row.marks for n in (mark.value, mark.low, mark.high) if n is not None]
     if not numbers:
-        return least, most
+        return 0.0, 100.0
     room = max(1.0, 0.06 * (max(numbers) - min(numbers)))
-    return max(least, min(numbers) - room), min(most, max(numbers) + room)
+    return max(0.0, min(numbers) - room), min(100.0, max(numbers) + room)
 
 
 MEASURED_AND_PUBLISHED = charts.legend_of(

@@ -151,7 +151,7 @@ function makeLines(chart) {
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     const lines = data.series.filter((one) => one.values[index] !== null)
-      .map((one) => `${one.name}: ${one.values[index]}${data.unit}`);
+      .map((one) => `${one.name}: ${one.values[index]}`);
     const box = chart.getBoundingClientRect();
     showTip([`epoch ${data.x[index]}`, ...lines].join("\n"), box.left + x * box.width / chart.viewBox.baseVal.width,
       clientY ?? box.top + 10);
