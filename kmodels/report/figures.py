@@ -13,7 +13,7 @@ from kmodels import plots
 from kmodels.errors import InputError, require, shorten
 from kmodels.experiment import IMBALANCES, Experiment
 from kmodels.records.descriptions import changed_settings, settings, source_name
-from kmodels.records.summaries import by_shots, summarise
+from kmodels.records.summaries import by_shots, class_accuracies, summarise
 
 # The settings that decide which images are used.
 OF_DATA = ("dataset", "image_size", "subset", *IMBALANCES)
@@ -35,13 +35,18 @@ class Material(NamedTuple):
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses and accuracies over the epochs, of one seed of each experiment."""
+    """Losses and accuracies over the epochs, of the first seed of each experiment."""
 
     title: str
     experiments: tuple[Experiment, ...]
 
+    def summaries(self, material):
+        """As `measured_alike`; a head has no epochs."""
+        trained = [record for record in material.records if record.epochs_run]
+        return measured_alike(self.experiments, material._replace(records=trained))
+
     def draw(self, material):
-        return plots.training_curves(_comparable(self.experiments, material, "epochs_run"))
+        return plots.training_curves([summary.records[0] for summary in self.summaries(material).values()])
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,12 @@ class ClassComparison:
     experiments: tuple[Experiment, Experiment]
 
     def draw(self, material):
-        first, second = _comparable(self.experiments, material, "test")
+        first, second = summaries = list(measured_alike(self.experiments, material).values())
         return plots.class_comparison(
-            first.test.per_class_accuracy,
-            second.test.per_class_accuracy,
-            first.class_names,
-            [record.experiment.short_name for record in (first, second)],
+            class_accuracies(first),
+            class_accuracies(second),
+            first.records[0].class_names,
+            [summary.experiment.short_name for summary in summaries],
         )
 
 
@@ -94,10 +99,13 @@ class LongTail:
     title: str
     experiments: tuple[Experiment, ...]
 
+    def summaries(self, material):
+        """As `measured_alike`: a head and its network share the data, other settings may not be as listed."""
+        return measured_alike(self.experiments, material, OF_DATA)
+
     def draw(self, material):
-        # A head and its network share the data; the network may have been trained with other settings than listed.
-        records = _comparable(self.experiments, material, "test", OF_DATA)
-        return plots.long_tail_accuracy({record.experiment.short_name: by_shots([record]) for record in records})
+        summaries = self.summaries(material).values()
+        return plots.long_tail_accuracy({one.experiment.short_name: by_shots(one.records) for one in summaries})
 
 
 @dataclass(frozen=True)
@@ -142,29 +150,6 @@ def _diverged(material, sweep, values):
     return "".join(f"; diverged at {value}: {number}" for value, number in lost.items())
 
 
-def _comparable(experiments, material, needed, alike=None):
-    """One record of each experiment: the largest group measured under the same conditions and with the same seed.
-
-    Args:
-        experiments: Experiments as listed.
-        material: a Material.
-        needed: what a record must have: "epochs_run" or "test".
-        alike: the settings that must have been changed alike; None: all.
-
-    Raises:
-        InputError: if there are not two.
-    """
-    names, groups = [experiment.name for experiment in experiments], {}
-    for record in material.records:
-        if getattr(record, needed) and record.experiment.name in names:
-            key = (record.seed, _conditions(record, material.listed, alike))
-            groups.setdefault(key, {}).setdefault(record.experiment.name, record)
-    # The lowest seed of those with the most.
-    group = max((groups[key] for key in sorted(groups)), key=len, default={})
-    _require_two(group, names)
-    return [group[name] for name in names if name in group]
-
-
 def measured_alike(experiments, material, alike=None):
     """The largest group of these experiments that was measured under one set of conditions.
 
@@ -195,7 +180,7 @@ def measured_alike(experiments, material, alike=None):
 
 def _require_two(found, names):
     if len(found) < 2:
-        raise InputError(f"it needs records of at least two of {shorten(names)}, on the same images and seed")
+        raise InputError(f"it needs records of at least two of {shorten(names)}, on the same images")
 
 
 def _conditions(record, listed, alike=None):

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import make_record
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,7 +22,7 @@ from kmodels.models import trainable_parameters
 from kmodels.models.saving import save_network, weights_checksum
 from kmodels.records import write_record
 from kmodels.report import architecture, network_pictures, write_report
-from kmodels.report.figures import ClassComparison, Curves, ImageGrid, LongTail, Sweep
+from kmodels.report.figures import ClassComparison, Curves, ImageGrid, LongTail, Material, Sweep
 from kmodels.report.network_pictures import write_network_pictures
 from kmodels.report.page import write_page
 from kmodels.report.pictures import write_pictures
@@ -331,3 +332,19 @@ def test_classes_long_tails_and_images_are_figures_too(tmp_path, capsys):
     page = (tmp_path / "tests" / "index.html").read_text()
     assert "classes with fewer than 2" in page
     assert "starts from" in page
+
+
+def test_figures_of_numbers_are_over_all_seeds(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "class_comparison", lambda *of: drawn.update(classes=of[:2]))
+    monkeypatch.setattr(plots, "long_tail_accuracy", lambda of: drawn.update(tail=of))
+    records = [
+        make_record(seed, accuracy, experiment=experiment)
+        for experiment, accuracies in ((ONE, (0.4, 0.6)), (TWO, (0.8,)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    material = Material(records, {experiment.name: experiment for experiment in BOTH}, None)
+    ClassComparison("Classes", BOTH).draw(material)
+    LongTail("Groups", BOTH).draw(material)
+    assert drawn["classes"] == ([pytest.approx(0.5), None], [pytest.approx(0.8), None])
+    assert {name: groups["all"] for name, groups in drawn["tail"].items()} == pytest.approx({"one": 0.5, "two": 0.8})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kmodels.errors import InputError
 from kmodels.records.descriptions import percent, seeds, settings, source_name
 from kmodels.records.summaries import by_shots, class_accuracies
-from kmodels.report.figures import OF_DATA, ClassComparison, Curves, LongTail, Sweep, measured_alike
+from kmodels.report.figures import ClassComparison, Curves, LongTail, Sweep, measured_alike
 from kmodels.report.pictures import titled_path
 from kmodels.report.site import charts
 from kmodels.text import clip, printable
@@ -88,7 +88,7 @@ def _note(summaries, experiments=()):
 
 
 def _curves(figure, material):
-    summaries = measured_alike(figure.experiments, material)
+    summaries = figure.summaries(material)
     panels = []
     for column, title in PANELS.items():
         series = []
@@ -204,8 +204,7 @@ def _class_comparison(figure, material):
 
 
 def _long_tail(figure, material):
-    # A head and its network share the data; the network may have been trained with other settings than listed.
-    summaries = measured_alike(figure.experiments, material, OF_DATA)
+    summaries = figure.summaries(material)
     tag, parts, body = charts.tag, ("all", "many", "medium", "few"), []
     head = tag("tr", tag("th", "experiment"), *(tag("th", part, class_="number") for part in parts))
     for name, summary in summaries.items():
