@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import platform
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -86,11 +87,15 @@ def write_atomically(path, content):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, ending=""):
     """A context that yields the path of a temporary file, which takes the place of `path` once it is written.
 
-    It lies beside `path`, with the same ending, and is flushed to the disk before it is renamed, as the folder is after
-    that. What a writer of the same file left here when it was killed is removed.
+    It lies beside `path`, and is flushed to the disk before it is renamed, as the folder is after that. What a writer
+    of the same file left here when it was killed is removed.
+
+    Args:
+        path: of the file.
+        ending: of the temporary file's name; without one nobody who looks for files of some kind finds it.
 
     Raises:
         InputError: if it cannot be written (no space, no permission); an old file is still whole then.
@@ -99,9 +104,11 @@ def replacing(path):
     writable_folder(path.parent)
     ours = f".{path.name}.{platform.node()}-"
     for left in path.parent.glob(f"{glob.escape(ours)}*"):
-        if not _is_running(left.name.removeprefix(ours).split(".")[0]):
+        # Another host's name may begin with that of this one and a hyphen.
+        writer = re.fullmatch(r"(\d+)\.\d+(\.\w+)?", left.name.removeprefix(ours))
+        if writer and not _is_running(int(writer[1])):
             left.unlink(missing_ok=True)
-    temporary = path.with_name(f"{ours}{os.getpid()}.{threading.get_ident()}{path.suffix}")
+    temporary = path.with_name(f"{ours}{os.getpid()}.{threading.get_ident()}{ending}")
     try:
         yield temporary
         flush(temporary)
@@ -115,8 +122,8 @@ def replacing(path):
 
 def _is_running(process):
     try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         pass

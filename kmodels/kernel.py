@@ -12,6 +12,7 @@ from pathlib import Path
 from kmodels.catalogue import parents_first, reports, select, tiny
 from kmodels.data.kaggle import input_folder
 from kmodels.errors import require_seeds
+from kmodels.files import replacing
 
 # The folder that Kaggle keeps as the output of a kernel.
 WORKING = Path("/kaggle/working")
@@ -70,9 +71,9 @@ def copy_earlier_results(out):
         for results in sorted(input_folder().glob("/".join([*["*"] * depth, "results"]))):
             for path in sorted(results.rglob("*")):
                 target = Path(out) / path.relative_to(results)
-                if path.is_file() and not target.exists():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(path, target)
+                if path.is_file() and not path.name.startswith(".") and not target.exists():
+                    with replacing(target) as temporary:
+                        shutil.copyfile(path, temporary)
                     copied += 1
     return copied
 

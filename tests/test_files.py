@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kmodels import InputError
-from kmodels.files import cache_folder, writable_folder, write_atomically
+from kmodels.files import cache_folder, replacing, writable_folder, write_atomically
 
 
 def test_it_writes_and_replaces(tmp_path):
@@ -75,11 +75,23 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
         values = json.loads(path.read_text())
         assert len(values) == 20_000
         assert len(set(values)) == 1
-    # The next writer clears up after the killed ones, and leaves alone what is being written.
-    alive = tmp_path / f".file.json.{platform.node()}-{os.getpid()}.1.json"
-    alive.write_text("")
+    # The next writer clears up after the killed ones, and leaves alone what is being written, by other hosts too.
+    host = platform.node()
+    alive = {f".file.json.{host}-{os.getpid()}.1", f".file.json.{host}-2-{process.pid}.1"}
+    for name in alive:
+        (tmp_path / name).write_text("")
     write_atomically(path, "new")
-    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, "file.json"])
+    assert set(os.listdir(tmp_path)) == {*alive, "file.json"}
+
+
+@pytest.mark.parametrize("ending", ["", ".keras"])
+def test_what_is_being_written_is_not_found_as_a_file_of_its_kind(ending, tmp_path):
+    with replacing(tmp_path / "file.json", ending) as temporary:
+        temporary.write_text("{")
+        assert temporary.name.endswith(ending)
+        assert not list(tmp_path.rglob("*.json"))
+        assert len(list(tmp_path.iterdir())) == 1
+    assert os.listdir(tmp_path) == ["file.json"]
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):

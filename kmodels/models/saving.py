@@ -62,7 +62,7 @@ def save_network(network, path, about=None):
     """
     path = Path(path)
     _hide_gpu_from_tensorflow()
-    with replacing(path) as temporary:
+    with replacing(path, ending=".keras") as temporary:
         with _in_single_precision(network):
             network.save(temporary, include_optimizer=False)
         _leave_out_newer_arguments(temporary)

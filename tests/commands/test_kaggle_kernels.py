@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -188,6 +190,25 @@ def test_a_kernel_goes_on_from_what_its_last_version_left(small_report, tmp_path
     assert (first.seed, second.seed) == (0, 1)
     assert {record.started for record in read_records(attached / "results").values()} == {first.started}
     assert len(read_records(out)) == 2
+
+
+def test_an_interrupted_copy_of_earlier_results_is_repeated(tmp_path, monkeypatch):
+    earlier = tmp_path / "input" / "jane" / "results" / "small" / "one-seed0.keras"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("whole")
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path / "input"))
+
+    def interrupted(source, target):
+        Path(target).write_text("wh")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kernel.copy_earlier_results(tmp_path / "out")
+    assert kernel.copy_earlier_results(tmp_path / "out") == 1
+    (copied,) = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert copied.read_text() == "whole"
 
 
 def test_a_name_and_a_seed_may_be_given_alone(small_report, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def write_site(records, reports, out, check=False):
         for path in stale:
             write_atomically(path, wanted[path])
         for path in gone:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return [*stale, *gone]
 
 
