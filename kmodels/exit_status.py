@@ -7,6 +7,7 @@ import sys
 
 from kmodels.backend import check_platforms
 from kmodels.errors import InputError
+from kmodels.interrupts import Interrupts
 from kmodels.packages import explained
 
 # After Ctrl-C and SIGTERM.
@@ -17,8 +18,10 @@ def leave(status):
     """Ends the process with this exit status."""
     if status in INTERRUPTED:
         # After Ctrl-C while libraries were being loaded, their clean-up crashes.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # Its reader may have been interrupted too.
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(status)
     # The process's memory goes as a whole; to free it object by object takes most of a second.
     gc.freeze()
@@ -29,7 +32,7 @@ def run_command(command, *arguments, **options):
     """Calls a function and returns an exit status; a user's mistake becomes one line instead of a traceback."""
     sys.stdout = output = _Output(sys.stdout)
     try:
-        with explained("this command"), _explained_device():
+        with explained("this command"), _explained_device(), Interrupts():
             status = command(*arguments, **options)
         sys.stdout.flush()
         return status or int(output.failed)

@@ -40,7 +40,7 @@ def run_kernel(names, seeds=(0,), *, max_hours=None, out=None, smoke=False):
         InputError: for an unknown name, seeds that are not integers of at least 0, data that are not there, or whatever
             else a run failed on, after the others.
     """
-    from kmodels.training.interrupts import time_limit
+    from kmodels.interrupts import time_limit
     from kmodels.training.sweeps import failures, sweep
 
     names = [names] if isinstance(names, str) else names

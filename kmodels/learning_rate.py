@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from kmodels.errors import require, require_whole
+from kmodels.interrupts import Interrupts
 from kmodels.training.optimizers import copy_of
 from kmodels.training.settings import check_dataset, is_number
 from kmodels.training.train import DEFAULTS, Training
@@ -147,7 +148,7 @@ def _train_and_restore(training, steps, verbose):
     variables, noted = training.network.variables, _Losses()
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     try:
-        with training.interrupts:
+        with Interrupts():
             training.trainer.fit(
                 _Steps(training.train_batches(), steps),
                 callbacks=[noted],

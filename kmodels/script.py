@@ -142,8 +142,8 @@ def run_experiments(selected, arguments, table):
         InputError: for what can be seen to be wrong before the first run.
     """
     _check(selected, arguments)
+    from kmodels.interrupts import time_limit
     from kmodels.tracking import how_to_look
-    from kmodels.training.interrupts import time_limit
     from kmodels.training.sweeps import failures, sweep
 
     outcomes, seeds = [], dict.fromkeys(arguments.seeds)

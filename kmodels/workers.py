@@ -47,7 +47,7 @@ def run_in_workers(runs, out, workers, *, again=False, data_dir=None, skip_unrea
     import keras
 
     from kmodels.backend import deterministic
-    from kmodels.training.interrupts import Interrupts
+    from kmodels.interrupts import Interrupts
     from kmodels.training.job import Outcome
 
     require_whole("devices", workers, 1)

@@ -9,13 +9,13 @@ import sys
 import time
 
 from kmodels.errors import describe_error, require, require_hours, require_seeds, shorten
+from kmodels.interrupts import time_limit
 from kmodels.locks import FileLock, Timeout
 from kmodels.planning.planner import LONGEST, Planner
 from kmodels.records import with_published
 from kmodels.report.pending import write_pending
 from kmodels.report.tables import published_against_measured
 from kmodels.text import aligned, clip, counted, duration
-from kmodels.training.interrupts import time_limit
 from kmodels.training.sweeps import failures, sweep
 
 # Columns of a terminal for why a run is in the plan.

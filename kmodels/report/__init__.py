@@ -10,6 +10,7 @@ network as a table or a drawing; site/: a static site of all results; page.py: o
 from pathlib import Path
 
 from kmodels.errors import InputError, describe_error, shorten
+from kmodels.interrupts import Interrupts
 from kmodels.records import read_records
 from kmodels.records.predictions import predictions_path
 
@@ -92,6 +93,7 @@ def _write_pictures_of_networks(records, out, data_dir):
         try:
             paths += write_network_pictures(record, out, data_dir)
         except InputError as error:
+            Interrupts.check()
             print(f"no pictures of the network of {record.stem}: {error}")
             continue
         if not predictions_path(Path(out) / f"{record.stem}.json").is_file():
@@ -103,5 +105,6 @@ def _write_pictures_of_networks(records, out, data_dir):
             paths += write_mistakes(record, out, data_dir, check_data=check_data).paths
         except Exception as error:
             # A network of the user's own may fail in any way.
+            Interrupts.check()
             print(f"no mistakes of {record.stem}: {describe_error(error)}")
     return paths

@@ -22,6 +22,7 @@ from kmodels.analysis import (
 from kmodels.data import Dataset
 from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.errors import InputError, describe_error, require
+from kmodels.interrupts import Interrupts
 from kmodels.models.logits import logits_network
 from kmodels.models.saving import load_network, weights_checksum
 from kmodels.plots.style import label as shown
@@ -69,6 +70,7 @@ def write_network_pictures(record, out, data_dir=None):
         try:
             paths += write(record, out, trained)
         except Exception as error:
+            Interrupts.check()
             # A network of the user's own may fail in any way; the other pictures are drawn all the same.
             print(f"no {name} of {record.stem}: {describe_error(error)}")
     return paths

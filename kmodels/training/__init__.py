@@ -3,7 +3,7 @@
 From the outside in: sweeps.py does many runs, in this process or in workers.py; run.py does one, with parents.py (what
 it starts from), heads.py and embeddings.py (classifiers on features), environment.py (what the record says of the
 machine); train.py trains. Its parts: settings.py checks what it is given; trainer.py compiles a network with losses.py,
-optimizers.py and precision.py; callbacks.py and checkpoint.py act between epochs, interrupts.py at any time;
+optimizers.py and precision.py; callbacks.py and checkpoint.py act between epochs;
 epoch_program.py is the fast way on a GPU, together.py several seeds in it, devices.py several GPUs; compilation.py
 keeps compiled programs.
 """

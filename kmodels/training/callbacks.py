@@ -5,6 +5,7 @@ import time
 
 import keras
 
+from kmodels.interrupts import Interrupts
 from kmodels.training.compilation import compile_seconds
 
 
@@ -36,6 +37,16 @@ class KeepWeights(keras.callbacks.EarlyStopping):
         if not self.restore_best_weights:
             return epochs_run or None
         return self.best_epoch + 1 if epochs_run and math.isfinite(self.best) else None
+
+
+class EndAtInterrupt(keras.callbacks.Callback):
+    """Raises an interrupt that was dropped, at the beginning of an epoch."""
+
+    # Does nothing between batches.
+    async_safe = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        Interrupts.check()
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -35,9 +35,9 @@ import keras
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
+from kmodels.interrupts import Interrupts
 from kmodels.training.callback_state import ended_by, restore_states, state_of, why_ended
 from kmodels.training.environment import versions
-from kmodels.training.interrupts import Interrupts
 
 COPY_EVERY, WRITE_EVERY = 200, 10
 # Raise it when what a checkpoint holds, or in what order, changes.

@@ -7,13 +7,13 @@ import numpy as np
 
 from kmodels.data.cache import SPLITS
 from kmodels.errors import shorten
+from kmodels.interrupts import Interrupts, interruptible
 from kmodels.models import build_model
 from kmodels.models.saving import load_network, loading_problem
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 from kmodels.text import counted
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
-from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, check_out, open_augmentation
 from kmodels.training.precision import computing_in
 from kmodels.training.settings import listed

@@ -7,10 +7,10 @@ import keras
 
 from kmodels.backend import deterministic
 from kmodels.errors import InputError, describe_error, require
+from kmodels.interrupts import Interrupts, interruptible
 from kmodels.records import RecordList
 from kmodels.text import duration
 from kmodels.tracking import check_tracking
-from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.job import Job, Outcome, check_out
 from kmodels.training.run import execute, finish, prepare
 from kmodels.training.settings import listed

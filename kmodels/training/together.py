@@ -17,6 +17,8 @@ from operator import itemgetter
 import jax
 import keras
 
+from kmodels.interrupts import Interrupts
+
 # A larger network fills any device by itself.
 MOST_PARAMETERS = 5_000_000
 # At most this many seconds for each second that the seeds would take one after the other.
@@ -35,7 +37,7 @@ def train_together(trainings):
     for training, callbacks in zip(trainings, lists, strict=True):
         training.trainer.stop_training = False
         callbacks.on_train_begin()
-    with trainings[0].interrupts:
+    with Interrupts():
         for epoch in range(epochs):
             active = [i for i, training in enumerate(trainings) if not training.trainer.stop_training]
             if not active:

@@ -26,13 +26,13 @@ from kmodels.data.arrays import labelled_images, range_unless_pixels, require_sa
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
+from kmodels.interrupts import Interrupts, interruptible
 from kmodels.models.checks import check_graph
 from kmodels.models.logits import logits_network
 from kmodels.text import counted
 from kmodels.training import checkpoint as checkpoints
-from kmodels.training.callbacks import Clock, EpochLines, KeepWeights, StopOnNaN, best_mode
+from kmodels.training.callbacks import Clock, EndAtInterrupt, EpochLines, KeepWeights, StopOnNaN, best_mode
 from kmodels.training.devices import choose_devices
-from kmodels.training.interrupts import Interrupts, interruptible
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import EXCLUDED, build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
@@ -274,7 +274,7 @@ class Training:
 
     def _make_callbacks(self, saved):
         s = self.settings
-        self.interrupts, self._clock, self._nan = Interrupts(), Clock(), StopOnNaN()
+        self._clock, self._nan = Clock(), StopOnNaN()
         self._history = keras.callbacks.History()
         self._kept = KeepWeights(s.keep, s.monitor, s.patience, s.epochs)
         # The history before what follows from it: an interrupt may come between two of them.
@@ -290,7 +290,7 @@ class Training:
                 )
             )
         stateful += s.callbacks
-        self.callbacks, self.checkpoint = [self.interrupts, *stateful], None
+        self.callbacks, self.checkpoint = [EndAtInterrupt(), *stateful], None
         if any(getattr(callback, "restore_best_weights", False) for callback in s.callbacks):
             # After them, as they may have restored the weights of another epoch than the one that is reported.
             self.callbacks.append(keras.callbacks.LambdaCallback(on_train_end=self._kept.on_train_end))
@@ -375,7 +375,7 @@ class Training:
             if opened := cell_output.epoch_output():
                 # What Keras prints for its bar would all be kept in the notebook.
                 verbose, lines = 0, opened
-        with self.interrupts, lines as file:
+        with Interrupts(), lines as file:
             callbacks = [*callbacks, EpochLines(file)] if file else callbacks
             try:
                 self.trainer.fit(

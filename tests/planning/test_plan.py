@@ -372,7 +372,7 @@ def test_the_lock_of_a_run_stays_the_same_file_whatever_becomes_of_the_run(tmp_p
 
 
 def test_a_plan_waits_for_other_processes_until_its_time_is_up(tmp_path, seconds, capsys, monkeypatch, interruptible):
-    monkeypatch.setattr("kmodels.training.interrupts.threading.Timer", EndsAtEpoch)
+    monkeypatch.setattr("kmodels.interrupts.threading.Timer", EndsAtEpoch)
     up = SimpleNamespace(sleep=lambda seconds: EndsAtEpoch.end())
     monkeypatch.setattr("kmodels.commands.plan.time", up)
     lock = tmp_path / ONE.name / "seed0.lock"
@@ -387,7 +387,7 @@ def test_a_plan_ends_in_time_and_what_was_interrupted_comes_first_the_next_time(
 ):
     long = replace(TWO, epochs=1000)
     seconds["tests/two"] = 1e-5
-    monkeypatch.setattr("kmodels.training.interrupts.threading.Timer", EndsAtEpoch)
+    monkeypatch.setattr("kmodels.interrupts.threading.Timer", EndsAtEpoch)
     monkeypatch.setattr(StopOnNaN, "on_epoch_end", EndsAtEpoch.on_epoch_end)
     assert run_script("--plan", "--hours", 0.5, "--seeds", 0, "--out", tmp_path, experiments=[long]) == 0
     assert EndsAtEpoch.seconds == 1800

@@ -14,49 +14,51 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, read_record
-from kmodels.training.interrupts import Interrupts, interruptible, time_limit
+from kmodels.interrupts import Interrupts, interruptible, time_limit
+from kmodels.training.callbacks import EndAtInterrupt
 from kmodels.training.sweeps import sweep
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_that_python_drops_ends_training_at_the_next_epoch():
+def test_an_interrupt_that_is_dropped_comes_at_the_next_check():
     before = signal.getsignal(signal.SIGINT)
-    interrupts = Interrupts()
 
-    def train():
-        with interrupts:
-            interrupts.on_epoch_begin(0)
-            # As in a callback of the garbage collector.
-            with pytest.raises(KeyboardInterrupt):
+    def train(checks):
+        with Interrupts():
+            Interrupts.check()
+            # As in a callback of a library.
+            with contextlib.suppress(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
-                interrupts.on_epoch_begin(1)
+            if checks:
+                EndAtInterrupt().on_epoch_begin(1)
+                pytest.fail("it was not raised")
 
-    # Where there is no next epoch, it comes when training ends.
-    with pytest.raises(KeyboardInterrupt):
-        train()
-    assert signal.getsignal(signal.SIGINT) is before
+    # Without a check, it comes at the end.
+    for checks in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            train(checks)
+        assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_while_garbage_is_collected_comes_with_the_next_epoch():
+def test_an_interrupt_while_garbage_is_collected_comes_soon_after():
     def interrupt(phase, info):
         if phase == "start":
             os.kill(os.getpid(), signal.SIGINT)
 
     def train():
-        with Interrupts() as interrupts:
-            gc.callbacks.append(interrupt)
-            try:
-                # An exception here would be dropped, with a traceback on standard error.
-                gc.collect()
-            finally:
-                gc.callbacks.remove(interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                interrupts.on_epoch_begin(1)
+        gc.callbacks.append(interrupt)
+        try:
+            # An exception here would be dropped, with a traceback on standard error.
+            gc.collect()
+        finally:
+            gc.callbacks.remove(interrupt)
+        time.sleep(300)
 
-    with pytest.raises(KeyboardInterrupt):
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Interrupts():
         train()
+    assert time.monotonic() - start < 300
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -68,7 +70,7 @@ def test_an_interrupt_sent_twice_does_not_end_the_writing_of_the_record(monkeypa
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except KeyboardInterrupt:
-                monkeypatch.setattr("kmodels.training.interrupts.SAME_INTERRUPT", seconds)
+                monkeypatch.setattr("kmodels.interrupts.SAME_INTERRUPT", seconds)
                 os.kill(os.getpid(), signal.SIGINT)
                 recorded.append(seconds)
                 raise
