@@ -1,6 +1,8 @@
 """A lock that one process holds while others wait: filelock's, or the same by flock where that is not installed."""
 
+import contextlib
 import os
+import sys
 import time
 
 from kmodels.packages import missing
@@ -61,4 +63,24 @@ except ModuleNotFoundError:
             self.release()
 
 
-__all__ = ["FileLock", "Timeout"]
+@contextlib.contextmanager
+def alone(path, doing):
+    """A context that one process is in at a time; one that has to wait says so.
+
+    Args:
+        path: of the lock's file.
+        doing: what is done in it: "preparing cifar10".
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting: another process is {doing}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+__all__ = ["FileLock", "Timeout", "alone"]

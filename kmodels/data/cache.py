@@ -128,7 +128,7 @@ def prepared(name, key, prepare, stream=None):
     try:
         meta, splits = _open(folder)
     except InputError:
-        _prepare(folder, prepare)
+        _prepare(name, folder, prepare)
         meta, splits = _open(folder)
     return Dataset(
         name=name,
@@ -144,12 +144,12 @@ def are_told(source):
     return "formats" in source
 
 
-def _prepare(folder, prepare):
-    from kmodels.locks import FileLock
+def _prepare(name, folder, prepare):
+    from kmodels.locks import alone
 
     writable_cache()
     _remove_leftovers(folder.parent)
-    with FileLock(f"{folder}.lock"):
+    with alone(f"{folder}.lock", f"preparing {name}"):
         if folder.exists():
             # Another process has prepared it meanwhile, or it is damaged.
             try:

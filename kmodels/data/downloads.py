@@ -81,10 +81,10 @@ def download(archives):
         InputError: if none can be downloaded, or there is no space for it; says what every server answered. Within
             `without_downloads`, if none is in the cache.
     """
-    from kmodels.locks import FileLock
+    from kmodels.locks import alone
 
     folder = writable_cache("archives")
-    with FileLock(writable_cache() / f"{archives[0].name}.lock"):
+    with alone(writable_cache() / f"{archives[0].name}.lock", f"downloading {archives[0].name}"):
         for archive in archives:
             path = folder / archive.name
             if path.exists() or path.is_symlink():

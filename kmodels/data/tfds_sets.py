@@ -22,7 +22,7 @@ from kmodels.data.pixel_digests import class_digests, whole_digest
 from kmodels.data.splits import SPLIT_SEED, stratified_split
 from kmodels.data.tfds_reading import copy_images, download_and_prepare, read_labels, stream
 from kmodels.files import cache_folder, writable_cache
-from kmodels.locks import FileLock
+from kmodels.locks import alone
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _prepare(builder, path, archive, root):
     """
     # Always the same folder, which is empty or left by a process that was killed; so are those of tfds.
     unpacked = root / f"{builder.name}.partial"
-    with FileLock(root / f"{builder.name}.lock"):
+    with alone(root / f"{builder.name}.lock", f"preparing {builder.name}"):
         for left in (unpacked, *(root / builder.name).glob("incomplete.*")):
             shutil.rmtree(left, ignore_errors=True)
         # Another process may have done it meanwhile.

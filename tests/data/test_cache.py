@@ -1,9 +1,11 @@
 """The cache: a dataset is prepared once, completely or not at all."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from kmodels import InputError
 from kmodels.data import cache
 from kmodels.data.cache import is_whole, prepared
 from kmodels.files import cache_folder
+from kmodels.locks import FileLock
 
 # Prepares a tiny dataset, slowly, noting each preparation in a file.
 SLOW = """
@@ -47,6 +50,22 @@ def test_two_processes_at_once_prepare_it_once(tmp_path):
     processes = [start(log, 0.3) for _ in range(2)]
     assert [process.communicate()[0].strip() for process in processes] == [SUM] * 2
     assert log.read_text() == "x"
+
+
+def test_a_process_that_waits_for_another_says_so(capsys):
+    zeros("taken")
+    lock = f"{folder_of('taken')}.lock"
+    shutil.rmtree(folder_of("taken"))
+    said = ""
+    with FileLock(lock):
+        waits = threading.Thread(target=zeros, args=("taken",))
+        waits.start()
+        while not said:
+            time.sleep(0.02)
+            said = capsys.readouterr().err
+    waits.join()
+    assert said == "waiting: another process is preparing taken\n"
+    assert folder_of("taken").is_dir()
 
 
 def test_a_killed_preparation_is_repeated(tmp_path):
