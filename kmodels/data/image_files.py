@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -212,7 +213,7 @@ def write_images(title, files, plan, image_size, writer, skip_unreadable=False):
 
 def _decode(title, files, plan, image_size, writer):
     size = (image_size, image_size) if image_size else _first_size(files, plan)
-    tally = Tally()
+    tally, given_up = Tally(), threading.Event()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(f"preparing {title}", sum(map(len, plan.values()))) as bar,
@@ -222,11 +223,16 @@ def _decode(title, files, plan, image_size, writer):
             arrays.labels[:] = [entry.label for entry in images]
             arrays.index[:] = [entry.index for entry in images]
             writer.files(split, [entry.name for entry in images])
-            decode = partial(_decode_block, files, images, arrays.images, size, image_size)
+            decode = partial(_decode_block, files, images, arrays.images, size, image_size, given_up)
             # Blocks write their pixels themselves and return only tallies: results that wait here need little memory.
-            for block in pool.map(decode, range(0, len(images), BLOCK)):
-                tally.add(block)
-                bar.update(len(block.digests))
+            try:
+                for block in pool.map(decode, range(0, len(images), BLOCK)):
+                    tally.add(block)
+                    bar.update(len(block.digests))
+            except BaseException:
+                # Else the pool ends when the blocks at work are complete, a minute later.
+                given_up.set()
+                raise
     return tally
 
 
@@ -242,10 +248,12 @@ def _first_size(files, plan):
     return 1, 1
 
 
-def _decode_block(files, images, pixels, size, image_size, start):
-    """Decodes up to BLOCK images, from `start` on, into `pixels`; returns their Tally."""
+def _decode_block(files, images, pixels, size, image_size, given_up, start):
+    """Decodes up to BLOCK images, from `start` on, into `pixels`, unless all is given up; returns their Tally."""
     tally = Tally()
     for i, entry in enumerate(images[start : start + BLOCK], start=start):
+        if given_up.is_set():
+            break
         try:
             opened, digest = _decode_image(files, entry.name, pixels, i, size, image_size)
         except UnreadableError as error:

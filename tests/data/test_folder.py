@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import struct
+import threading
 import time
 import zlib
 from dataclasses import replace
@@ -545,6 +546,28 @@ def test_many_large_images_are_not_decoded_at_once(split_folder, monkeypatch):
     monkeypatch.setattr(pillow_reading, "_pixels_memory", pillow_reading._Memory(2 * 8 * 8 * 10))
     load_dataset("folder", data_dir=split_folder)
     assert max(most) == 2
+
+
+def test_an_interrupt_does_not_wait_for_all_images_at_work(split_folder, monkeypatch):
+    decoded, begun = [], threading.Event()
+
+    def convert(image):
+        decoded.append(image)
+        begun.set()
+        time.sleep(0.05)
+        return bytes(8 * 8 * 3)
+
+    def interrupted(pool, function, starts):
+        pool.submit(function, 0)
+        begun.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(Image.Image, "tobytes", convert)
+    monkeypatch.setattr(image_files.ThreadPoolExecutor, "map", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset("folder", data_dir=split_folder)
+    assert 1 <= len(decoded) < 5
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(split_folder, monkeypatch):
