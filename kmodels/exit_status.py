@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import signal
 import sys
 
 from kmodels.backend import check_platforms
@@ -50,6 +51,22 @@ def run_command(command, *arguments, **options):
         if end.code in INTERRUPTED:
             return end.code
         raise
+
+
+def how_it_ended(status):
+    """How a process that we started ended, in words; "" for status 0.
+
+    Args:
+        status: the returncode of a subprocess, the negative number of a signal that ended it.
+    """
+    if status >= 0:
+        return f"its process ended with status {status}" if status else ""
+    if status == -9:
+        return "its process was killed, perhaps as memory ran out"
+    try:
+        return f"its process was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"its process was ended by signal {-status}"
 
 
 @contextlib.contextmanager

@@ -23,7 +23,8 @@ import numpy as np
 from kmodels.best_run import network_file
 from kmodels.data.arrays import values_in_words
 from kmodels.errors import InputError, require, unknown
-from kmodels.files import require_folder, writable_folder
+from kmodels.exit_status import how_it_ended
+from kmodels.files import ELSEWHERE, require_folder, writable_folder
 from kmodels.models.about import About, read_about
 from kmodels.text import printable
 
@@ -34,6 +35,7 @@ FORMATS = {
     "litert": (".tflite", ("tensorflow", "ai_edge_litert")),
 }
 QUANTISED = ("float16", "int8")
+NOT_YET = "the file or folder to write must not exist yet"
 # How far probabilities may differ from Keras' where nothing is quantised: by rounding.
 TOLERANCE = 1e-4
 # Of more images so many are compared, and so many tell the range of values to quantise.
@@ -98,7 +100,7 @@ def export(file, format, out=None, images=None, quantise=None):
     name = f"{file.stem}_{quantise}" if quantise else file.stem
     path = Path(out) if out else file.with_name(f"{name}{ending or '_saved_model'}")
     require(path.suffix == ending or not ending, f"the file to write must end in {ending}", str(path))
-    require(not path.exists(), "the file or folder to write must not exist yet", str(path))
+    require(not path.exists(), NOT_YET, str(path))
     if images is not None:
         require_folder(images, "images")
     order = {"file": str(file.resolve()), "format": format, "quantise": quantise}
@@ -112,7 +114,11 @@ def export(file, format, out=None, images=None, quantise=None):
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         written = Path(folder) / f"network{ending}"
         answer = _on_tensorflow({**order, "out": str(written)}, Path(folder) / "answer.json")
-        os.replace(written, path)
+        try:
+            require(not path.exists(), NOT_YET, str(path))
+            os.replace(written, path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}; {ELSEWHERE}") from error
     return Exported(path=str(path), **answer)
 
 
@@ -134,8 +140,9 @@ def _on_tensorflow(order, answer):
     order = json.dumps({**order, "answer": str(answer)})
     done = subprocess.run([sys.executable, "-c", code], input=order, env=environment, capture_output=True, text=True)
     if not answer.is_file():
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise InputError(f"the network cannot be exported: {lines[-1]}")
+        # Of a process that a signal ended, the last line is of something else.
+        lines = done.stderr.strip().splitlines() if done.returncode >= 0 else ()
+        raise InputError(f"the network cannot be exported: {lines[-1] if lines else how_it_ended(done.returncode)}")
     content = json.loads(answer.read_text())
     if "error" in content:
         raise InputError(content["error"])

@@ -260,6 +260,30 @@ def test_what_cannot_be_is_said_at_once(file, options, message, monkeypatch):
         export(file, **options)
 
 
+def test_a_file_that_was_written_meanwhile_stays(file, tmp_path, monkeypatch):
+    path = tmp_path / "one.onnx"
+
+    def work(order, answer):
+        path.write_text("another's")
+        Path(order["out"]).write_text("ours")
+        return {}
+
+    monkeypatch.setattr("kmodels.export.FORMATS", {"onnx": (".onnx", ())})
+    monkeypatch.setattr("kmodels.export._on_tensorflow", work)
+    with pytest.raises(InputError, match="must not exist yet"):
+        export(file, "onnx", path)
+    assert path.read_text() == "another's"
+    assert os.listdir(tmp_path) == ["one.onnx"]
+
+
+def test_a_process_that_was_killed_is_not_explained_by_its_log(file, tmp_path, monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, stderr="To enable the following instructions: AVX2\n")
+    monkeypatch.setattr("kmodels.export.FORMATS", {"onnx": (".onnx", ())})
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: killed)
+    with pytest.raises(InputError, match=r"cannot be exported: its process was killed, perhaps as memory ran out$"):
+        export(file, "onnx", tmp_path / "one.onnx")
+
+
 def test_a_missing_package_is_named_with_the_command_that_installs_it(file, monkeypatch):
     monkeypatch.setattr("kmodels.export.FORMATS", {"onnx": (".onnx", ("no_such_package",))})
     with pytest.raises(InputError, match=r"onnx needs no_such_package: pip install \"kmodels\[export\]\""):

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from kmodels.backend import BACKEND_IS_CHOSEN
 from kmodels.commands.doctor.datasets import Found
+from kmodels.exit_status import how_it_ended
 from kmodels.packages import BACKENDS
 
 # Loading TensorFlow or PyTorch from a slow disk takes a minute; what takes longer than this waits for something.
@@ -341,7 +341,7 @@ def _probe(modules, seconds=SECONDS):
                 status = subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=seconds, env=environment
                 ).returncode
-            ended = _how_it_ended(status)
+            ended = how_it_ended(status)
         except subprocess.TimeoutExpired:
             ended = f"it did not end within {seconds:g} seconds"
         except OSError as error:
@@ -360,12 +360,3 @@ def _probe(modules, seconds=SECONDS):
         facts.setdefault("doing", "loading kmodels")
     facts["torch_architectures"] = tuple(facts.get("torch_architectures", ()))
     return Probe(**facts)
-
-
-def _how_it_ended(status):
-    if status >= 0:
-        return f"its process ended with status {status}" if status else ""
-    try:
-        return f"its process was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"its process was ended by signal {-status}"
