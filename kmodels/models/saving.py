@@ -116,13 +116,18 @@ def _older(config):
     if not isinstance(config, dict):
         return config
     config = {name: _older(value) for name, value in config.items()}
-    if str(config.get("module")).startswith("keras") and isinstance(config.get("config"), dict):
+    if _is_of_keras(config) and isinstance(config.get("config"), dict):
         config["config"] = {
             name: value
             for name, value in config["config"].items()
             if name not in NEWER_ARGUMENTS or value != NEWER_ARGUMENTS[name]
         }
     return config
+
+
+def _is_of_keras(config):
+    """Whether an object's config is of a class of Keras itself; a module of the user's may be called keras_blocks."""
+    return f"{config.get('module')}.".startswith("keras.")
 
 
 def weights_checksum(path):
@@ -260,7 +265,7 @@ def _missing(config):
             )
         # Of a function, Keras writes the name in another field.
         field = "config" if item["class_name"] == "function" else "registered_name"
-        name = None if str(item.get("module")).startswith("keras.") else item.get(field)
+        name = None if _is_of_keras(item) else item.get(field)
         if name and keras.saving.get_registered_object(name) is None:
             module = f", from the module {item['module']}" if item.get("module") not in (None, "builtins") else ""
             return f"it needs {name}{module}: register it with {REGISTER} and import it before"

@@ -54,6 +54,28 @@ def test_what_a_network_uses_of_newer_versions_is_kept(tmp_path):
     assert load_network(path).layers[1].layers[-1].renorm
 
 
+@keras.saving.register_keras_serializable("tests")
+class Gated(layers.Layer):
+    """Of a module whose name begins as Keras' does, with an argument that a layer of Keras has too."""
+
+    __module__ = "keras_blocks"
+
+    def __init__(self, use_gate=True, **kwargs):
+        super().__init__(**kwargs)
+        self.use_gate = use_gate
+
+    def call(self, x):
+        return x * keras.ops.sigmoid(x) if self.use_gate else x
+
+    def get_config(self):
+        return {**super().get_config(), "use_gate": self.use_gate}
+
+
+def test_arguments_of_the_users_own_layers_are_kept(tmp_path):
+    path = save_network(small(Gated(use_gate=NEWER_ARGUMENTS["use_gate"])), tmp_path / "network.keras")
+    assert load_network(path).layers[-1].use_gate is False
+
+
 def test_the_defaults_are_those_of_keras():
     for module in (layers, keras.initializers):
         for cls in filter(inspect.isclass, vars(module).values()):
