@@ -9,6 +9,7 @@ import numpy as np
 
 from kmodels.augment.mixing import Mixing
 from kmodels.errors import InputError, not_copied, require
+from kmodels.models.graph import layers_within
 
 
 class TrainingOnly(keras.layers.Layer):
@@ -191,11 +192,6 @@ def reseed(layer, seed):
         if _is_seed(variable):
             variable.assign([(seed + number) % 2**31, 0])
             number += 1
-
-
-def layers_within(layer):
-    """The layer, and every layer inside it."""
-    return layer._flatten_layers()
 
 
 def describe(change):

@@ -49,6 +49,18 @@ def all_layers(network):
     return list(found)
 
 
+def layers_within(layer):
+    """The layer, then every layer inside it at any depth, each once, in the order in which their models have them.
+
+    Unlike `all_layers`, it enters layers that are no models, too: those of the user, and Bidirectional for instance.
+    """
+    found = {layer: None}
+    # Keras' own recursion has the layers of a nested model in reverse.
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        found.update(dict.fromkeys(layers_within(inner)))
+    return list(found)
+
+
 class Call(NamedTuple):
     """A call of a layer or operation in the graph of a network."""
 

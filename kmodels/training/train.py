@@ -28,6 +28,7 @@ from kmodels.data.order import images_shown
 from kmodels.errors import InputError, require
 from kmodels.interrupts import Interrupts, interruptible
 from kmodels.models.checks import check_graph
+from kmodels.models.graph import layers_within
 from kmodels.models.logits import logits_network
 from kmodels.text import counted
 from kmodels.training import checkpoint as checkpoints
@@ -423,12 +424,34 @@ class Training:
 
 def _copy_of(network):
     """A network with variables of its own and the same values: those of several devices must be created for them."""
+    rule = "several devices need a network that keras.models.clone_model can copy"
     try:
         copy = keras.models.clone_model(network)
     except (ValueError, TypeError) as error:
-        raise InputError(f"several devices need a network that keras.models.clone_model can copy: {error}") from error
+        raise InputError(f"{rule}: {error}") from error
+    if _structure(copy) != _structure(network):
+        raise InputError(
+            f"{rule}; the copy has other layers or weights: give each class of your own a get_config that returns all "
+            "arguments of its __init__, and let nested networks share no layers"
+        )
+    _copy_trainable(network, copy)
     _copy_variables(network, copy)
     return copy
+
+
+def _structure(network):
+    """The kinds of all layers and the shapes of all variables, in order."""
+    return list(map(type, layers_within(network))), [tuple(variable.shape) for variable in network.variables]
+
+
+def _copy_trainable(source, target):
+    """Freezes what is frozen in a network of the same structure: the config of a subclassed one does not say it."""
+    pairs = list(zip(layers_within(source), layers_within(target), strict=True))
+    # A layer sets those inside it, too: outer layers first, which hold more.
+    for layer, copy in sorted(pairs, key=lambda pair: -len(layers_within(pair[0]))):
+        copy.trainable = layer.trainable
+    for variable, copy in zip(source.variables, target.variables, strict=True):
+        copy.trainable = variable.trainable
 
 
 def _copy_of_metric(metric, devices):

@@ -15,6 +15,7 @@ import pytest
 from kmodels import Experiment, InputError, read_record, read_records, run, run_seeds, workers
 from kmodels.models.saving import load_network
 from kmodels.training import sweep
+from kmodels.training.train import _copy_of
 
 # 630, 70 and 360 images: steps of 64 leave 54 in train, and none of 54, 118 (630 - 512) and 70 divides by 8.
 SCRIPT = """
@@ -22,7 +23,7 @@ from dataclasses import replace
 import json, sys
 from pathlib import Path
 import keras
-from kmodels import Experiment, run
+from kmodels import Experiment, load_dataset, run, train
 from kmodels.data.batches import EpochOrder
 from kmodels.training import checkpoint
 
@@ -64,6 +65,21 @@ for first, then in ((8, 1), (1, 8)):
     assert keras.distribution.distribution() is None
     EpochOrder.on_epoch_begin = begin
     go(f"from_{first}", DIGITS, devices=then, resume=True)
+
+class Blocks(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(4)
+
+    def call(self, x):
+        return self.dense(self.flatten(x))
+
+frozen = Blocks()
+network = keras.Sequential([keras.Input((16, 16, 3)), frozen, keras.layers.Dense(10)])
+frozen.trainable = False
+before = frozen.get_weights()
+train(network, load_dataset("digits", 16), epochs=1, batch_size=16, devices=8, verbose=0)
+assert all((old == new).all() for old, new in zip(before, frozen.get_weights()))
 
 messages = []
 for number, batch_size in ((8, 60), (9, 64)):
@@ -135,6 +151,41 @@ def test_what_cannot_be_divided_is_refused(outcomes):
     indivisible, too_many = json.loads((out / "messages.json").read_text())
     assert "batch_size must be a multiple of 8" in indivisible
     assert "devices must be at most 8" in too_many
+
+
+class Units(keras.Model):
+    """A network of the user's with a call of its own."""
+
+    def __init__(self, sizes, told=True, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes, self.told = sizes, told
+        self.inner = [keras.layers.Dense(size) for size in sizes]
+
+    def call(self, x):
+        for layer in self.inner:
+            x = layer(x)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": list(self.sizes) if self.told else []}
+
+
+def test_what_is_frozen_is_frozen_in_the_copy_for_several_devices():
+    units = Units([3, 4])
+    network = keras.Sequential([keras.Input((2,)), units, keras.layers.Dense(2)])
+    units.trainable = False
+    units.inner[1].trainable = True
+    units.inner[1].bias.trainable = False
+    copy = _copy_of(network)
+    assert [variable.trainable for variable in copy.variables] == [False, False, True, False, True, True]
+    assert [layer.trainable for layer in copy.layers[0].layers] == [False, True]
+    assert not copy.layers[0].trainable
+
+
+def test_a_copy_with_other_layers_is_refused():
+    network = keras.Sequential([keras.Input((2,)), Units([3], told=False), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match=r"several devices need .* other layers or weights: give .* a get_config"):
+        _copy_of(network)
 
 
 @pytest.mark.parametrize("devices", [0, -1, True, 1.0, "2"])
