@@ -177,6 +177,9 @@ class _TorchOptimizer:
         super().__init__(*args, **kwargs)
         self.torch_decay, self.decoupled = torch_decay, decoupled
 
+    def apply(self, grads, trainable_variables=None):
+        super().apply(list(map(_dense, grads)), trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         rate, decay = ops.cast(learning_rate, variable.dtype), ops.cast(self.torch_decay, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
@@ -188,6 +191,15 @@ class _TorchOptimizer:
 
     def get_config(self):
         return {**super().get_config(), "torch_decay": self.torch_decay, "decoupled": self.decoupled}
+
+
+def _dense(gradient):
+    """A gradient as a tensor. TensorFlow has that of an Embedding by rows, which may repeat: their sum counts."""
+    if keras.backend.backend() != "tensorflow" or gradient is None:
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
 
 
 @keras.saving.register_keras_serializable("kmodels")

@@ -21,6 +21,7 @@ CASES = [
     ("adagrad", {}),
     ("adagrad", {"weight_decay": 0.1}),
 ]
+TORCH_CLASSES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 
 
 def gradients():
@@ -39,8 +40,7 @@ def test_equal_to_torch_also_after_the_rate_changes(name, settings):
     optimizer = build_optimizer(name, 0.01, **settings)
     optimizer.build([ours])
     theirs = torch.nn.Parameter(torch.tensor(start))
-    classes = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
-    reference = getattr(torch.optim, classes[name])([theirs], lr=0.01, **settings)
+    reference = getattr(torch.optim, TORCH_CLASSES[name])([theirs], lr=0.01, **settings)
     for step, gradient in enumerate(gradients()):
         if step == 3:
             optimizer.learning_rate = 0.001
@@ -52,6 +52,28 @@ def test_equal_to_torch_also_after_the_rate_changes(name, settings):
             keras.ops.convert_to_numpy(ours), theirs.detach().cpu().numpy(), atol=1e-6, err_msg=f"step {step}"
         )
     assert np.abs(keras.ops.convert_to_numpy(ours) - start).max() > 1e-3
+
+
+@pytest.mark.parametrize("loss_scale", [None, 8.0])
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_equal_to_torch_for_the_rows_of_an_embedding(name, settings, loss_scale):
+    # TensorFlow has the gradients of such rows by their indices, some of them twice.
+    torch = pytest.importorskip("torch")
+    indices, targets = np.array([[0, 1, 1], [3, 1, 0]]), np.ones((2, 2), np.float32)
+    start = np.linspace(-1, 1, 10).astype(np.float32).reshape(5, 2)
+    embedding = keras.layers.Embedding(5, 2)
+    ours = keras.Sequential([keras.Input((3,), dtype="int32"), embedding, keras.layers.GlobalAveragePooling1D()])
+    embedding.set_weights([start])
+    ours.compile(build_optimizer(name, 0.01, **settings, loss_scale=loss_scale), "mse", auto_scale_loss=False)
+    theirs = torch.nn.Embedding.from_pretrained(torch.tensor(start), freeze=False)
+    reference = getattr(torch.optim, TORCH_CLASSES[name])(theirs.parameters(), lr=0.01, **settings)
+    for _ in range(3):
+        ours.train_on_batch(indices, targets)
+        reference.zero_grad()
+        torch.nn.functional.mse_loss(theirs(torch.tensor(indices)).mean(1), torch.tensor(targets)).backward()
+        reference.step()
+    np.testing.assert_allclose(embedding.get_weights()[0], theirs.weight.detach().cpu().numpy(), atol=1e-6)
+    assert np.abs(embedding.get_weights()[0] - start).max() > 1e-3
 
 
 def test_a_gradient_may_lie_in_memory_in_another_order():
