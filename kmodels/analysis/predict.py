@@ -31,7 +31,8 @@ def usual_batch(image_shape):
 class _Batches(keras.utils.PyDataset):
     def __init__(self, inputs, batch_size):
         super().__init__()
-        self.inputs, self.batch_size = inputs, batch_size
+        # TensorFlow takes no lists from a generator.
+        self.inputs, self.batch_size = keras.tree.lists_to_tuples(inputs), batch_size
 
     def __len__(self):
         return -(-count(self.inputs) // self.batch_size)

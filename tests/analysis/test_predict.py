@@ -179,6 +179,18 @@ def test_several_inputs_and_outputs():
         predict_logits(model, {**given, "image": images(3, 8)}, output="kind")
 
 
+def test_inputs_and_outputs_in_a_list():
+    image, vector = keras.Input((16, 16, 3), name="image"), keras.Input((2,), name="vector")
+    x = keras.layers.Flatten(name="embedding")(image)
+    one = keras.Model([image], [keras.layers.Dense(3)(x)])
+    assert predict_logits(one, images(3), batch_size=2).shape == (3, 3)
+    np.testing.assert_array_equal(embed(one, images(3), batch_size=2), images(3).reshape(3, -1))
+    two = keras.Model([image, vector], keras.layers.Dense(3)(keras.layers.Concatenate(name="joined")([x, vector])))
+    given = [images(3), np.ones((3, 2))]
+    assert predict_logits(two, given, batch_size=2).shape == (3, 3)
+    np.testing.assert_array_equal(features(two, given, "joined", batch_size=2)[:, :-2], images(3).reshape(3, -1))
+
+
 def test_a_network_is_not_kept_alive():
     network = build_model("mlp", (16, 16, 3), 3)
     embed(network, images(1))
