@@ -21,7 +21,7 @@ from kmodels.backend import import_tensorflow
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
 from kmodels.models.about import write_about
-from kmodels.models.graph import all_layers
+from kmodels.models.graph import layers_within
 
 # Arguments that Keras 3.14 and 3.15 added, with their defaults: Keras 3.13, which Kaggle has, refuses a file that names
 # them. Found by comparing the signatures of all layers and initializers of 3.13.2 and 3.15.1.
@@ -75,13 +75,11 @@ def save_network(network, path, about=None):
 def _in_single_precision(network):
     """Within it, the configs of a network in half precision, which suits one device only, say single precision."""
     half = ("bfloat16", "float16")
-    layers = [network, *all_layers(network)] if network.compute_dtype in half else ()
-    # Operations between layers (`a + b`) have no dtype.
-    changed = [layer for layer in layers if isinstance(layer, keras.layers.Layer) and layer.compute_dtype in half]
+    changed = [layer for layer in layers_within(network) if layer.compute_dtype in half]
     policies = [layer.dtype_policy for layer in changed]
     try:
         for layer in changed:
-            layer.dtype_policy = layer.variable_dtype
+            layer.dtype_policy = "float32"
         yield
     finally:
         for layer, policy in zip(changed, policies, strict=True):

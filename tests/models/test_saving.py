@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 from kmodels import InputError
+from kmodels.models.graph import layers_within
 from kmodels.models.saving import NEWER_ARGUMENTS, load_network, loading_problem, save_network, weights_checksum
 
 
@@ -221,6 +222,23 @@ def test_a_network_with_operations_between_its_layers_is_saved_from_half_precisi
         keras.config.set_dtype_policy("float32")
     loaded = load_network(save_network(half, tmp_path / "network.keras"))
     assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
+    for a, b in zip(loaded.get_weights(), half.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+def test_layers_within_others_are_saved_from_half_precision_too(tmp_path, policy):
+    image = keras.Input((8, 8, 3))
+    x = layers.SpectralNormalization(layers.Conv2D(4, 3, dtype=policy))(image)
+    x = layers.TimeDistributed(layers.Dense(2, dtype=policy))(layers.Reshape((6, 24))(x))
+    # No backend has the usual initializer in half precision.
+    lstm = layers.LSTM(3, recurrent_initializer="ones", dtype=policy)
+    half = keras.Model(image, layers.Dense(2)(layers.Bidirectional(lstm)(x)))
+    before = [layer.dtype_policy.name for layer in layers_within(half)]
+    loaded = load_network(save_network(half, tmp_path / "network.keras"))
+    assert {layer.compute_dtype for layer in layers_within(loaded)} == {"float32"}
+    assert [layer.dtype_policy.name for layer in layers_within(half)] == before
+    assert before.count(policy) >= 4
     for a, b in zip(loaded.get_weights(), half.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
