@@ -24,7 +24,7 @@ from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
 from kmodels.models.checks import divides_by_255
-from kmodels.models.graph import all_layers
+from kmodels.models.graph import layers_within
 from kmodels.models.logits import FEW
 from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
@@ -272,6 +272,6 @@ def unscaled(network, about):
         about: what its file says of itself, an About; None where it says nothing.
     """
     scaling = keras.layers.Rescaling | keras.layers.Normalization
-    if about or any(isinstance(layer, scaling) for layer in all_layers(network)):
+    if about or any(isinstance(layer, scaling) for layer in layers_within(network)):
         return None
     return "the network is given pixels 0..255, and no layer of it scales them"

@@ -183,6 +183,7 @@ def test_black_floats_are_pixels(trained):
     [
         (None, None, True),
         (keras.layers.Rescaling(1 / 255), None, False),
+        (keras.layers.TimeDistributed(keras.layers.Rescaling(1 / 255)), None, False),
         (keras.layers.Normalization(mean=0, variance=1), None, False),
         (None, About(class_names=("a", "b"), image_shape=(8, 8, 3)), False),
     ],
@@ -194,6 +195,14 @@ def test_what_pixels_a_network_takes_is_said_where_nothing_tells(scaling, about,
     save_network(model, tmp_path / "network.keras", about)
     Classifier(tmp_path / "network.keras")
     assert ("given pixels 0..255, and no layer of it scales them; if it was" in capsys.readouterr().err) == noted
+
+
+def test_floats_of_0_to_1_are_refused_where_a_nested_network_divides_pixels(tmp_path):
+    layers = keras.layers
+    start = keras.Sequential([layers.Rescaling(1 / 255), layers.Rescaling(2.0, offset=-1.0)])
+    keras.Sequential([layers.Input((8, 8, 1)), start, layers.Flatten(), layers.Dense(2)]).save(tmp_path / "own.keras")
+    with pytest.raises(InputError, match="multiply those from 0 to 1 by 255"):
+        Classifier(tmp_path / "own.keras").predict(np.full((1, 8, 8), 0.5, "float32"))
 
 
 def test_a_network_that_does_not_divide_pixels_may_take_other_floats(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from kmodels.errors import InputError, require
-from kmodels.models.graph import has_graph, require_model
+from kmodels.models.graph import has_graph, layers_within, require_model
 
 
 def check_graph(network, image_shape):
@@ -54,8 +54,8 @@ def check_images(network, images):
 
 
 def divides_by_255(network):
-    """Whether the network scales pixels 0..255 to about 1 itself, in a Rescaling layer."""
-    scales = [np.max(layer.scale) for layer in network.layers if isinstance(layer, layers.Rescaling)]
+    """Whether the network scales pixels 0..255 to about 1 itself, in a Rescaling layer, which may be inside others."""
+    scales = [np.max(layer.scale) for layer in layers_within(network) if isinstance(layer, layers.Rescaling)]
     return bool(scales) and scales[0] < 0.1
 
 

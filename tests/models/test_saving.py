@@ -231,7 +231,7 @@ def test_layers_within_others_are_saved_from_half_precision_too(tmp_path, policy
     image = keras.Input((8, 8, 3))
     x = layers.SpectralNormalization(layers.Conv2D(4, 3, dtype=policy))(image)
     x = layers.TimeDistributed(layers.Dense(2, dtype=policy))(layers.Reshape((6, 24))(x))
-    # No backend has the usual initializer in half precision.
+    # Not every backend has the usual initializer in half precision.
     lstm = layers.LSTM(3, recurrent_initializer="ones", dtype=policy)
     half = keras.Model(image, layers.Dense(2)(layers.Bidirectional(lstm)(x)))
     before = [layer.dtype_policy.name for layer in layers_within(half)]

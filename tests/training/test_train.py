@@ -687,8 +687,12 @@ def test_images_that_the_network_cannot_take_are_refused():
     assert train(tiny(shape=(8, 8, 1)), grey, epochs=1, batch_size=8, verbose=0).best_epoch == 1
     images, labels = images_and_labels(30)
     scaled = Dataset.from_arrays(train=(images / 255, labels))
-    with pytest.raises(InputError, match=r"divides pixels by 255 itself.*Received: float32"):
-        train(tiny(), scaled)
+    layers = keras.layers
+    nested = keras.Sequential([layers.Rescaling(1 / 255), layers.RandomFlip()])
+    nested = keras.Sequential([keras.Input((8, 8, 3)), nested, layers.Flatten(), layers.Dense(3)])
+    for network in (tiny(), nested):
+        with pytest.raises(InputError, match=r"divides pixels by 255 itself.*Received: float32"):
+            train(network, scaled)
 
 
 def test_a_pair_is_evaluated_in_every_form_that_a_dataset_takes():
