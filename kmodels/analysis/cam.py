@@ -23,7 +23,7 @@ from PIL import Image
 from kmodels.analysis.gradients import depends_on, gradient_of
 from kmodels.analysis.predict import choose_output, count, logits_end, model_inputs
 from kmodels.errors import InputError, describe_error, require, shorten, unknown
-from kmodels.models.graph import all_layers, has_graph
+from kmodels.models.graph import all_layers, has_graph, layers_within
 from kmodels.models.logits import HIDDEN, LOGITS, end_activation, looks_like_probabilities, require_sigmoid
 
 # Pixels in one forward pass, of at most 64 images: the outputs of all layers are held for the gradient.
@@ -212,7 +212,7 @@ def _explain(model, inputs, layer, image, output):
         inputs: from `model_inputs`.
         image: from `_explained_input`.
     """
-    for other in all_layers(model):
+    for other in (*all_layers(model), *layers_within(model)):
         rule = "Grad-CAM needs a network with channels last; build it with data_format='channels_last'"
         require(getattr(other, "data_format", None) != "channels_first", rule, f"channels_first in {other.name}")
     arrays = keras.tree.flatten(inputs)

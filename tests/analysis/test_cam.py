@@ -578,6 +578,13 @@ def of_channels_first():
     return keras.Model(image, keras.layers.Dense(3)(x))
 
 
+def channels_first_within_another():
+    pooling = keras.layers.TimeDistributed(keras.layers.MaxPooling2D(data_format="channels_first"))
+    image = keras.Input((8, 8, 3))
+    frames = keras.layers.Reshape((1, 3, 8, 8))(image)
+    return keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(pooling(frames))))
+
+
 def segmentation():
     return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
 
@@ -601,6 +608,7 @@ def two_of_one_name():
         (lambda: Subclassed(keras.layers.Dense(3)), {}, "no weights yet: call it once"),
         (lambda: "network.keras", {}, "model must be a keras.Model"),
         (of_channels_first, {}, "channels last"),
+        (channels_first_within_another, {}, "channels last"),
         (segmentation, {}, r"output must be \(batch, classes\)"),
         (two_of_one_name, {"layer": "conv"}, "must not be that of several"),
         (lambda: build_model("mlp", (16, 16, 3), 3), {}, r"has the shape \(16, 16, 3\). Received: \(8, 8, 3\)"),
