@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kmodels.best_run import network_file
+from kmodels.components import load_component
 from kmodels.data.arrays import values_in_words
 from kmodels.errors import InputError, require, unknown
 from kmodels.exit_status import how_it_ended
@@ -108,7 +109,7 @@ def export(file, format, out=None, images=None, quantise=None):
     record = _record_of(file) if quantise and not images else None
     rule = "int8 needs images as the network will see: give a folder of them as --images (images=)"
     require(quantise != "int8" or images or record, rule, "a network without a record of its run")
-    order |= {"record": record and str(record.resolve())}
+    order |= {"record": record and str(record.resolve()), "objects": _objects_of(file)}
     writable_folder(path.parent)
     # Beside its place, so that it gets there whole, by a change of name.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
@@ -130,6 +131,24 @@ def _record_of(file):
     beside = file.with_name(f"{Path(about.record).name}.json")
     paths = [beside, *(Path(out) / f"{about.record}.json" for out in ("runs", "results"))]
     return next((path for path in paths if path.is_file()), None)
+
+
+def _objects_of(file):
+    """{registered name: "module:name"} of the user's classes and functions that a network needs, as they are here.
+
+    The process on TensorFlow imports them from there. Of those that are not registered here, `load_network` knows what
+    can be imported.
+    """
+    if "keras" not in sys.modules:
+        # Nothing can be registered, as in the command, which need not wait for Keras.
+        return {}
+    from kmodels.models.saving import registered_objects
+
+    found = registered_objects(file)
+    inside = [name for name, value in found.items() if value.__module__ == "__main__"]
+    rule = "what a network needs must be in a module of its own, since a process of its own exports it; move it to one"
+    require(not inside, rule, ", ".join(inside))
+    return {name: f"{value.__module__}:{value.__qualname__}" for name, value in found.items()}
 
 
 def _on_tensorflow(order, answer):
@@ -162,11 +181,13 @@ def main():
     answer.write_text(json.dumps(content))
 
 
-def _work(file, format, quantise, images, record, out):
+def _work(file, format, quantise, images, record, objects, out):
     import keras
 
     from kmodels.classifier import Classifier, unscaled
 
+    for name, reference in objects.items():
+        keras.saving.get_custom_objects()[name] = load_component("what the network needs", reference)
     classifier = Classifier(file)
     shape = classifier.image_shape
     inputs = keras.Input(shape, name="pixels")

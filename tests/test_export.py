@@ -1,5 +1,6 @@
 """A network in other programs' formats computes what Keras does, and says so of itself."""
 
+import importlib
 import json
 import os
 import runpy
@@ -84,6 +85,24 @@ def test_a_network_that_puts_out_probabilities_of_a_hidden_end_is_refused(tmp_pa
     network.save(file)
     with pytest.raises(InputError, match="look like probabilities"):
         export(file, "litert")
+
+
+def test_layers_of_the_users_own_are_exported_where_they_are_registered(tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_doubles.py").write_text(
+        "import keras\n\nclass Double(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"
+    )
+    own, layers = importlib.import_module("own_doubles"), keras.layers
+    file = tmp_path / "network.keras"
+    keras.Sequential([keras.Input((8, 8, 3)), own.Double(), layers.Flatten(), layers.Dense(2)]).save(file)
+    with pytest.raises(InputError, match="it needs Double, from the module own_doubles"):
+        export(file, "litert")
+    with keras.saving.custom_object_scope({"Double": own.Double}):
+        assert export(file, "litert").same == 1
+        own.Double.__module__ = "__main__"
+        with pytest.raises(InputError, match=r"must be in a module of its own.* Received: 'Double'"):
+            export(file, "litert", tmp_path / "again.tflite")
 
 
 def test_an_operation_at_the_end_is_exported_once(tmp_path):

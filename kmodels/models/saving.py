@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kmodels.backend import import_tensorflow
+from kmodels.components import load_component
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
 from kmodels.models.about import write_about
@@ -158,6 +159,10 @@ def weights_checksum(path):
 def load_network(path):
     """Reads a .keras file. Python code in it, as a Lambda layer may have, is never run.
 
+    Classes of the user's own must be registered. Of a network that a run built with a function "module:function", that
+    module is imported for it, as `kmodels run` does, which registers what is in it. The record beside the file says
+    which it is, never the file itself: that may come from anywhere, and must not choose what is run here.
+
     Args:
         path: of the file.
 
@@ -171,6 +176,7 @@ def load_network(path):
     path = Path(path)
     require(path.is_file() and path.suffix == ".keras", "the network must be a .keras file that exists", str(path))
     config = _config(path)
+    not_imported = _import_module_of_run(path) if _missing(config) else None
     # Keras does not import TensorFlow to load, which takes seconds; where something has, as below.
     if "tensorflow" in sys.modules:
         _hide_gpu_from_tensorflow()
@@ -178,7 +184,26 @@ def load_network(path):
         with _initialized_by_numpy():
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise InputError(f"cannot load the network {path}: {_reason(config, error)}") from error
+        reasons = filter(None, (_reason(config, error), not_imported))
+        raise InputError(f"cannot load the network {path}: {'; '.join(reasons)}") from error
+
+
+def _import_module_of_run(path):
+    """Imports the module that the record beside a file names, see `load_network`; returns why it cannot be, or None."""
+    from kmodels.records import read_record
+
+    try:
+        record = read_record(path.with_suffix(".json"))
+    except InputError:
+        return None
+    function = record.experiment.references.get("model", "__main__:")
+    # What was in a notebook or script can be imported from nowhere.
+    if function.startswith("__main__:") or record.network_sha256 not in (None, weights_checksum(path)):
+        return None
+    try:
+        load_component("model", function)
+    except InputError as error:
+        return str(error)
 
 
 @contextlib.contextmanager
@@ -253,6 +278,29 @@ def loading_problem(network):
         ) from error
 
 
+def registered_objects(path):
+    """What a .keras file needs beyond Keras, as far as it is registered here: {its registered name: class or function}.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: if it is no .keras file, or damaged.
+    """
+    names = {_registered_name(item) for item in _objects(_config(Path(path)))}
+    found = {name: keras.saving.get_registered_object(name) for name in names if name}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _registered_name(item):
+    """The name by which Keras finds an object's class, or a function, that is not its own; None of its own."""
+    if _is_of_keras(item):
+        return None
+    # Of a function, Keras writes the name in another field.
+    name = item.get("config" if item["class_name"] == "function" else "registered_name")
+    return name if isinstance(name, str) else None
+
+
 def _missing(config):
     """What Keras would need to load a network of this configuration, in a line; None where it has all."""
     for item in _objects(config):
@@ -261,9 +309,7 @@ def _missing(config):
                 "it has a Lambda layer with Python code in it, which is not run; save the network with a layer of its "
                 f"own class, or a named function, registered with {REGISTER}"
             )
-        # Of a function, Keras writes the name in another field.
-        field = "config" if item["class_name"] == "function" else "registered_name"
-        name = None if _is_of_keras(item) else item.get(field)
+        name = _registered_name(item)
         if name and keras.saving.get_registered_object(name) is None:
             module = f", from the module {item['module']}" if item.get("module") not in (None, "builtins") else ""
             return f"it needs {name}{module}: register it with {REGISTER} and import it before"
