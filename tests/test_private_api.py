@@ -42,6 +42,8 @@ PRIVATE = {
     ),
     "_get_variable_index": (lambda: keras.optimizers.Adam(), "finds the slots of a variable in an optimizer's update"),
 }
+# Python's own, which is public: its threads need no lock that interrupted code may hold.
+PUBLIC_MODULES = ("_thread",)
 # Parts of the names of modules that are not public.
 PRIVATE_MODULES = (".src.", "._src.", ".python.", ".externals.")
 
@@ -83,6 +85,8 @@ def uses():
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             for name in names:
+                if name in PUBLIC_MODULES:
+                    continue
                 if name.startswith("_") or any(part in f".{name}." for part in PRIVATE_MODULES):
                     found.setdefault(name, set()).add(path.name)
     return found
