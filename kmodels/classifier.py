@@ -23,7 +23,7 @@ from kmodels.data.given_image import ALLOWED, checked_array, is_array, is_one, p
 from kmodels.data.pillow_reading import UnreadableError
 from kmodels.errors import require
 from kmodels.models.about import read_about
-from kmodels.models.checks import divides_by_255
+from kmodels.models.checks import check_one_output, divides_by_255
 from kmodels.models.graph import layers_within
 from kmodels.models.logits import FEW
 from kmodels.models.saving import load_network
@@ -95,8 +95,8 @@ class Classifier:
 
     Args:
         file: a .keras file, or a folder of runs, whose best network it is then (`kmodels.best_run`). A file
-            that kmodels wrote knows its classes; any other has one input of images. Where nothing is known of the
-            pixels that it takes, a line on standard error says which it is given.
+            that kmodels wrote knows its classes; any other has one input of images and one output. Where nothing is
+            known of the pixels that it takes, a line on standard error says which it is given.
         class_names: a list of different strings in the order of the network's outputs; None: those of the file, else
             "class 0", "class 1", ...
 
@@ -127,6 +127,7 @@ class Classifier:
         require(takes_images, "the network must have one input, images (height, width, 1 or 3)", shapes)
         self.image_shape = shapes[0] if None not in shapes[0] else about and about.image_shape
         require(self.image_shape, "the network must say the size of its images, since the file does not", shapes[0])
+        check_one_output(self.network)
         self.logits_model = logits_model(self.network)
         require_logits(self.network, np.random.default_rng(0).integers(0, 256, (FEW, *self.image_shape), np.uint8))
         classes = self.logits_model.output_shape[-1]

@@ -318,6 +318,7 @@ def test_probabilities_are_those_of_the_network_whatever_it_ends_in(end, tmp_pat
         (lambda: Certain(3, activation="softmax"), "look like probabilities"),
         (lambda: Certain(1, activation="sigmoid"), "look like probabilities"),
         (lambda: keras.layers.Dense(3, activation="sigmoid"), "must be of one class"),
+        (lambda: lambda x: [keras.layers.Dense(3)(x), keras.layers.Dense(2)(x)], "must have one output, logits"),
     ],
 )
 def test_a_network_without_logits_is_refused_at_once(layer, message, tmp_path):

@@ -250,12 +250,15 @@ def test_gradcam_of_a_network_and_image_files(kmodels_command, recorded, tmp_pat
     (tmp_path / "wrong.keras").write_text("no network")
     vector = tmp_path / "vector.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(vector)
+    two, image = tmp_path / "two.keras", keras.Input((10, 12, 1))
+    keras.Model(image, [keras.layers.Dense(2)(keras.layers.Flatten()(image)) for _ in range(2)]).save(two)
     for arguments, message in (
         ([f"{recorded}.keras"], "give images"),
         ([f"{recorded}.json", str(folder)], "images go with a .keras file"),
         (["none.keras", str(folder)], "must be a .keras file that exists"),
         ([str(tmp_path / "wrong.keras"), str(folder)], "cannot load the network"),
         ([str(vector), str(folder)], "must have one input, images"),
+        ([str(two), str(folder)], "must have one output, logits"),
         ([str(normalised), str(folder)], "trained on floats from 0 to 1, not on pixels 0..255; --scale (scale=) must"),
         ([f"{recorded}.keras", "none.png"], "image files or folders that exist"),
         ([f"{recorded}.keras", str(tmp_path / "empty")], "no image file"),

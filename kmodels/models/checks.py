@@ -7,6 +7,8 @@ from keras import layers
 from kmodels.errors import InputError, require
 from kmodels.models.graph import has_graph, layers_within, require_model
 
+ONE_OUTPUT = "the network must have one output, logits (batch, classes); make one by keras.Model(network.input, output)"
+
 
 def check_graph(network, image_shape):
     """Raises InputError where a network is none that can be trained on its own.
@@ -67,22 +69,25 @@ def check_ends(network, num_classes):
         "the network must have one input, images (batch, height, width, channels) or features (batch, d)",
         shapes,
     )
-    shapes = [tuple(tensor.shape) for tensor in network.outputs]
+    check_one_output(network)
     named = not isinstance(network, keras.Sequential) and isinstance(network.output, dict)
+    require(not named, ONE_OUTPUT, named and sorted(network.output))
+    shape = tuple(network.outputs[0].shape)
     require(
-        len(shapes) == 1 and not named,
-        "the network must have one output, logits (batch, classes); make one by keras.Model(network.input, output)",
-        sorted(network.output) if named else shapes,
-    )
-    require(
-        len(shapes[0]) == 2,
+        len(shape) == 2,
         "the network's output must be (batch, classes); end it with Flatten or GlobalAveragePooling2D and Dense",
-        shapes[0],
+        shape,
     )
     units = (num_classes, 1) if num_classes == 2 else (num_classes,)
     require(
-        shapes[0][1] in units,
+        shape[1] in units,
         f"the network must have an output for each of the {num_classes} classes"
         f"{' (or one for both)' if num_classes == 2 else ''}: end it with Dense({num_classes})",
-        shapes[0][1],
+        shape[1],
     )
+
+
+def check_one_output(network):
+    """Raises InputError where a network has several outputs, as far as its graph tells."""
+    outputs = getattr(network, "outputs", None) or ()
+    require(len(outputs) < 2, ONE_OUTPUT, getattr(network, "output_names", len(outputs)))

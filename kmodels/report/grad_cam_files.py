@@ -14,6 +14,7 @@ from kmodels.data.image_files import images_inside
 from kmodels.data.pillow_reading import UnreadableError, pillow_warnings
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
+from kmodels.models.checks import check_one_output
 from kmodels.models.saving import load_network
 from kmodels.records import read_record
 from kmodels.report.pictures import save
@@ -32,7 +33,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     their names where a record beside the file or the file itself has them, else their indices.
 
     Args:
-        file: a .keras file with one input of images, (height, width, 1 or 3).
+        file: a .keras file with one input of images, (height, width, 1 or 3), and one output.
         images: paths of image files, or of folders (with their subfolders); of more than 20 images the first are drawn.
         out: the folder to write into.
         layers: names of the layers side by side; None: up to five.
@@ -47,6 +48,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     require(math.isfinite(scale) and scale > 0, "scale must be a finite number above 0", scale)
     files = _image_files(images)
     network, about = load_network(file), read_about(file)
+    check_one_output(network)
     if scale == 1 and (note := unscaled(network, about)):
         print(f"{note}; see --scale")
     shown, given = _pixels(files, _image_shape(network, about))
