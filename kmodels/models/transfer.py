@@ -6,7 +6,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kmodels.errors import InputError, shorten
+from kmodels.errors import InputError, require, shorten
+from kmodels.models.graph import layers_within
 
 # What must be equal beside the shapes, or the same weights compute something else.
 SETTINGS = ("strides", "padding", "dilation_rate", "groups", "epsilon")
@@ -101,11 +102,15 @@ def freeze_batch_norm(network):
     """Freezes all batch norms, their statistics too: with few images, those of a batch say little.
 
     Args:
-        network: a keras.Model, changed in place.
+        network: a keras.Model, changed in place, with those of its nested models.
+
+    Raises:
+        InputError: if it has none.
     """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    norms = [layer for layer in layers_within(network) if isinstance(layer, keras.layers.BatchNormalization)]
+    require(norms, "frozen_batch_norm needs a network with BatchNormalization layers", network.name)
+    for layer in norms:
+        layer.trainable = False
 
 
 def _with_weights(network):

@@ -154,6 +154,8 @@ def test_a_network_of_keras_applications_starts_from_its_weights_where_they_can_
     assert dict(tuned.model_options) == {"alpha": 0.25}
     (scratch,) = choose("pets", given, pretrained=False, on_cpu=True)
     assert (scratch.name, scratch.init_from, scratch.head) == ("pets/MobileNet", None, None)
+    assert tuned.frozen_batch_norm
+    assert choose("pets", {"model": ["applications:VGG16"]}, pretrained=True, on_cpu=True)[1].frozen_batch_norm is None
     refused = {**given, "model_options": [{"weights": None}]}
     assert len(choose("pets", refused, pretrained=True, on_cpu=True)) == 1
 

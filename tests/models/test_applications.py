@@ -10,6 +10,7 @@ import pytest
 from kmodels import Experiment, InputError, build_model
 from kmodels.analysis.cam import grad_cam
 from kmodels.analysis.predict import embed
+from kmodels.commands.train import WITHOUT_BATCH_NORM
 from kmodels.models import applications, builder, trainable_parameters
 from kmodels.models.blocks import IMAGENET_MEAN, IMAGENET_STD
 from kmodels.models.saving import load_network, save_network
@@ -106,6 +107,8 @@ def test_every_network_keeps_the_contract(name):
     hidden = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
     after = hidden[-2].output.shape[1:3] == (1, 1) or len(hidden[-2].output.shape) == 2
     assert after == (name in applications.WITH_HIDDEN_TOP)
+    norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
+    assert norms != f"applications:{name}".startswith(WITHOUT_BATCH_NORM)
     assert network(images).shape == (2, 3)
 
 

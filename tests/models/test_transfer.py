@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, build_model
-from kmodels.models.transfer import freeze, transfer_weights
+from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 
 
 def weights(network, name):
@@ -105,3 +105,40 @@ def test_frozen_layers_are_all_but_the_named_ones():
     network = build_model("conv_net", (16, 16, 3), 4)
     freeze(network, ("dense1", "logits"))
     assert {weight.path.split("/")[0] for weight in network.trainable_weights} == {"dense1", "logits"}
+
+
+class Block(keras.layers.Layer):
+    """A batch norm inside a layer that is no model."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization()
+
+    def call(self, x):
+        return self.norm(x)
+
+
+def backbone(*layers):
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers], name="backbone")
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [lambda norm: norm, lambda norm: backbone(norm), lambda norm: backbone(backbone(norm)), lambda norm: Block()],
+    ids=["flat", "nested", "nested twice", "in a layer"],
+)
+def test_frozen_batch_norms_stay_as_they_are_wherever_they_are(wrapped):
+    network = scaled(wrapped(keras.layers.BatchNormalization()))
+    trained = len(network.trainable_weights)
+    freeze_batch_norm(network)
+    assert len(network.trainable_weights) == trained - 2
+    before = [keras.ops.convert_to_numpy(weight) for weight in network.non_trainable_weights]
+    assert len(before) == 4
+    network(np.random.default_rng(0).normal(5, 3, (16, 8, 8, 3)), training=True)
+    for old, weight in zip(before, network.non_trainable_weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), old)
+
+
+def test_a_network_without_batch_norms_has_none_to_freeze():
+    with pytest.raises(InputError, match=r"frozen_batch_norm needs .* BatchNormalization.*Received: 'mlp'"):
+        freeze_batch_norm(build_model("mlp", (8, 8, 3), 2))
