@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kmodels.errors import InputError, require, shorten
-from kmodels.models.graph import layers_within
+from kmodels.models.graph import all_layers, layers_within
 
 # What must be equal beside the shapes, or the same weights compute something else.
 SETTINGS = ("strides", "padding", "dilation_rate", "groups", "epsilon")
@@ -59,9 +59,10 @@ def transfer_weights(network, source):
             f"{other or 'none'} in {source.name}, {mine or 'none'} in {network.name}"
         )
     for key in transferred:
-        mine, other = _settings(ours[key]), _settings(theirs[key])
-        if mine != other:
-            raise InputError(f"layer {ours[key].name!r} differs: {other} in {source.name}, {mine} in {network.name}")
+        for layer, like in zip(_computing(ours[key]), _computing(theirs[key]), strict=False):
+            mine, other = _settings(layer), _settings(like)
+            if mine != other:
+                raise InputError(f"layer {layer.name!r} differs: {other} in {source.name}, {mine} in {network.name}")
     for key in transferred:
         ours[key].set_weights(theirs[key].get_weights())
     names = tuple(ours[key].name for key in transferred)
@@ -145,8 +146,15 @@ def _by_key(network):
 
 def _scaling(network):
     """(scale, offset) of every Rescaling layer, each as a list of numbers, whatever the layer is called."""
-    rescaling = [layer for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
+    rescaling = [layer for layer in all_layers(network) if isinstance(layer, keras.layers.Rescaling)]
     return [(np.ravel(layer.scale).tolist(), np.ravel(layer.offset).tolist()) for layer in rescaling]
+
+
+def _computing(layer):
+    """The layers with weights inside a nested model; any other layer itself."""
+    if not isinstance(layer, keras.Model):
+        return [layer]
+    return [one for one in all_layers(layer) if not isinstance(one, keras.Model) and getattr(one, "weights", ())]
 
 
 def _settings(layer):

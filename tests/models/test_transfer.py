@@ -90,23 +90,6 @@ def scaled(*layers):
     return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
 
 
-def test_networks_that_scale_pixels_differently_are_refused_whatever_the_layer_is_called():
-    ours, theirs = keras.layers.Rescaling(1 / 255, -0.0, name="scale"), keras.layers.Rescaling(1 / 255)
-    assert transfer_weights(scaled(ours), scaled(theirs)).transferred == ("conv", "logits")
-    with pytest.raises(InputError, match=r"the networks scale pixels differently; .* none in .*0\.00392"):
-        transfer_weights(scaled(ours), scaled())
-    with pytest.raises(InputError, match=r"the networks scale pixels differently; .*0\.00392.* none in"):
-        transfer_weights(scaled(), scaled(theirs))
-    with pytest.raises(InputError, match="the networks scale pixels differently"):
-        transfer_weights(scaled(ours), scaled(keras.layers.Rescaling(1 / 127.5, -1)))
-
-
-def test_frozen_layers_are_all_but_the_named_ones():
-    network = build_model("conv_net", (16, 16, 3), 4)
-    freeze(network, ("dense1", "logits"))
-    assert {weight.path.split("/")[0] for weight in network.trainable_weights} == {"dense1", "logits"}
-
-
 class Block(keras.layers.Layer):
     """A batch norm inside a layer that is no model."""
 
@@ -120,6 +103,36 @@ class Block(keras.layers.Layer):
 
 def backbone(*layers):
     return keras.Sequential([keras.Input((8, 8, 3)), *layers], name="backbone")
+
+
+def test_networks_that_scale_pixels_differently_are_refused_whatever_the_layer_is_called():
+    ours, theirs = keras.layers.Rescaling(1 / 255, -0.0, name="scale"), keras.layers.Rescaling(1 / 255)
+    assert transfer_weights(scaled(ours), scaled(theirs)).transferred == ("conv", "logits")
+    with pytest.raises(InputError, match=r"the networks scale pixels differently; .* none in .*0\.00392"):
+        transfer_weights(scaled(ours), scaled())
+    with pytest.raises(InputError, match=r"the networks scale pixels differently; .*0\.00392.* none in"):
+        transfer_weights(scaled(), scaled(theirs))
+    with pytest.raises(InputError, match="the networks scale pixels differently"):
+        transfer_weights(scaled(ours), scaled(keras.layers.Rescaling(1 / 127.5, -1)))
+
+
+def test_what_a_nested_network_computes_with_its_weights_is_compared_too():
+    rescaling = keras.layers.Rescaling
+    assert transfer_weights(scaled(backbone(rescaling(1 / 255))), scaled(rescaling(1 / 255))).transferred
+    with pytest.raises(InputError, match=r"the networks scale pixels differently; .* none in .*0\.00392"):
+        transfer_weights(scaled(backbone(rescaling(1 / 255))), scaled())
+    networks = [
+        scaled(backbone(keras.layers.Conv2D(3, 3, strides=strides, name="inner"))) for strides in ((1, 1), (2, 2))
+    ]
+    with pytest.raises(InputError, match=r"layer 'inner' differs: .*\(2, 2\).*\(1, 1\)"):
+        transfer_weights(*networks)
+    assert transfer_weights(networks[0], networks[0]).transferred[0] == "backbone"
+
+
+def test_frozen_layers_are_all_but_the_named_ones():
+    network = build_model("conv_net", (16, 16, 3), 4)
+    freeze(network, ("dense1", "logits"))
+    assert {weight.path.split("/")[0] for weight in network.trainable_weights} == {"dense1", "logits"}
 
 
 @pytest.mark.parametrize(
