@@ -101,8 +101,6 @@ def find_learning_rate(
     numbers = is_number(lowest) and is_number(highest)
     rule = "lowest must be a number above 0, and highest a number above lowest"
     require(numbers and 0 < lowest < highest < math.inf, rule, (lowest, highest))
-    frozen = isinstance(network, keras.Model) and network.built and not network.trainable_variables
-    require(not frozen, "the network must have layers that train; all of them are frozen", getattr(network, "name", ""))
     check_dataset(dataset)
     training = Training(
         network,

@@ -18,6 +18,8 @@ def check_graph(network, image_shape):
         image_shape: (height, width, channels).
     """
     require_model(network)
+    rule = "the network must have layers that train; it has none, or all of them are frozen"
+    require(network.trainable_variables, rule, network.name)
     nested = f"keras.Sequential([keras.Input({tuple(image_shape)}), network])"
     require(
         has_graph(network),

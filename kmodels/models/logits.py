@@ -7,7 +7,7 @@ it is hidden (in a subclass, say), its outputs tell whether they are probabiliti
 An image is of one class here. Several units that end in sigmoid are of a network for images of several classes at once
 (multi-label): no softmax gives their probabilities, so it is refused where it is visible, in training and in use.
 
-`end_of` decides what a network ends in, for all others.
+`end_of` decides what a network ends in, for all others; `last_dense` finds its classifier.
 """
 
 from functools import cache
@@ -53,6 +53,62 @@ class End(NamedTuple):
     layers: tuple = ()
 
 
+class LastDense(NamedTuple):
+    """The Dense layer that the logits of a network come from, its classifier.
+
+    Attributes:
+        layer: the keras.layers.Dense.
+        features: the keras.Model from the same inputs to what enters the layer, (batch, d).
+    """
+
+    layer: layers.Dense
+    features: keras.Model
+
+
+def last_dense(network):
+    """The LastDense of a network, also inside a nested model; None where its logits come from anything else.
+
+    Args:
+        network: a keras.Model.
+
+    Raises:
+        InputError: if one unit ends in softmax, which is always 1.
+    """
+    has_end = has_graph(network) and len(network.outputs) == 1
+    return _dense_of(end_of(network).logits) if has_end else None
+
+
+def _dense_of(network):
+    """The LastDense of a network that ends in logits."""
+    if not has_graph(network) or len(network.outputs) != 1:
+        return None
+    if _is_linear_dense(network):
+        return LastDense(network.layers[-1], keras.Model(inputs_of(network), network.layers[-1].input))
+    inputs, output, calls = copy_of_graph(network)
+    call = calls.get(id(output))
+    while call and (_changes_nothing(call) or _is_log_softmax(call.operation)):
+        call = calls.get(id(call.input))
+    layer = call and call.operation
+    if isinstance(layer, keras.Model):
+        inner = _dense_of(layer)
+        return inner and LastDense(inner.layer, keras.Model(inputs, inner.features(*call.arguments, **call.options)))
+    if type(layer) is PreActivation:
+        return LastDense(layer.dense, keras.Model(inputs, call.input))
+    # By the exact type: a subclass may compute something else.
+    linear = type(layer) is layers.Dense and layer.activation in LOGITS
+    return LastDense(layer, keras.Model(inputs, call.input)) if linear else None
+
+
+def _is_linear_dense(network):
+    """Whether the last layer of a network with one output is a Dense layer that gives logits, without a look behind."""
+    last = network.layers[-1]
+    return type(last) is layers.Dense and last.activation in LOGITS and last.output is network.outputs[0]
+
+
+def _is_log_softmax(layer):
+    return type(layer) is not layers.Dense and _visible_activation(layer) is activations.log_softmax
+
+
 def end_of(network):
     """What a network ends in; layers that change nothing in use, as Dropout, are not its end.
 
@@ -65,9 +121,8 @@ def end_of(network):
     Raises:
         InputError: if one unit ends in softmax, which is always 1.
     """
-    last = network.layers[-1]
-    if type(last) is layers.Dense and last.activation in LOGITS and last.output is network.outputs[0]:
-        return End(network, last.activation)
+    if _is_linear_dense(network):
+        return End(network, network.layers[-1].activation)
     inputs, output, calls = copy_of_graph(network)
     call, later = calls.get(id(output)), []
     while call and _changes_nothing(call):

@@ -8,6 +8,7 @@ import numpy as np
 
 from kmodels.errors import InputError, require, shorten
 from kmodels.models.graph import all_layers, layers_within
+from kmodels.models.logits import last_dense
 
 # What must be equal beside the shapes, or the same weights compute something else.
 SETTINGS = ("strides", "padding", "dilation_rate", "groups", "epsilon")
@@ -88,15 +89,30 @@ def copy_weights(network, source):
         network.get_layer(name).set_weights(source.get_layer(name).get_weights())
 
 
-def freeze(network, trained=("logits",)):
-    """Freezes all but some layers; batch-norm statistics of frozen layers stay as they are, too.
+def freeze(network, trained=()):
+    """Freezes all but the classifier and some layers; batch-norm statistics of frozen layers stay as they are, too.
+
+    The classifier is the Dense layer that the network ends in, also inside a nested model, or else the layer "logits".
 
     Args:
         network: a keras.Model, changed in place.
-        trained: names of the layers that are trained.
+        trained: names of further layers that are trained.
+
+    Raises:
+        InputError: if no layer is left to train.
     """
+    classifier = last_dense(network)
+    _freeze(network, trained if classifier else (*trained, "logits"), classifier and classifier.layer)
+    rule = "frozen needs a layer to train: a newly initialised one, a Dense layer at the end, or one called 'logits'"
+    require(network.trainable_weights, rule, network.name)
+
+
+def _freeze(network, trained, classifier):
     for layer in network.layers:
-        layer.trainable = layer.name in trained
+        layer.trainable = layer is classifier or layer.name in trained
+        if not layer.trainable and isinstance(layer, keras.Model) and classifier in all_layers(layer):
+            layer.trainable = True
+            _freeze(layer, (), classifier)
 
 
 def freeze_batch_norm(network):

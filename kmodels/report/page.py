@@ -157,7 +157,7 @@ def _untrained(record):
     network = build_model(record.experiment.model, record.image_shape, len(record.class_names), **options)
     if record.experiment.frozen:
         initialised = record.started_from["drawn"] if record.started_from else ()
-        freeze(network, (*initialised, "logits"))
+        freeze(network, initialised)
     return network
 
 

@@ -162,7 +162,7 @@ def first_network(job, verbose=None):
             new = shorten(initialised) or "none"
             print(f"weights of {job.parent}: {shorten(transferred)}; initialised: {new}", flush=True)
     if experiment.frozen:
-        freeze(network, (*initialised, "logits"))
+        freeze(network, initialised)
     if experiment.frozen_batch_norm:
         freeze_batch_norm(network)
     return network

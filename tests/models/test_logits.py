@@ -6,7 +6,8 @@ import pytest
 from keras import layers, ops
 
 from kmodels import Dataset, InputError, build_model, train
-from kmodels.models.logits import logits_network, looks_like_probabilities
+from kmodels.analysis import predict_logits
+from kmodels.models.logits import last_dense, logits_network, looks_like_probabilities
 
 
 def images(n=5):
@@ -73,6 +74,46 @@ def test_one_unit_for_two_classes(end):
     positive = network(images()) if end[0].activation is keras.activations.sigmoid else ops.sigmoid(network(images()))
     assert_close(ops.softmax(logits(images()))[:, 1:], positive)
     assert logits.output_shape == (None, 2)
+
+
+CLASSIFIERS = ENDS | {
+    "logits": lambda: [layers.Dense(3)],
+    "log_softmax": lambda: [layers.Dense(3), layers.Activation("log_softmax")],
+    "dropout before": lambda: [layers.Dropout(0.5), layers.Dense(3)],
+    "layers before": lambda: [layers.Dense(5), layers.BatchNormalization(), layers.ReLU(), layers.Dense(3)],
+    "operation after": lambda: [layers.Dense(3), ops.softmax],
+}
+
+
+@pytest.mark.parametrize("build", [functional, sequential, nested, shared])
+@pytest.mark.parametrize("end", CLASSIFIERS)
+def test_the_classifier_is_the_dense_layer_that_the_logits_come_from(build, end):
+    if end == "operation after" and build in (sequential, shared):
+        pytest.skip("a Sequential network has layers only")
+    network = build(*CLASSIFIERS[end]())
+    layer, features = last_dense(network)
+    kernel, *bias = map(ops.convert_to_numpy, layer.weights)
+    logits = predict_logits(features, images()) @ kernel + sum(bias)
+    assert_close(ops.softmax(logits), ops.softmax(predict_logits(network, images())))
+    layer.set_weights([0 * kernel, *bias])
+    assert np.ptp(predict_logits(network, images()), axis=0).max() == 0
+
+
+OTHER_ENDS = {
+    "no layer": lambda: [layers.Activation("softmax")],
+    "norm": lambda: [layers.Dense(3), layers.BatchNormalization()],
+    "own": lambda: [OwnDense(3)],
+    "relu": lambda: [layers.Dense(3, activation="relu")],
+    "softmax twice": lambda: [layers.Dense(3, activation="softmax"), layers.Softmax()],
+}
+
+
+@pytest.mark.parametrize("end", OTHER_ENDS)
+def test_a_network_whose_logits_are_not_those_of_a_dense_layer_has_no_classifier(end):
+    for build in (functional, nested):
+        assert last_dense(build(*OTHER_ENDS[end]())) is None
+    image = keras.Input((8, 8, 3))
+    assert last_dense(keras.Model(image, [functional(layers.Dense(3))(image)] * 2)) is None
 
 
 OPERATIONS = {

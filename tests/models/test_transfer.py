@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kmodels import InputError, build_model
+from kmodels.models.graph import layers_within
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
 
 
@@ -131,8 +132,35 @@ def test_what_a_nested_network_computes_with_its_weights_is_compared_too():
 
 def test_frozen_layers_are_all_but_the_named_ones():
     network = build_model("conv_net", (16, 16, 3), 4)
-    freeze(network, ("dense1", "logits"))
+    freeze(network, ("dense1",))
     assert {weight.path.split("/")[0] for weight in network.trainable_weights} == {"dense1", "logits"}
+
+
+def ending(*layers):
+    x = image = keras.Input((8, 8, 3))
+    for layer in (keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), *layers):
+        x = layer(x)
+    return keras.Model(image, x)
+
+
+def test_the_classifier_trains_where_all_else_is_frozen_whatever_it_is_called_and_wherever_it_is():
+    dense = keras.layers.Dense
+    for network in (
+        ending(dense(2, activation="softmax", name="out")),
+        ending(dense(2, name="out"), keras.layers.Softmax()),
+        keras.Sequential([keras.Input((8, 8, 3)), ending(dense(3, name="hidden"), dense(2, name="out"))]),
+        # What it ends in is no classifier: the name tells.
+        ending(dense(2, name="logits"), keras.layers.ReLU(max_value=9)),
+    ):
+        last = next(layer for layer in layers_within(network) if layer.name in ("out", "logits"))
+        freeze(network)
+        assert [id(weight) for weight in network.trainable_weights] == [id(weight) for weight in last.weights]
+
+
+def test_a_network_of_which_nothing_would_train_is_not_frozen():
+    with pytest.raises(InputError, match=r"frozen needs a layer to train: .* 'logits'\. Received: 'functional"):
+        freeze(ending(dense := keras.layers.Dense(2), keras.layers.BatchNormalization()))
+    assert not dense.trainable
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_probabilities_whose_end_cannot_be_seen_are_refused(dataset):
 
     image = keras.Input((8, 8, 3))
     with pytest.raises(InputError, match="outputs that look like probabilities"):
-        train(keras.Model(image, Hidden()(image)), dataset, verbose=0)
+        train(keras.Model(image, Hidden()(keras.layers.Conv2D(3, 1)(image))), dataset, verbose=0)
 
 
 class OwnStep(keras.Model):
@@ -110,6 +110,15 @@ def test_a_training_step_or_loss_that_would_not_be_used_is_refused(dataset, kind
     nested = keras.Sequential([keras.Input((8, 8, 3)), own])
     settings = {"epochs": 1, "batch_size": 16, "verbose": 0}
     assert train(nested, dataset, **settings).history["loss"] == train(tiny(), dataset, **settings).history["loss"]
+
+
+def test_a_network_of_which_nothing_trains_is_refused(dataset):
+    frozen = tiny()
+    frozen.trainable = False
+    without = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
+    for network in (frozen, without):
+        with pytest.raises(InputError, match="must have layers that train; it has none, or all of them are frozen"):
+            train(network, dataset)
 
 
 @pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Dropout])
