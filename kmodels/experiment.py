@@ -211,7 +211,8 @@ class Experiment:
     head: str | None = option(
         None,
         "train no network; fit this head on the features of init_from's or of pretrained weights; or module:function "
-        f"(returns a scikit-learn classifier): {', '.join(HEADS)}",
+        f"(returns a scikit-learn classifier): {', '.join(HEADS)}; the network must end in a Dense layer, whose input "
+        "is the features, and crt, logistic and tau_norm need a unit for each class there, the first two also a bias",
     )
     kernel: str | None = option(None, f"for head svm: {' or '.join(KERNELS)}; None: linear")
 

@@ -144,6 +144,20 @@ def _problem(model, units, inputs, output):
     return why_no_logits(activation, units, compute, inputs if count(inputs) else None)
 
 
+def predict_outputs(model, images, batch_size=None):
+    """The output of a model in inference mode, whatever it is, for all images in order: float32 (n, ...).
+
+    Args:
+        model: a keras.Model with a graph and one output.
+        images, batch_size: as in `features`.
+
+    Raises:
+        InputError: if the images do not fit.
+    """
+    faster = _derived(model, "outputs", lambda: use_fast_layers(model, training=False))
+    return _predict(faster, model_inputs(model, images), batch_size)
+
+
 def features(model, images, layer, batch_size=None):
     """The output of a layer in inference mode, for all images in order: float32 (n, ...), in the layer's own shape.
 

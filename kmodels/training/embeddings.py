@@ -9,30 +9,34 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from kmodels.analysis import embed
+from kmodels.analysis.predict import layer_outputs, predict_outputs
 from kmodels.data.cache import SPLITS
 from kmodels.data.dataset import Split
-from kmodels.errors import InputError
+from kmodels.errors import InputError, require
 from kmodels.files import write_atomically
+from kmodels.models.graph import inputs_of
+from kmodels.models.logits import last_dense
 from kmodels.models.saving import weights_checksum
 
 
 def embedded(network, file, dataset, say=print):
-    """The dataset with features instead of images: float32 (n, d), the network's "embedding" of each.
+    """The dataset with features instead of images: float32 (n, d), what enters the classifier for each.
 
     Args:
-        network: a network whose layer "embedding" is 2-D.
+        network: as in `features_network`.
         file: the .keras file that it was read from; its features are kept beside it. None: they are not kept.
         dataset: a Dataset.
         say: is told what is computed, and why.
     """
-    digest = file and _digest(file, dataset)
+    network = features_network(network)
+    digest = file and _digest(file, network, dataset)
     features = file and _kept(features_path(file), digest, say)
     if features is None:
         say(f"computing the features of {sum(len(getattr(dataset, split)) for split in SPLITS):,} images")
-        features = {split: embed(network, getattr(dataset, split).images) for split in SPLITS}
+        features = {split: predict_outputs(network, getattr(dataset, split).images) for split in SPLITS}
         if file:
             _keep(features_path(file), digest, features, say)
     splits = {split: getattr(dataset, split) for split in SPLITS}
@@ -41,14 +45,35 @@ def embedded(network, file, dataset, say=print):
     )
 
 
+def features_network(network):
+    """The network from the same images to its features, (batch, d): what enters the Dense layer that it ends in.
+
+    Args:
+        network: a keras.Model with one input. Where it does not end in a Dense layer, its layer "embedding" gives the
+            features.
+
+    Raises:
+        InputError: if it has neither.
+    """
+    if dense := last_dense(network):
+        return dense.features
+    output = layer_outputs(network).get("embedding")
+    rule = "a head needs a network that ends in a Dense layer, whose input is the features, or has a layer 'embedding'"
+    require(output is not None and len(output.shape) == 2, rule, network.layers[-1].name)
+    return keras.Model(inputs_of(network), output)
+
+
 def features_path(file):
     """Where the features of the network in a .keras file are kept."""
     file = Path(file)
     return file.with_name(f"{file.stem}_features.npz")
 
 
-def _digest(file, dataset):
+def _digest(file, features, dataset):
     digest = hashlib.sha256(weights_checksum(file).encode())
+    # Files of earlier versions hold the output of this layer, whatever enters the classifier.
+    if (layer := features.operations[-1].name) != "embedding":
+        digest.update(layer.encode())
     digest.update(dataset.source["sha256"].encode())
     for split in SPLITS:
         digest.update(np.ascontiguousarray(getattr(dataset, split).index))

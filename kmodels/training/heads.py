@@ -25,12 +25,16 @@ from sklearn.base import clone
 from kmodels.analysis import LogisticHead, NearestClassMean, SVMHead, choose_tau, tau_normalised
 from kmodels.components import call_with
 from kmodels.data.cache import SPLITS
-from kmodels.errors import require
+from kmodels.errors import InputError, require
 from kmodels.models import APPLICATIONS, build_model
 from kmodels.models.blocks import logits
+from kmodels.models.checks import check_one_output
+from kmodels.models.logits import end_of, last_dense, why_no_logits
 from kmodels.models.saving import load_network, save_network, weights_checksum
-from kmodels.training.embeddings import embedded
+from kmodels.training.embeddings import embedded, features_network
 
+# The heads that leave a whole network, their weights in its classifier; the others take the features only.
+OF_CLASSIFIER = ("crt", "logistic", "tau_norm")
 # The penalties that an SVM and a logistic regression choose from; where the largest is the best, from larger ones too.
 # Weights of classes below 1, which multiply it, need such.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -86,29 +90,63 @@ def classifier_on_features(job, verbose=None):
 
 def features_of(job, say):
     """The dataset of a Job with the features of its network instead of images; sets `job.backbone`."""
-    experiment, classes = job.experiment, len(job.dataset.class_names)
+    experiment = job.experiment
     if job.parent is None:
-        job.backbone = build_model(experiment.model, job.dataset.image_shape, classes, **experiment.model_options)
+        shape, classes = job.dataset.image_shape, len(job.dataset.class_names)
+        job.backbone = build_model(experiment.model, shape, classes, **experiment.model_options)
+        _check_fits(job, f"the network {experiment.model}")
         return embedded(job.backbone, None, job.dataset, say)
-    network = load_network(job.parent)
-    shape = (*network.input_shape[1:], network.output_shape[-1])
-    needed = (*job.dataset.image_shape, classes)
-    require(shape == needed, f"the network {job.parent.name} must take images and give classes {needed}", shape)
+    network = job.backbone = load_network(job.parent)
+    _check_fits(job, f"the network {job.parent.name}")
     model = experiment.model.removeprefix(APPLICATIONS)
     if "model" not in job.components:
         require(network.name == model, f"the network {job.parent.name} must be the experiment's {model}", network.name)
     layers = [layer.name for layer in network.layers if layer.weights]
-    kept = tuple(name for name in layers if name != "logits" or experiment.head == "tau_norm")
-    initialised = ("logits",) if experiment.head == "crt" else ()
+    dense = last_dense(network)
+    classifier = dense.layer.name if dense else None
+    kept = tuple(name for name in layers if name != classifier or experiment.head == "tau_norm")
+    initialised = (classifier,) if experiment.head == "crt" else ()
     job.started_from = {"network": job.parent.name, "taken": kept, "drawn": initialised}
-    job.backbone = network
     return embedded(network, job.parent, job.dataset, say)
 
 
-def with_classifier(backbone, kernel, bias):
-    """The network with these weights in its classifier, the layer "logits"."""
-    backbone.get_layer("logits").set_weights([kernel, bias])
-    return backbone
+def _check_fits(job, which):
+    """Raises InputError, before anything is computed, where a Job's network is not what its head needs."""
+    network, head = job.backbone, job.experiment.head
+    shapes = [tuple(tensor.shape)[1:] for tensor in getattr(network, "inputs", None) or ()]
+    require(len(shapes) == 1, f"{which} must have one input, images", shapes)
+    check_one_output(network)
+    shape, size = shapes[0], job.dataset.image_shape
+    fits = len(shape) == len(size) and all(side in (None, own) for side, own in zip(shape, size, strict=True))
+    if head in OF_CLASSIFIER:
+        _check_classifier(job, which, shape, fits)
+    require(fits, f"{which} must take images {tuple(size)}", shape)
+    features_network(network)
+
+
+def _check_classifier(job, which, shape, fits):
+    """As `_check_fits`, for a head that replaces the classifier of a network with these inputs."""
+    network, head, classes = job.backbone, job.experiment.head, len(job.dataset.class_names)
+    units = network.outputs[0].shape[-1]
+    rule = (
+        f"head {head!r} needs a unit for each class: end the network in Dense(2), or take the head svm or nearest_mean"
+    )
+    require(not fits or classes != 2 or units != 1, rule, "one unit for both classes")
+    needed = (*job.dataset.image_shape, classes)
+    require(fits and units == classes, f"{which} must take images and give classes {needed}", (*shape, units))
+    dense = last_dense(network)
+    rule = f"head {head!r} needs a network that ends in a Dense layer, whose input is the features"
+    require(dense, f"{rule}; svm and nearest_mean also take the layer 'embedding'", network.layers[-1].name)
+    if problem := why_no_logits(end_of(network).activation, units, None, None):
+        raise InputError(problem)
+    rule = f"head {head!r} needs a bias (use_bias=True) in the Dense layer that the network ends in"
+    require(head == "tau_norm" or dense.layer.use_bias, rule, dense.layer.name)
+
+
+def with_classifier(network, *weights):
+    """The network with these weights in its classifier, the Dense layer that it ends in."""
+    last_dense(network).layer.set_weights(weights)
+    return network
 
 
 def _printer(verbose):
@@ -168,10 +206,11 @@ def _fit_nearest_mean(job, dataset, say):
 
 
 def _fit_tau_norm(job, dataset, say):
-    kernel, bias = job.backbone.get_layer("logits").get_weights()
+    kernel, *bias = last_dense(job.backbone).layer.get_weights()
     tau, accuracies = choose_tau(kernel, dataset.val.images, dataset.val.labels)
     scaled = tau_normalised(kernel, tau)
-    save_network(with_classifier(job.backbone, scaled, np.zeros_like(bias)), job.path(".keras"), job.about)
+    network = with_classifier(job.backbone, scaled, *map(np.zeros_like, bias))
+    save_network(network, job.path(".keras"), job.about)
     chosen = {"tau": tau, "val_accuracy": _by_name(accuracies)}
     return lambda features: features @ scaled, kernel.size, chosen
 

@@ -1,5 +1,6 @@
 """Heads on the frozen features of a trained network."""
 
+import sys
 from dataclasses import replace
 
 import keras
@@ -8,6 +9,8 @@ import pytest
 
 from kmodels import Experiment, InputError, build_model, load_dataset, run
 from kmodels.analysis import predict_logits
+from kmodels.analysis.evaluation import evaluate_logits
+from kmodels.components import load_component
 from kmodels.models.saving import load_network, save_network
 from kmodels.models.transfer import transfer_weights
 from kmodels.training.embeddings import embedded, features_path
@@ -175,9 +178,12 @@ def test_what_cannot_be_is_refused(trained):
     alone = on_features("svm", class_counts=(9,) + 9 * (0,), long_tail=None)
     with pytest.raises(InputError, match="only one class"):
         run(replace(alone, init_from=file), 0, out, verbose=0)
-    larger = on_features("svm", image_size=16)
-    with pytest.raises(InputError, match=r"give classes \(16, 16, 3, 10\).*Received: \(8, 8, 3, 10\)"):
-        run(replace(larger, init_from=file), 0, out, verbose=0)
+    for head, message in (
+        ("svm", r"must take images \(16, 16, 3\)\. Received: \(8, 8, 3\)"),
+        ("logistic", r"must take images and give classes \(16, 16, 3, 10\)\. Received: \(8, 8, 3, 10\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(replace(on_features(head, image_size=16), init_from=file), 0, out, verbose=0)
     with pytest.raises(InputError, match=r"must be the experiment's mlp\. Received: 'model1'"):
         run(on_features("svm", model="mlp"), 0, out, verbose=0)
     missing = replace(HEADS[0], init_from="tests/nothing")
@@ -186,3 +192,117 @@ def test_what_cannot_be_is_refused(trained):
     empty = on_features("crt", class_counts=(9,) + 8 * (2,) + (0,), long_tail=None, sampler="oversample", batch_size=8)
     with pytest.raises(InputError, match=r"sampler must be 'shuffle' where a class has no training image \(9\)"):
         run(replace(empty, init_from=file), 0, out, verbose=0)
+
+
+OWN = """
+import keras
+import numpy as np
+
+from kmodels import Dataset
+
+layers = keras.layers
+ENDS = {
+    "relu after": lambda n: [
+        layers.Dense(8, name="embedding"), layers.BatchNormalization(), layers.ReLU(), layers.Dense(n, name="logits")
+    ],
+    "no names": lambda n: [layers.Dense(8, activation="relu"), layers.Dense(n, activation="softmax")],
+    "dropout": lambda n: [layers.Dense(8, name="embedding"), layers.Dropout(0.5), layers.Dense(n, name="out")],
+    "activation": lambda n: [layers.Dense(8), layers.Dense(n), layers.Softmax()],
+    "no bias": lambda n: [layers.Dense(8, name="embedding"), layers.Dense(n, use_bias=False, name="logits")],
+    "one unit": lambda n: [layers.Dense(8), layers.Dense(1, activation="sigmoid")],
+    "norm last": lambda n: [layers.Dense(8, name="embedding"), layers.Dense(n), layers.BatchNormalization()],
+    "no features": lambda n: [layers.Dense(n), layers.BatchNormalization()],
+}
+
+
+def network(input_shape, num_classes, *, end, nested=False):
+    image = keras.Input(input_shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    for layer in ENDS[end](num_classes):
+        x = layer(x)
+    model = keras.Model(image, x)
+    return keras.Sequential([keras.Input(input_shape), model]) if nested else model
+
+
+def images(classes):
+    rng, labels = np.random.default_rng(0), np.arange(120) % classes
+    pixels = rng.integers(0, 200, (120, 8, 8, 3))
+    pixels[np.arange(120), ..., labels] += 25
+    return Dataset.from_arrays(train=(pixels.astype("uint8"), labels))
+
+
+def two():
+    return images(2)
+
+
+def three():
+    return images(3)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Trains a network of the module for an epoch; returns what runs a head on it, in the folder `tmp_path`."""
+    (tmp_path / "own_heads.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def own(end, dataset="three", **options):
+        model = {"model": "own_heads:network", "model_options": {"end": end, **options}}
+        parent = Experiment(name="tests/own", dataset=f"own_heads:{dataset}", epochs=1, batch_size=24, **model)
+        run(parent, 0, tmp_path, verbose=0)
+        head = replace(parent, name="tests/head", init_from=parent.name)
+        return lambda kind: run(replace(head, head=kind), 0, tmp_path, verbose=0)
+
+    yield own
+    sys.modules.pop("own_heads", None)
+
+
+@pytest.mark.parametrize("head", ["crt", "logistic", "tau_norm"])
+@pytest.mark.parametrize(
+    ("end", "nested"),
+    [("relu after", False), ("relu after", True), ("no names", False), ("dropout", False), ("activation", False)],
+)
+def test_the_network_that_a_head_leaves_is_the_one_that_its_record_measured(own, head, end, nested, tmp_path):
+    record = own(end, nested=nested)(head)
+    network, test = load_network(tmp_path / f"{record.stem}.keras"), load_component("dataset", "own_heads:three")().test
+    measured = evaluate_logits(test.labels, predict_logits(network, test.images))
+    assert measured.accuracy == record.test.accuracy
+    assert measured.loss == pytest.approx(record.test.loss, rel=1e-4)
+
+
+def test_features_are_not_those_of_another_layer_that_earlier_versions_kept(own, tmp_path):
+    head = own("relu after")
+    (file,) = tmp_path.glob("tests/own/*.keras")
+    network, dataset = load_network(file), load_component("dataset", "own_heads:three")()
+    earlier = keras.Model(network.input, network.get_layer("embedding").output)
+    embedded(keras.Sequential([*earlier.layers, keras.layers.Dense(3)]), file, dataset, str)
+    assert np.load(features_path(file))["test"].min() < 0
+    head("svm")
+    assert np.load(features_path(file))["test"].min() == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "heads", "message"),
+    [
+        ("one unit", ("crt", "logistic", "tau_norm"), r"needs a unit for each class.*Dense\(2\).* svm or nearest_mean"),
+        ("no bias", ("crt", "logistic"), r"needs a bias \(use_bias=True\).*Received: 'logits'"),
+        ("norm last", ("crt", "logistic", "tau_norm"), "ends in a Dense layer, whose input is the features; svm and"),
+        ("no features", ("svm", "nearest_mean"), "ends in a Dense layer, whose input is the features, or has a layer"),
+    ],
+)
+def test_what_a_head_needs_of_a_network_is_said_before_anything_is_computed(own, end, heads, message, tmp_path):
+    head = own(end, "two")
+    for kind in heads:
+        with pytest.raises(InputError, match=message):
+            head(kind)
+    assert not list(tmp_path.glob("tests/head/*")) + list(tmp_path.rglob("*_features.npz"))
+
+
+@pytest.mark.parametrize(
+    ("end", "heads"),
+    [("one unit", ("svm", "nearest_mean")), ("no bias", ("svm", "tau_norm")), ("norm last", ("svm", "nearest_mean"))],
+)
+def test_a_head_that_needs_less_of_a_network_takes_it(own, end, heads):
+    head = own(end, "two")
+    for kind in heads:
+        assert head(kind).status == "completed"
