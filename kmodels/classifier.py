@@ -26,8 +26,8 @@ from kmodels.models.about import read_about
 from kmodels.models.checks import check_one_output, divides_by_255
 from kmodels.models.graph import layers_within
 from kmodels.models.logits import FEW
-from kmodels.models.saving import load_network
 from kmodels.notebook import WIDTH, Listing, Table, html
+from kmodels.records.networks import load_network_of_run
 from kmodels.text import clip, counted, printable
 
 # Images decoded at once and handed to the network's thread together; and how many such blocks wait for it.
@@ -120,7 +120,7 @@ class Classifier:
     def __init__(self, file, class_names=None):
         keep_compiled()
         file = network_file(file)
-        self.network = load_network(file)
+        self.network = load_network_of_run(file)
         self._about = about = read_about(file)
         shapes = [tuple(tensor.shape)[1:] for tensor in getattr(self.network, "inputs", None) or ()]
         takes_images = len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][-1] in (1, 3)

@@ -18,7 +18,6 @@ import keras
 import numpy as np
 
 from kmodels.backend import import_tensorflow
-from kmodels.components import load_component
 from kmodels.errors import InputError, require
 from kmodels.files import replacing
 from kmodels.models.about import write_about
@@ -159,9 +158,7 @@ def weights_checksum(path):
 def load_network(path):
     """Reads a .keras file. Python code in it, as a Lambda layer may have, is never run.
 
-    Classes of the user's own must be registered. Of a network that a run built with a function "module:function", that
-    module is imported for it, as `kmodels run` does, which registers what is in it. The record beside the file says
-    which it is, never the file itself: that may come from anywhere, and must not choose what is run here.
+    Classes of the user's own must be registered; see `load_network_of_run` of records/networks.py, too.
 
     Args:
         path: of the file.
@@ -176,7 +173,6 @@ def load_network(path):
     path = Path(path)
     require(path.is_file() and path.suffix == ".keras", "the network must be a .keras file that exists", str(path))
     config = _config(path)
-    not_imported = _import_module_of_run(path) if _missing(config) else None
     # Keras does not import TensorFlow to load, which takes seconds; where something has, as below.
     if "tensorflow" in sys.modules:
         _hide_gpu_from_tensorflow()
@@ -184,26 +180,7 @@ def load_network(path):
         with _initialized_by_numpy():
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        reasons = filter(None, (_reason(config, error), not_imported))
-        raise InputError(f"cannot load the network {path}: {'; '.join(reasons)}") from error
-
-
-def _import_module_of_run(path):
-    """Imports the module that the record beside a file names, see `load_network`; returns why it cannot be, or None."""
-    from kmodels.records import read_record
-
-    try:
-        record = read_record(path.with_suffix(".json"))
-    except InputError:
-        return None
-    function = record.experiment.references.get("model", "__main__:")
-    # What was in a notebook or script can be imported from nowhere.
-    if function.startswith("__main__:") or record.network_sha256 not in (None, weights_checksum(path)):
-        return None
-    try:
-        load_component("model", function)
-    except InputError as error:
-        return str(error)
+        raise InputError(f"cannot load the network {path}: {_reason(config, error)}") from error
 
 
 @contextlib.contextmanager
@@ -276,6 +253,11 @@ def loading_problem(network):
             f"the network cannot be saved ({reason}); the classes of its layers need a get_config that returns all "
             "arguments of their __init__"
         ) from error
+
+
+def missing_object(path):
+    """What Keras would need to load a .keras file, in a line; None where it has all. Raises as `registered_objects`."""
+    return _missing(_config(Path(path)))
 
 
 def registered_objects(path):

@@ -15,8 +15,8 @@ from kmodels.data.pillow_reading import UnreadableError, pillow_warnings
 from kmodels.errors import InputError, require
 from kmodels.models.about import read_about
 from kmodels.models.checks import check_one_output
-from kmodels.models.saving import load_network
 from kmodels.records import read_record
+from kmodels.records.networks import load_network_of_run
 from kmodels.report.pictures import save
 from kmodels.text import clip, printable
 
@@ -47,7 +47,7 @@ def write_grad_cam_of_files(file, images, out=Path(), layers=None, scale=1.0):
     """
     require(math.isfinite(scale) and scale > 0, "scale must be a finite number above 0", scale)
     files = _image_files(images)
-    network, about = load_network(file), read_about(file)
+    network, about = load_network_of_run(file), read_about(file)
     check_one_output(network)
     if scale == 1 and (note := unscaled(network, about)):
         print(f"{note}; see --scale")

@@ -24,9 +24,10 @@ from kmodels.data.image_notes import were_unreadable_left_out
 from kmodels.errors import InputError, describe_error, require
 from kmodels.interrupts import Interrupts
 from kmodels.models.logits import logits_network
-from kmodels.models.saving import load_network, weights_checksum
+from kmodels.models.saving import weights_checksum
 from kmodels.plots.style import label as shown
 from kmodels.records.descriptions import percent
+from kmodels.records.networks import load_network_of_run
 from kmodels.report.pictures import picture_path, save, slug
 from kmodels.training.job import open_dataset
 
@@ -231,7 +232,7 @@ def load_trained(record, out, data_dir):
         )
     if record.network_sha256 not in (None, weights_checksum(path)):
         raise InputError(f"the network {path.name} is not the one of the record; run the experiment with --again")
-    network = load_network(path)
+    network = load_network_of_run(path)
     logits = logits_network(network, len(record.class_names))
     return Trained(network, logits, dataset_of(record, data_dir))
 

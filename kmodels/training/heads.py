@@ -30,7 +30,8 @@ from kmodels.models import APPLICATIONS, build_model
 from kmodels.models.blocks import logits
 from kmodels.models.checks import check_one_output
 from kmodels.models.logits import end_of, last_dense, why_no_logits
-from kmodels.models.saving import load_network, save_network, weights_checksum
+from kmodels.models.saving import save_network, weights_checksum
+from kmodels.records.networks import load_network_of_run
 from kmodels.training.embeddings import embedded, features_network
 
 # The heads that leave a whole network, their weights in its classifier; the others take the features only.
@@ -96,7 +97,7 @@ def features_of(job, say):
         job.backbone = build_model(experiment.model, shape, classes, **experiment.model_options)
         _check_fits(job, f"the network {experiment.model}")
         return embedded(job.backbone, None, job.dataset, say)
-    network = job.backbone = load_network(job.parent)
+    network = job.backbone = load_network_of_run(job.parent)
     _check_fits(job, f"the network {job.parent.name}")
     model = experiment.model.removeprefix(APPLICATIONS)
     if "model" not in job.components:

@@ -9,8 +9,9 @@ from kmodels.data.cache import SPLITS
 from kmodels.errors import shorten
 from kmodels.interrupts import Interrupts, interruptible
 from kmodels.models import build_model
-from kmodels.models.saving import load_network, loading_problem
+from kmodels.models.saving import loading_problem
 from kmodels.models.transfer import freeze, freeze_batch_norm, transfer_weights
+from kmodels.records.networks import load_network_of_run
 from kmodels.text import counted
 from kmodels.tracking import check_tracking, make_tracker
 from kmodels.training import heads
@@ -156,7 +157,7 @@ def first_network(job, verbose=None):
         print(f"warning: kmodels will save the network of this run and not load it again: {problem}", flush=True)
     initialised = ()
     if job.parent:
-        transferred, initialised = transfer_weights(network, load_network(job.parent))
+        transferred, initialised = transfer_weights(network, load_network_of_run(job.parent))
         job.started_from = {"network": job.parent.name, "taken": transferred, "drawn": initialised}
         if verbose != 0:
             new = shorten(initialised) or "none"
