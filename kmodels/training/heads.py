@@ -113,28 +113,23 @@ def features_of(job, say):
 
 def _check_fits(job, which):
     """Raises InputError, before anything is computed, where a Job's network is not what its head needs."""
-    network, head = job.backbone, job.experiment.head
+    network = job.backbone
     shapes = [tuple(tensor.shape)[1:] for tensor in getattr(network, "inputs", None) or ()]
     require(len(shapes) == 1, f"{which} must have one input, images", shapes)
     check_one_output(network)
     shape, size = shapes[0], job.dataset.image_shape
     fits = len(shape) == len(size) and all(side in (None, own) for side, own in zip(shape, size, strict=True))
-    if head in OF_CLASSIFIER:
-        _check_classifier(job, which, shape, fits)
     require(fits, f"{which} must take images {tuple(size)}", shape)
     features_network(network)
+    if job.experiment.head in OF_CLASSIFIER:
+        _check_classifier(network, job.experiment.head, len(job.dataset.class_names))
 
 
-def _check_classifier(job, which, shape, fits):
-    """As `_check_fits`, for a head that replaces the classifier of a network with these inputs."""
-    network, head, classes = job.backbone, job.experiment.head, len(job.dataset.class_names)
+def _check_classifier(network, head, classes):
+    """Raises InputError where a network has no classifier that this head can replace."""
     units = network.outputs[0].shape[-1]
-    rule = (
-        f"head {head!r} needs a unit for each class: end the network in Dense(2), or take the head svm or nearest_mean"
-    )
-    require(not fits or classes != 2 or units != 1, rule, "one unit for both classes")
-    needed = (*job.dataset.image_shape, classes)
-    require(fits and units == classes, f"{which} must take images and give classes {needed}", (*shape, units))
+    rule = f"head {head!r} needs a unit for each of the {classes} classes, Dense({classes}) at the end of the network"
+    require(units == classes, f"{rule}; svm and nearest_mean need none", f"{units} unit{'s' if units > 1 else ''}")
     dense = last_dense(network)
     rule = f"head {head!r} needs a network that ends in a Dense layer, whose input is the features"
     require(dense, f"{rule}; svm and nearest_mean also take the layer 'embedding'", network.layers[-1].name)
