@@ -7,6 +7,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 
 from kmodels.errors import describe_error, require_hours
 
@@ -15,6 +16,8 @@ from kmodels.errors import describe_error, require_hours
 SAME_INTERRUPT = 1.0
 # After so many seconds an interrupt comes again where it could not be raised.
 SOON = 0.05
+# Where the functions are that remove what has been freed from weak dictionaries and sets.
+WEAK_REFERENCES = {kind.__init__.__code__.co_filename for kind in (weakref.WeakKeyDictionary, weakref.WeakSet)}
 
 
 class Interrupts:
@@ -23,11 +26,11 @@ class Interrupts:
     Ctrl-C is a KeyboardInterrupt. SIGTERM, which Slurm, Kaggle and `docker stop` send, is a SystemExit with status 143;
     a second one ends the process at once. Contexts may lie in one another.
 
-    Python drops an exception that is raised while it collects garbage, and JAX has it call back there: one interrupt in
-    four was lost that way in short runs. A signal that comes then is raised soon after. Where an interrupt is dropped
-    elsewhere, `check` raises it, at the latest the end of the outermost context. Where it leaves other code in a state
-    that this does not expect, or a library wraps it, another error takes its place; a context that such an error leaves
-    raises the interrupt instead.
+    Python drops an exception that is raised while it collects garbage or frees an object, and JAX has it call back
+    there: one interrupt in three was lost that way in short runs. A signal that comes then is raised soon after. Where
+    an interrupt is dropped elsewhere, `check` raises it, at the latest the end of the outermost context. Where it
+    leaves other code in a state that this does not expect, or a library wraps it, another error takes its place; a
+    context that such an error leaves raises the interrupt instead.
 
     Args:
         first: called when a signal comes, before the exception is raised.
@@ -104,7 +107,7 @@ class Interrupts:
             shared._received, shared._time = number, time.monotonic()
             for first in shared._first:
                 first()
-        shared._postponed = _collects_garbage(frame)
+        shared._postponed = _drops_exceptions(frame)
         if shared._postponed:
             # No Thread, whose locks the interrupted code may hold.
             _thread.start_new_thread(_send_soon, (number,))
@@ -154,12 +157,15 @@ def interruptible(function):
     return call
 
 
-def _collects_garbage(frame):
-    """Whether a frame is of a function that Python calls while it collects garbage, or called by one."""
+def _drops_exceptions(frame):
+    """Whether Python drops what is raised here: in a function that it calls to collect garbage or free an object."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None and frame.f_code not in callbacks:
+    while frame is not None:
+        code = frame.f_code
+        if code in callbacks or code.co_name == "__del__" or code.co_filename in WEAK_REFERENCES:
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 @contextlib.contextmanager

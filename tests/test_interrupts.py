@@ -5,6 +5,7 @@ import gc
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -41,24 +42,36 @@ def test_an_interrupt_that_is_dropped_comes_at_the_next_check():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_while_garbage_is_collected_comes_soon_after():
-    def interrupt(phase, info):
+@pytest.mark.parametrize("freed", [False, True])
+def test_an_interrupt_while_garbage_is_collected_comes_soon_after(freed, monkeypatch):
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+
+    def interrupt(phase="start", info=None):
         if phase == "start":
             os.kill(os.getpid(), signal.SIGINT)
 
+    class Freed:
+        def __del__(self):
+            interrupt()
+
     def train():
-        gc.callbacks.append(interrupt)
-        try:
-            # An exception here would be dropped, with a traceback on standard error.
-            gc.collect()
-        finally:
-            gc.callbacks.remove(interrupt)
+        # An exception in either would be dropped, with a traceback on standard error.
+        if freed:
+            Freed()
+        else:
+            gc.callbacks.append(interrupt)
+            try:
+                gc.collect()
+            finally:
+                gc.callbacks.remove(interrupt)
         time.sleep(300)
 
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), Interrupts():
         train()
     assert time.monotonic() - start < 300
+    assert not dropped
 
 
 @pytest.mark.usefixtures("interruptible")
