@@ -13,7 +13,8 @@ first. That is why `fit` runs outside the scope, on batches that are placed alre
 
 import keras
 
-from kmodels.errors import require, require_whole
+from kmodels.errors import InputError, require, require_whole
+from kmodels.models.graph import layers_within
 
 AXIS = "batch"
 
@@ -94,3 +95,41 @@ class Devices:
         if axis is None or shape[axis] % self.count:
             return NamedSharding(self._mesh, PartitionSpec())
         return NamedSharding(self._mesh, PartitionSpec(*[None] * (axis % len(shape)), AXIS))
+
+
+def copy_of(network):
+    """A network with variables of its own and the same values: those of several devices must be created for them."""
+    rule = "several devices need a network that keras.models.clone_model can copy"
+    try:
+        copy = keras.models.clone_model(network)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{rule}: {error}") from error
+    if _structure(copy) != _structure(network):
+        raise InputError(
+            f"{rule}; the copy has other layers or weights: give each class of your own a get_config that returns all "
+            "arguments of its __init__, and let nested networks share no layers"
+        )
+    _copy_trainable(network, copy)
+    copy_variables(network, copy)
+    return copy
+
+
+def _structure(network):
+    """The kinds of all layers and the shapes of all variables, in order."""
+    return list(map(type, layers_within(network))), [tuple(variable.shape) for variable in network.variables]
+
+
+def _copy_trainable(source, target):
+    """Freezes what is frozen in a network of the same structure: the config of a subclassed one does not say it."""
+    pairs = list(zip(layers_within(source), layers_within(target), strict=True))
+    # A layer sets those inside it, too: outer layers first, which hold more.
+    for layer, copy in sorted(pairs, key=lambda pair: -len(layers_within(pair[0]))):
+        copy.trainable = layer.trainable
+    for variable, copy in zip(source.variables, target.variables, strict=True):
+        copy.trainable = variable.trainable
+
+
+def copy_variables(source, target):
+    """Gives a network the values of another one of the same structure."""
+    for variable, value in zip(target.variables, source.variables, strict=True):
+        variable.assign(keras.ops.convert_to_numpy(value))

@@ -25,15 +25,14 @@ from kmodels.data import Split
 from kmodels.data.arrays import labelled_images, range_unless_pixels, require_same_values
 from kmodels.data.batches import ArrayBatches, EpochOrder, divided_stream, stream_batches
 from kmodels.data.order import images_shown
-from kmodels.errors import InputError, require
+from kmodels.errors import require
 from kmodels.interrupts import Interrupts, interruptible
 from kmodels.models.checks import check_graph
-from kmodels.models.graph import layers_within
 from kmodels.models.logits import logits_network
 from kmodels.text import counted
 from kmodels.training import checkpoint as checkpoints
 from kmodels.training.callbacks import Clock, EndAtInterrupt, EpochLines, KeepWeights, StopOnNaN, best_mode
-from kmodels.training.devices import choose_devices
+from kmodels.training.devices import choose_devices, copy_of, copy_variables
 from kmodels.training.losses import class_weights
 from kmodels.training.optimizers import EXCLUDED, build_optimizer, set_schedule
 from kmodels.training.precision import LOSS_SCALE
@@ -234,7 +233,7 @@ class Training:
         classes = len(dataset.class_names)
         weights = class_weights(s.class_weight, dataset.train.labels, classes)
         with self.devices.scope() if self.devices else nullcontext():
-            self._trained = _copy_of(network) if self.devices else network
+            self._trained = copy_of(network) if self.devices else network
             logits = logits_network(self._trained, classes, dataset.train.images)
             check_pixel_values(s.augmentation, dataset.train.images)
             self.trainer = build_trainer(
@@ -400,7 +399,7 @@ class Training:
         """The Fitted of the epochs that are finished."""
         epochs, clock = self.epochs_run, self._clock
         if self.devices:
-            _copy_variables(self._trained, self.network)
+            copy_variables(self._trained, self.network)
         shown = images_shown(len(self.dataset.train), self.settings.batch_size)
         images = shown * epochs - (self.settings.batch_size if clock.excludes_first_step else 0)
         seconds = clock.train_seconds
@@ -422,38 +421,6 @@ class Training:
         return predict_logits(self.trainer, split.images)
 
 
-def _copy_of(network):
-    """A network with variables of its own and the same values: those of several devices must be created for them."""
-    rule = "several devices need a network that keras.models.clone_model can copy"
-    try:
-        copy = keras.models.clone_model(network)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{rule}: {error}") from error
-    if _structure(copy) != _structure(network):
-        raise InputError(
-            f"{rule}; the copy has other layers or weights: give each class of your own a get_config that returns all "
-            "arguments of its __init__, and let nested networks share no layers"
-        )
-    _copy_trainable(network, copy)
-    _copy_variables(network, copy)
-    return copy
-
-
-def _structure(network):
-    """The kinds of all layers and the shapes of all variables, in order."""
-    return list(map(type, layers_within(network))), [tuple(variable.shape) for variable in network.variables]
-
-
-def _copy_trainable(source, target):
-    """Freezes what is frozen in a network of the same structure: the config of a subclassed one does not say it."""
-    pairs = list(zip(layers_within(source), layers_within(target), strict=True))
-    # A layer sets those inside it, too: outer layers first, which hold more.
-    for layer, copy in sorted(pairs, key=lambda pair: -len(layers_within(pair[0]))):
-        copy.trainable = layer.trainable
-    for variable, copy in zip(source.variables, target.variables, strict=True):
-        copy.trainable = variable.trainable
-
-
 def _copy_of_metric(metric, devices):
     """A metric without state; where Keras cannot copy it, as one of a function of the user's, the metric itself."""
     try:
@@ -465,11 +432,6 @@ def _copy_of_metric(metric, devices):
         rule = f"several devices need metrics that Keras can copy from their configuration ({error})"
         require(not devices, rule, metric)
         return metric
-
-
-def _copy_variables(source, target):
-    for variable, value in zip(target.variables, source.variables, strict=True):
-        variable.assign(keras.ops.convert_to_numpy(value))
 
 
 def check_on_device(on_device, data_loader):

@@ -15,7 +15,7 @@ import pytest
 from kmodels import Experiment, InputError, read_record, read_records, run, run_seeds, workers
 from kmodels.models.saving import load_network
 from kmodels.training import sweep
-from kmodels.training.train import _copy_of
+from kmodels.training.devices import copy_of
 
 # 630, 70 and 360 images: steps of 64 leave 54 in train, and none of 54, 118 (630 - 512) and 70 divides by 8.
 SCRIPT = """
@@ -176,7 +176,7 @@ def test_what_is_frozen_is_frozen_in_the_copy_for_several_devices():
     units.trainable = False
     units.inner[1].trainable = True
     units.inner[1].bias.trainable = False
-    copy = _copy_of(network)
+    copy = copy_of(network)
     assert [variable.trainable for variable in copy.variables] == [False, False, True, False, True, True]
     assert [layer.trainable for layer in copy.layers[0].layers] == [False, True]
     assert not copy.layers[0].trainable
@@ -185,7 +185,7 @@ def test_what_is_frozen_is_frozen_in_the_copy_for_several_devices():
 def test_a_copy_with_other_layers_is_refused():
     network = keras.Sequential([keras.Input((2,)), Units([3], told=False), keras.layers.Dense(2)])
     with pytest.raises(InputError, match=r"several devices need .* other layers or weights: give .* a get_config"):
-        _copy_of(network)
+        copy_of(network)
 
 
 @pytest.mark.parametrize("devices", [0, -1, True, 1.0, "2"])
