@@ -162,7 +162,7 @@ def _by_key(network):
 
 def _scaling(network):
     """(scale, offset) of every Rescaling layer, each as a list of numbers, whatever the layer is called."""
-    rescaling = [layer for layer in all_layers(network) if isinstance(layer, keras.layers.Rescaling)]
+    rescaling = [layer for layer in layers_within(network) if isinstance(layer, keras.layers.Rescaling)]
     return [(np.ravel(layer.scale).tolist(), np.ravel(layer.offset).tolist()) for layer in rescaling]
 
 
